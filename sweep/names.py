@@ -1,0 +1,25 @@
+"""Names that settings may take, and the nearest one to a name that is wrong."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "DIRECTIONS",
+    "ENGINES",
+    "PRUNERS",
+    "SAMPLERS",
+    "did_you_mean",
+]
+
+SAMPLERS = ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2")
+PRUNERS = ("none", "median", "successive_halving", "hyperband", "wilcoxon")
+ENGINES = ("loky", "serial")
+DIRECTIONS = ("maximize", "minimize")
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return ``'; did you mean "NAME"?'`` for the nearest of ``names``, or an empty text."""
+    near = difflib.get_close_matches(name, list(names), 1, 0.6)
+    return f'; did you mean "{near[0]}"?' if near else ""
