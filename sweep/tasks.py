@@ -1,0 +1,547 @@
+"""What workers run: one task, a batch of variants over slices, to rows; and the replay.
+
+A task carries parameters and slices, never ticks: workers map those from the store by
+the handle in the `Context`. A row's value depends on the variant, the slices and the
+context alone, never on the batch that the variant came in.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sweep.errors import StrategyError, SweepError
+from sweep.fills import CARRY, FILL, terms_of
+from sweep.kernel import Kernel, KernelRef, empty_state, load_kernel
+from sweep.schema import (
+    ROW,
+    STATUS_BAD_ORDER,
+    STATUS_ERROR,
+    Account,
+    Costs,
+    FloatArray1D,
+    FloatArray2D,
+    IntArray1D,
+    Rows,
+    Slice,
+    TickHandle,
+    Ticks,
+)
+from sweep.tickmap import attach
+
+__all__ = [
+    "Carry",
+    "Context",
+    "Outcome",
+    "Replay",
+    "Task",
+    "evaluate",
+    "orders_in_flight",
+    "replay",
+]
+
+#: Feature sets kept in a worker, each over a whole range of ticks.
+_KEPT_FEATURES = 4
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all tasks of a study share.
+
+    Attributes
+    ----------
+    ticks : TickHandle
+    kernel : KernelRef
+    costs : Costs
+    account : Account
+    capacity : int
+        Room for orders in flight, see `orders_in_flight`.
+    """
+
+    ticks: TickHandle
+    kernel: KernelRef
+    costs: Costs
+    account: Account
+    capacity: int
+
+
+class Carry(NamedTuple):
+    """What a batch carries from one slice to the next, as arrays by variant."""
+
+    carries: np.ndarray[Any, Any]
+    floats: FloatArray2D
+    ints: np.ndarray[Any, Any]
+    due: np.ndarray[Any, Any]
+    targets: FloatArray2D
+    rows: Rows
+
+    def select(self, places: Any) -> Carry:
+        """Return the carry of some variants of the batch."""
+        return Carry(*(np.ascontiguousarray(part[places]) for part in self))
+
+    @staticmethod
+    def join(parts: list[Carry]) -> Carry:
+        """Return the carry of several batches behind each other."""
+        return Carry(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A batch of variants on consecutive slices.
+
+    Attributes
+    ----------
+    number : int
+    params : ndarray of shape (n_variants, n_params), float64
+    slices : tuple of Slice
+    carry_over : bool
+        Whether the slices go on from each other.
+    close_out : bool
+        Whether the last slice is the end of the range.
+    carry : Carry or None
+        Where an earlier task of the same variants ended.
+    keep : bool
+        Whether a later task goes on from here, so that the carry must come back.
+    """
+
+    number: int
+    params: FloatArray2D
+    slices: tuple[Slice, ...]
+    carry_over: bool = True
+    close_out: bool = True
+    carry: Carry | None = None
+    keep: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A task's result: plain data, so that any process can return it.
+
+    Attributes
+    ----------
+    number : int
+        Of the task.
+    rows : ndarray of shape (n_variants, n_slices), dtype `sweep.schema.ROW`
+    carry : Carry or None
+    failures : tuple of (int, str)
+        Place in the batch, and the reason in the user's terms.
+    error : str
+        Why the whole task failed; empty if it did not. Rows mean nothing then.
+    seconds : float
+        Wall time of the evaluation in the worker.
+    pid : int
+    uss_bytes : int
+        Unique set size of the worker, 0 where it was not measured.
+    """
+
+    number: int
+    rows: Rows
+    carry: Carry | None = None
+    failures: tuple[tuple[int, str], ...] = ()
+    error: str = ""
+    seconds: float = 0.0
+    pid: int = 0
+    uss_bytes: int = 0
+
+
+def orders_in_flight(ts: IntArray1D, latency: int, block: int = 1 << 20) -> int:
+    """Return room enough for the orders that can be in flight at once.
+
+    An order can be given at every tick and waits for ``latency`` nanoseconds, so that
+    the bound is the largest number of ticks in such a stretch, and one.
+
+    Parameters
+    ----------
+    ts : ndarray of shape (n_ticks,), int64
+    latency : int
+        Nanoseconds.
+    block : int, optional
+        Ticks looked at together.
+    """
+    if latency <= 0:
+        return 2
+    most = 0
+    for first in range(0, len(ts), block):
+        part = ts[first : first + block]
+        lowest = max(int(np.searchsorted(ts, int(part[0]) - latency, "right")), 0)
+        window = ts[lowest : first + len(part)]
+        since = lowest + np.searchsorted(window, part - latency, "right")
+        most = max(most, int((np.arange(first, first + len(part)) - since).max()) + 1)
+    return most + 1
+
+
+def evaluate(context: Context, task: Task) -> Outcome:
+    """Evaluate a task. Never raises: what goes wrong comes back as data.
+
+    Parameters
+    ----------
+    context : Context
+    task : Task
+
+    Returns
+    -------
+    Outcome
+    """
+    began = time.perf_counter()
+    try:
+        kernel = load_kernel(context.kernel)
+        ticks = attach(context.ticks)
+        rows, carry, failures = _run(context, kernel, ticks, task)
+        return Outcome(
+            number=task.number,
+            rows=rows,
+            carry=carry if task.keep else None,
+            failures=failures,
+            seconds=time.perf_counter() - began,
+            pid=os.getpid(),
+            uss_bytes=_uss_bytes(),
+        )
+    except BaseException as error:
+        text = str(error) if isinstance(error, SweepError) else traceback.format_exc()
+        return Outcome(
+            number=task.number,
+            rows=np.zeros((len(task.params), len(task.slices)), ROW),
+            error=text or type(error).__name__,
+            seconds=time.perf_counter() - began,
+            pid=os.getpid(),
+        )
+
+
+def _run(
+    context: Context, kernel: Kernel, ticks: Ticks, task: Task
+) -> tuple[Rows, Carry, tuple[tuple[int, str], ...]]:
+    n = len(task.params)
+    store = _new_carry(context, n) if task.carry is None else task.carry.select(slice(None))
+    rows = np.zeros((n, len(task.slices)), ROW)
+    if task.carry is not None:
+        rows[:, 0] = store.rows
+    failures: list[tuple[int, str]] = []
+    groups = [list(range(n))] if not kernel.ref.features else [[v] for v in range(n)]
+    for group in groups:
+        try:
+            _run_group(context, kernel, ticks, task, group, store, rows)
+        except Exception as error:
+            if len(group) == 1:
+                failures.append((group[0], _failed(context, kernel, ticks, task, group[0], error)))
+                rows[group[0]]["status"] = STATUS_ERROR
+                continue
+            # One variant raised; each alone tells which, and saves the others.
+            fresh = _new_carry(context, n) if task.carry is None else task.carry
+            for v in group:
+                alone = fresh.select([v])
+                one = np.zeros((1, len(task.slices)), ROW)
+                if task.carry is not None:
+                    one[:, 0] = alone.rows
+                try:
+                    _run_group(context, kernel, ticks, task, [v], alone, one, alone=True)
+                except Exception as own:
+                    failures.append((v, _failed(context, kernel, ticks, task, v, own)))
+                    one["status"] = STATUS_ERROR
+                rows[v] = one[0]
+                for whole, part in zip(store, alone, strict=True):
+                    whole[v] = part[0]
+    for v in range(n):
+        bad = rows[v][rows[v]["status"] == STATUS_BAD_ORDER]
+        if len(bad):
+            failures.append((v, _bad_order(context, kernel, ticks, int(bad[0]["tick"]))))
+    return rows, store._replace(rows=rows[:, -1].copy()), tuple(sorted(failures))
+
+
+def _new_carry(context: Context, n: int) -> Carry:
+    floats, ints = empty_state(context.kernel, n)
+    return Carry(
+        np.zeros(n, CARRY),
+        floats,
+        ints,
+        np.zeros((n, context.capacity), np.int64),
+        np.zeros((n, context.capacity)),
+        np.zeros(n, ROW),
+    )
+
+
+def _run_group(
+    context: Context,
+    kernel: Kernel,
+    ticks: Ticks,
+    task: Task,
+    group: list[int],
+    store: Carry,
+    rows: Rows,
+    *,
+    alone: bool = False,
+    recording: tuple[Any, Any, Any] | None = None,
+) -> None:
+    """Run the kernel for variants that share their features, writing into the stores."""
+    places = slice(0, 1) if alone else slice(group[0], group[-1] + 1)
+    params = np.ascontiguousarray(task.params[group[0] : group[-1] + 1])
+    terms = terms_of(context.costs, context.account)
+    sizes = (ticks.bid_size, ticks.ask_size) if context.kernel.needs_sizes else (_NONE, _NONE)
+    equity, position, fills = recording or (_EMPTY, _EMPTY, _NO_FILLS)
+    calls = [(task.slices, slice(0, len(task.slices)))]
+    if kernel.ref.features and not task.carry_over:
+        calls = [((s,), slice(m, m + 1)) for m, s in enumerate(task.slices)]
+    done = 0
+    for slices, where in calls:
+        features, origin = _features(context, kernel, ticks, task, slices, params[0])
+        part = np.ascontiguousarray(rows[places, where])
+        length = slices[-1].end - slices[0].begin
+        kernel.run(
+            ticks.ts,
+            ticks.bid,
+            ticks.ask,
+            *sizes,
+            features,
+            origin,
+            params,
+            np.array(slices, dtype=np.int64).reshape(-1, 3),
+            task.carry_over,
+            task.close_out,
+            terms,
+            store.carries[places],
+            store.floats[places],
+            store.ints[places],
+            store.due[places],
+            store.targets[places],
+            part,
+            recording is not None,
+            equity[done : done + length],
+            position[done : done + length],
+            fills,
+        )
+        rows[places, where] = part
+        done += length
+
+
+_NONE = np.zeros(0)
+_NONE.flags.writeable = False
+_EMPTY = np.zeros(0)
+_NO_FILLS = np.zeros(0, FILL)
+
+
+class _Reads:
+    """Stands for a variant's parameters and notes which of them are read."""
+
+    def __init__(self, params: Any) -> None:
+        self._params = params
+        self._seen: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._params, name)
+        self._seen[name] = value
+        return value
+
+    def __repr__(self) -> str:
+        return repr(self._params)
+
+
+_FEATURES: OrderedDict[tuple[Any, ...], tuple[Any, ...]] = OrderedDict()
+
+
+def _features(
+    context: Context,
+    kernel: Kernel,
+    ticks: Ticks,
+    task: Task,
+    slices: tuple[Slice, ...],
+    row: FloatArray1D,
+) -> tuple[tuple[Any, ...], int]:
+    """Return the feature arrays for a variant on some slices, and their first tick.
+
+    Carried-over slices take features computed from the beginning of the range, so that
+    the cuts leave no trace in them; a slice that starts afresh from its own warm-up.
+    They are found again for variants that agree in the parameters that were read.
+    """
+    if not kernel.ref.features:
+        return kernel.features(ticks, None), 0
+    params = kernel.params(row)
+    if task.carry_over:
+        first = slices[0].warmup
+    else:
+        first = max(slices[0].warmup, slices[0].begin - int(kernel.warmup(params)))
+    end = slices[-1].end
+    half = context.costs.half_spread
+    where = (kernel.ref.path, context.ticks.content, first, end, half)
+    for key, found in _FEATURES.items():
+        if key[0] == where and all(getattr(params, name) == value for name, value in key[1]):
+            _FEATURES.move_to_end(key)
+            return found, first
+    reads = _Reads(params)
+    seen = ticks.between(first, end)
+    if half:
+        # As `step` sees them: with the study's half-spread around trades.
+        seen = seen._replace(bid=seen.bid - half, ask=seen.ask + half)
+    arrays = kernel.features(seen, reads)
+    _FEATURES[(where, tuple(reads._seen.items()))] = arrays
+    while len(_FEATURES) > _KEPT_FEATURES:
+        _FEATURES.popitem(last=False)
+    return arrays, first
+
+
+# -- failures --------------------------------------------------------------------------
+
+
+def _bad_order(context: Context, kernel: Kernel, ticks: Ticks, tick: int) -> str:
+    return (
+        f"{context.kernel.strategy_path}: step() returned a target that is not a finite number "
+        f"at tick {tick} ({_stamp(ticks, tick)})"
+    )
+
+
+def _failed(
+    context: Context, kernel: Kernel, ticks: Ticks, task: Task, variant: int, error: Exception
+) -> str:
+    """Return the reason why one variant raised: the user's line, the tick, parameters."""
+    params = task.params[variant]
+    said = f"{type(error).__name__}: {error}"
+    if isinstance(error, StrategyError):
+        return str(error)
+    tick = _failing_tick(context, kernel, ticks, task, variant)
+    at = "" if tick is None else f" at tick {tick} ({_stamp(ticks, tick)})"
+    return f"{context.kernel.strategy_path}: raised {said}{at}, parameters {_show(kernel, params)}"
+
+
+def _failing_tick(
+    context: Context, kernel: Kernel, ticks: Ticks, task: Task, variant: int
+) -> int | None:
+    """Return the tick at which a variant raises: the first that a recording run lacks."""
+    if task.carry is not None or not task.carry_over:
+        return None
+    first, end = task.slices[0].begin, task.slices[-1].end
+    equity = np.full(end - first, np.nan)
+    position = np.zeros(end - first)
+    store = _new_carry(context, 1)
+    rows = np.zeros((1, len(task.slices)), ROW)
+    # Any number of fills may come before the failure; one a tick is the most.
+    fills = np.zeros(min(end - first, 1 << 22) + 2, FILL)
+    try:
+        _run_group(
+            context,
+            kernel,
+            ticks,
+            task,
+            [variant],
+            store,
+            rows,
+            alone=True,
+            recording=(equity, position, fills),
+        )
+    except Exception:
+        seen = np.flatnonzero(np.isfinite(equity))
+        return first + (int(seen[-1]) if len(seen) else 0)
+    return None
+
+
+def _stamp(ticks: Ticks, tick: int) -> str:
+    return f"{np.datetime64(int(ticks.ts[tick]), 'ns')}Z"
+
+
+def _show(kernel: Kernel, row: FloatArray1D) -> str:
+    values = kernel.params(row)._asdict()
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
+
+
+# -- replay ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Replay:
+    """One variant, evaluated alone by the same kernel with full detail.
+
+    Attributes
+    ----------
+    row : ndarray of shape (), dtype `sweep.schema.ROW`
+        Merged over the slices.
+    ts : ndarray of shape (n_ticks,), int64
+    equity, position : ndarray of shape (n_ticks,), float64
+        Marked at each tick, after its fills.
+    fills : ndarray of shape (n_fills,), dtype `sweep.fills.FILL`
+    """
+
+    row: Rows
+    ts: IntArray1D
+    equity: FloatArray1D
+    position: FloatArray1D
+    fills: np.ndarray[Any, Any]
+
+
+def replay(
+    context: Context, params: FloatArray1D, slices: tuple[Slice, ...], *, carry_over: bool = True
+) -> Replay:
+    """Evaluate one variant with its equity curve and its fills.
+
+    Parameters
+    ----------
+    context : Context
+    params : ndarray of shape (n_params,), float64
+    slices : tuple of Slice
+        Consecutive.
+    carry_over : bool, optional
+
+    Raises
+    ------
+    StrategyError
+        If the strategy raises or returns an order that is not a finite number.
+    """
+    from sweep.metrics import merge
+
+    kernel = load_kernel(context.kernel)
+    ticks = attach(context.ticks)
+    task = Task(0, np.array(params, dtype=np.float64)[None, :], slices, carry_over)
+    rows, _, failures = _run(context, kernel, ticks, task)
+    if failures:
+        raise StrategyError(failures[0][1])
+    first, end = slices[0].begin, slices[-1].end
+    equity, position = np.zeros(end - first), np.zeros(end - first)
+    recorded = np.zeros_like(rows)
+    fills = np.zeros(0, FILL)
+    spans = [slices] if carry_over else [(s,) for s in slices]
+    for m, part in enumerate(spans):
+        room = int(rows[0, -1]["fills"]) if carry_over else int(rows[0, m]["fills"])
+        own = np.zeros(room + 1, FILL)
+        low, high = part[0].begin - first, part[-1].end - first
+        one = np.zeros((1, len(part)), ROW)
+        _run_group(
+            context,
+            kernel,
+            ticks,
+            Task(0, task.params, part, carry_over),
+            [0],
+            _new_carry(context, 1),
+            one,
+            recording=(equity[low:high], position[low:high], own),
+        )
+        recorded[:, m : m + len(part)] = one
+        fills = np.concatenate([fills, own[:room]])
+    if recorded.tobytes() != rows.tobytes():
+        raise SweepError("a replay with and without its record differ: this is a defect of Sweep")
+    row = recorded[0, -1:]
+    if not carry_over:
+        row = recorded[0, :1]
+        for m in range(1, len(slices)):
+            row = merge(row, recorded[0, m : m + 1])
+    return Replay(row[0], ticks.ts[first:end], equity, position, fills)
+
+
+# -- worker ----------------------------------------------------------------------------
+
+_MEASURED = [0.0, 0]
+
+
+def _uss_bytes() -> int:
+    """Return this process's unique set size, measured at most once a second."""
+    now = time.monotonic()
+    if now - _MEASURED[0] < 1.0 and _MEASURED[1]:
+        return int(_MEASURED[1])
+    try:
+        with open("/proc/self/smaps_rollup", encoding="ascii") as lines:
+            private = [line.split()[1] for line in lines if line.startswith("Private_")]
+        _MEASURED[:] = [now, sum(map(int, private)) * 1024]
+    except OSError:
+        return 0
+    return int(_MEASURED[1])
