@@ -25,8 +25,8 @@ __all__ = [
     "begin_run",
     "book_trade",
     "close_period",
+    "end_spell",
     "finish_row",
-    "mark_equity",
     "settle",
     "terms_of",
 ]
@@ -49,8 +49,12 @@ CARRY = np.dtype(
         ("equity", "<f8"),  # marked at the last tick
         ("high_ts", "<i8"),  # stamp of the last tick at or above the high
         ("under", "<i8"),  # 1 while equity is below its high
-        ("drop", "<f8"),  # worst relative drawdown as the pair drop / drop_high
-        ("drop_high", "<f8"),
+        ("trough", "<f8"),  # lowest equity since the high
+        # Of the spells below a high that have ended:
+        ("low", "<f8"),
+        ("drop", "<f8"),  # worst relative drawdown
+        ("drop_cash", "<f8"),
+        ("drop_ns", "<i8"),  # longest
     ]
 )
 
@@ -121,8 +125,11 @@ def begin_run(c: Any, r: Any, terms: Any, ts: int) -> None:
     c.equity = capital
     c.high_ts = ts
     c.under = 0
+    c.trough = capital
+    c.low = capital
     c.drop = 0.0
-    c.drop_high = capital
+    c.drop_cash = 0.0
+    c.drop_ns = 0
     r.status = 0
     r.tick = -1
     r.ticks = 0
@@ -278,43 +285,36 @@ def close_period(c: Any, r: Any, equity: float) -> None:
 
 
 @njit(error_model="numpy")
-def mark_equity(
-    equity: float,
-    ts: int,
-    high: float,
-    high_ts: int,
-    under: bool,
-    low: float,
-    drop: float,
-    drop_high: float,
-    drop_cash: float,
-    drawdown_ns: int,
-) -> tuple[float, int, bool, float, float, float, float, int]:
-    """Take one marked equity into high, low and drawdown, and return these again.
+def end_spell(c: Any, high: float, high_ts: int, trough: float, ts: int) -> None:
+    """Take a spell below ``high`` that ends at ``ts`` into the drawdown figures.
 
-    Values in and out instead of a record: they change at every tick, and stay in
-    registers this way. The worst relative drawdown is a pair ``drop / drop_high``,
-    compared by cross-multiplication, which costs no division at a tick.
+    ``(high - equity) / high`` never rises with equity, rounding included, so that the
+    worst of a spell is that of its trough, to the bit: one division a spell.
     """
-    # Conditional expressions, not branches: whether a tick makes a new low is as good as
-    # random, and a mispredicted branch costs more than all of this.
-    below = equity < high
-    time_below = ts - high_ts if (below or under) else 0
-    drawdown_ns = time_below if time_below > drawdown_ns else drawdown_ns
-    fall = high - equity
-    worse = fall * drop_high > drop * high
-    drop_high = high if worse else drop_high
-    drop = fall if worse else drop
-    drop_cash = fall if fall > drop_cash else drop_cash
-    low = equity if equity < low else low
-    high_ts = high_ts if below else ts
-    high = high if below else equity
-    return high, high_ts, below, low, drop, drop_high, drop_cash, drawdown_ns
+    c.low = min(c.low, trough)
+    c.drop = max(c.drop, (high - trough) / high)
+    c.drop_cash = max(c.drop_cash, high - trough)
+    c.drop_ns = max(c.drop_ns, ts - high_ts)
 
 
 @njit(error_model="numpy")
 def finish_row(c: Any, r: Any, ts: int, ticks: int) -> None:
-    """Write the figures of a row that follow from its sums, at its last tick."""
+    """Write the figures of a row that follow from carry and sums, at its last tick.
+
+    A spell below the high that is still open counts up to here, and stays open.
+    """
+    low, drop, drop_cash, drop_ns = c.low, c.drop, c.drop_cash, c.drop_ns
+    if c.under != 0:
+        end_spell(c, r.high, c.high_ts, c.trough, ts)
+    r.low = c.low
+    r.drawdown = c.drop
+    r.drawdown_cash = c.drop_cash
+    r.drawdown_ns = c.drop_ns
+    c.low = low
+    c.drop = drop
+    c.drop_cash = drop_cash
+    c.drop_ns = drop_ns
+    r.drawdown_open = c.under
     r.ticks = ticks
     r.last_ts = ts
     r.span_ns = ts - r.first_ts
@@ -322,5 +322,3 @@ def finish_row(c: Any, r: Any, ts: int, ticks: int) -> None:
     r.growth = c.equity / r.capital
     r.growth_high = r.high / r.capital
     r.growth_low = r.low / r.capital
-    r.drawdown = c.drop / c.drop_high
-    r.drawdown_open = c.under

@@ -37,7 +37,7 @@ from sweep.strategy import Strategy, definition_line, field_kinds
 
 __all__ = ["Kernel", "KernelRef", "build_kernel", "kernel_text", "load_kernel", "plain_kernel"]
 
-_CORE = ("begin_run", "close_period", "finish_row", "mark_equity", "settle")
+_CORE = ("begin_run", "close_period", "end_spell", "finish_row", "settle")
 _STATUS = ("STATUS_BAD_ORDER", "STATUS_OK", "STATUS_RUINED")
 _MARK = "# --- generated behind the strategy's own text ---"
 
@@ -191,7 +191,7 @@ def _params_text(space: SearchSpace) -> list[str]:
             casts.append(f"float(p[{i}])")
         elif p.kind == "integer":
             casts.append(f"int(p[{i}])")
-        elif p.kind == "boolean":
+        elif p.kind == "boolean" and p.choices == (False, True):
             casts.append(f"p[{i}] != 0.0")
         else:
             declared = next(q for q in space.params.parameters if q.name == p.name).choices
@@ -573,7 +573,30 @@ _COMMON: Sequence[tuple[str, str]] = (
     (r"missing a required argument: '(\w+)'", "the argument '{0}' is missing"),
     (r"got an unexpected keyword argument '(\w+)'", "there is no field or argument '{0}'"),
     (r"No implementation of function Function\(<.*?(\w+)>\)", "'{0}' cannot take these values"),
+    (
+        r"unsupported opcode \(STORE_GLOBAL\)",
+        "a global variable cannot be changed; keep what is remembered in State",
+    ),
     (r"Use of unsupported opcode \((\w+)\)", "this Python construct cannot be compiled ({0})"),
+    (r"use of yield in a closure", "a generator expression cannot be compiled; write a loop"),
+    (
+        r"No definition for lowering State",
+        "a State cannot be changed; return a new one: return State(...), target",
+    ),
+)
+
+#: Complaints about the generated part, which calls start() and step() and takes what they
+#: return: there the user's mistake lies in the ``return``.
+_RETURNED: Sequence[tuple[str, str]] = (
+    (r"failed to unpack", "step() must return a State and a target position on every path"),
+    (
+        r"Unknown attribute '\w+' of type|has no field or method",
+        "start() must return State(...), and step() State(...) and a target position",
+    ),
+    (
+        r"No implementation of function Function\(<class 'float'>\)",
+        "step() must return a number as its target position",
+    ),
 )
 
 
@@ -588,14 +611,16 @@ def _translate(error: Exception, ref: KernelRef) -> str:
         if os.path.basename(file) == "kernel.py" and int(number) <= own
     ]
     line = lines[-1] if lines else 0
+    tables = _COMMON if lines else (*_RETURNED, *_COMMON)
     said = next(
         (
             form.format(*found.groups())
-            for pattern, form in _COMMON
+            for pattern, form in tables
             if (found := re.search(pattern, text))
         ),
         "",
     )
+    line = line or _likely_line(source[:own], said)
     if not said:
         useful = [
             part.strip()
@@ -609,6 +634,18 @@ def _translate(error: Exception, ref: KernelRef) -> str:
         f"start(), step() and what they call may use numbers, tuples, math and NumPy scalars; "
         f"`sweep check` tells more"
     )
+
+
+def _likely_line(source: list[str], said: str) -> int:
+    """Return the line that a complaint without one is about: of the name, or of ``step``."""
+    named = re.search(r"'(\w+)'", said)
+    patterns = [rf"\b{named[1]}\b"] if named else []
+    patterns.append(r"^def step\(")
+    for pattern in patterns:
+        for number, text in enumerate(source, 1):
+            if re.search(pattern, text.partition("#")[0]):
+                return number
+    return 0
 
 
 def _user_line(error: BaseException, path: str) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sweep.fills import begin_run, close_period, finish_row, mark_equity, settle
+from sweep.fills import begin_run, close_period, end_spell, finish_row, settle
 from sweep.schema import STATUS_BAD_ORDER, STATUS_OK, STATUS_RUINED
 
 __all__ = ["run_batch"]
@@ -147,12 +147,8 @@ def run_batch(
             equity = c.equity
             high_ts = c.high_ts
             under = c.under != 0
-            drop = c.drop
-            drop_high = c.drop_high
+            trough = c.trough
             high = r.high
-            low = r.low
-            drop_cash = r.drawdown_cash
-            drawdown_ns = r.drawdown_ns
             ran = end - begin
             for i in range(begin, end):
                 t = ts[i]
@@ -173,9 +169,16 @@ def run_batch(
                 if mark_close:
                     mark = b if position > 0.0 else a
                 equity = cash + position * mark * units
-                high, high_ts, under, low, drop, drop_high, drop_cash, drawdown_ns = mark_equity(
-                    equity, t, high, high_ts, under, low, drop, drop_high, drop_cash, drawdown_ns
-                )
+                if equity < high:
+                    trough = equity if equity < trough else trough
+                    under = True
+                else:
+                    if under:
+                        end_spell(c, high, high_ts, trough, t)
+                        under = False
+                    high = equity
+                    high_ts = t
+                    trough = equity
                 if equity <= 0.0 and r.status == STATUS_OK:
                     r.status = STATUS_RUINED
                     r.tick = i
@@ -228,18 +231,16 @@ def run_batch(
                 a = ask[last] + half
                 settle(c, r, terms, last, ts[last], b, a, 0.0, fills, record)
                 equity = c.cash
-                high, high_ts, under, low, drop, drop_high, drop_cash, drawdown_ns = mark_equity(
-                    equity,
-                    ts[last],
-                    high,
-                    high_ts,
-                    under,
-                    low,
-                    drop,
-                    drop_high,
-                    drop_cash,
-                    drawdown_ns,
-                )
+                if equity < high:
+                    trough = equity if equity < trough else trough
+                    under = True
+                else:
+                    if under:
+                        end_spell(c, high, high_ts, trough, ts[last])
+                        under = False
+                    high = equity
+                    high_ts = ts[last]
+                    trough = equity
                 if equity <= 0.0 and r.status == STATUS_OK:
                     r.status = STATUS_RUINED
                     r.tick = last
@@ -251,12 +252,8 @@ def run_batch(
             c.equity = equity
             c.high_ts = high_ts
             c.under = 1 if under else 0
-            c.drop = drop
-            c.drop_high = drop_high
+            c.trough = trough
             r.high = high
-            r.low = low
-            r.drawdown_cash = drop_cash
-            r.drawdown_ns = drawdown_ns
             finish_row(c, r, ts[last], r.ticks + ran)
             if failed:
                 for rest in range(m + 1, slices.shape[0]):

@@ -1,7 +1,7 @@
 """The searched space: typed parameters, encoded as rows of numbers.
 
 A variant is a float64 row, one number a parameter: the value of a real or an integer,
-0 or 1 for a boolean, the index of the choice for a categorical. Rows are what travels
+the index among the choices for a categorical or a boolean (false, true). Rows are what travels
 to workers and what identifies a variant, so each variant has one *canonical* row:
 parameters that do not count under their condition hold their default.
 """
@@ -391,9 +391,11 @@ def encode_value(p: Parameter, value: Any) -> float:
         If the value has the wrong type or lies outside the range or between levels.
     """
     if p.kind == "boolean":
-        if isinstance(value, (bool, np.bool_)):
-            return float(value)
-        raise SpaceError(f"parameter {p.name}: expected true or false, found {value!r}")
+        if not isinstance(value, (bool, np.bool_)):
+            raise SpaceError(f"parameter {p.name}: expected true or false, found {value!r}")
+        if bool(value) not in p.choices:
+            raise SpaceError(f"parameter {p.name}: is {p.choices[0]} in this study, not {value}")
+        return float(p.choices.index(bool(value)))
     if p.kind == "categorical":
         for i, choice in enumerate(p.choices):
             if choice == value and isinstance(choice, str) == isinstance(value, str):
@@ -421,9 +423,7 @@ def encode_value(p: Parameter, value: Any) -> float:
 
 def decode_value(p: Parameter, number: float) -> Any:
     """Return the value that ``number`` stands for, in the parameter's own type."""
-    if p.kind == "boolean":
-        return bool(number)
-    if p.kind == "categorical":
+    if p.kind in ("categorical", "boolean"):
         return p.choices[int(number)]
     return int(number) if p.kind == "integer" else number
 

@@ -43,6 +43,7 @@ __all__ = [
     "Task",
     "evaluate",
     "orders_in_flight",
+    "own_bytes",
     "replay",
 ]
 
@@ -137,7 +138,7 @@ class Outcome:
         Wall time of the evaluation in the worker.
     pid : int
     uss_bytes : int
-        Unique set size of the worker, 0 where it was not measured.
+        See `own_bytes`.
     """
 
     number: int
@@ -200,7 +201,7 @@ def evaluate(context: Context, task: Task) -> Outcome:
             failures=failures,
             seconds=time.perf_counter() - began,
             pid=os.getpid(),
-            uss_bytes=_uss_bytes(),
+            uss_bytes=own_bytes(context.ticks.path),
         )
     except BaseException as error:
         text = str(error) if isinstance(error, SweepError) else traceback.format_exc()
@@ -533,15 +534,30 @@ def replay(
 _MEASURED = [0.0, 0]
 
 
-def _uss_bytes() -> int:
-    """Return this process's unique set size, measured at most once a second."""
+def own_bytes(ticks_path: str) -> int:
+    """Return this process's unique set size without the mapped ticks; 0 where unknown.
+
+    Pages of the ticks' files belong to the system's cache, however many processes map
+    them; with a single one the unique set size would count them. Measured at most once
+    a second.
+
+    Parameters
+    ----------
+    ticks_path : str
+        The store entry's folder.
+    """
     now = time.monotonic()
     if now - _MEASURED[0] < 1.0 and _MEASURED[1]:
         return int(_MEASURED[1])
+    total, counted = 0, True
     try:
-        with open("/proc/self/smaps_rollup", encoding="ascii") as lines:
-            private = [line.split()[1] for line in lines if line.startswith("Private_")]
-        _MEASURED[:] = [now, sum(map(int, private)) * 1024]
+        with open("/proc/self/smaps", encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                if line.startswith("Private_"):
+                    total += int(line.split()[1]) if counted else 0
+                elif "-" in line.split(" ", 1)[0]:
+                    counted = ticks_path not in line
     except OSError:
         return 0
+    _MEASURED[:] = [now, total * 1024]
     return int(_MEASURED[1])
