@@ -1,0 +1,1 @@
+"""Where tasks run: one seam, shaped like `concurrent.futures.Executor`."""
