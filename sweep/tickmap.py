@@ -1,16 +1,24 @@
-"""Map a store entry's columns into this process, read-only. What workers import.
+"""An entry of the tick store: mapped into this process, leased, described, removed.
 
 An entry is a folder ``<root>/<key>`` with one file of raw values for each column, a
 ``meta.json``, and an empty file ``lease``. Whoever uses the entry holds a shared lock on
-its lease; who removes it needs an exclusive one. NumPy and the standard library only.
+its lease; who removes it needs an exclusive one. Workers import this module: NumPy and
+the standard library only.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import mmap
 import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +26,32 @@ from numpy.typing import NDArray
 from sweep.errors import StoreError
 from sweep.schema import TickHandle, Ticks
 
-__all__ = ["COLUMNS", "LEASE", "attach", "column_path", "lease", "release"]
+__all__ = [
+    "COLUMNS",
+    "FORMAT",
+    "LEASE",
+    "META",
+    "TRASH",
+    "attach",
+    "column_path",
+    "content_hash",
+    "handle_of",
+    "is_leased",
+    "lease",
+    "read_meta",
+    "release",
+    "remove",
+    "remove_unused",
+    "same_file",
+    "verify",
+]
+
+#: Raised whenever an entry's files, or what is read out of a source, change.
+FORMAT = 1
 
 #: Columns with their types, in the order of :class:`~sweep.schema.Ticks`.
 COLUMNS = {"ts": "<i8", "bid": "<f8", "ask": "<f8", "bid_size": "<f8", "ask_size": "<f8"}
-LEASE = "lease"
+LEASE, META, TRASH = "lease", "meta.json", ".trash-"
 
 _ticks: dict[str, tuple[TickHandle, Ticks]] = {}
 _leases: dict[str, int] = {}
@@ -57,20 +86,19 @@ def attach(handle: TickHandle) -> Ticks:
     if known is not None and known[0] == handle:
         return known[1]
     lease(handle.path)
-    columns = [
-        _map(handle, name) if name in handle.columns else np.empty(0, dtype)
-        for name, dtype in COLUMNS.items()
-    ]
-    for column in columns:
+    columns: dict[str, NDArray[Any]] = {name: _map(handle, name) for name in COLUMNS}
+    for column in columns.values():
         column.flags.writeable = False
-    ticks = Ticks(*columns)
+    ticks = Ticks(**columns)
     _ticks[handle.path] = (handle, ticks)
     return ticks
 
 
-def _map(handle: TickHandle, name: str) -> NDArray[np.generic]:
+def _map(handle: TickHandle, name: str) -> NDArray[Any]:
     # Not np.memmap: its objects cost four times as much in every call of a compiled kernel.
     path, dtype = column_path(handle.path, name), np.dtype(COLUMNS[name])
+    if name not in handle.columns:
+        return np.empty(0, dtype)
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -96,7 +124,7 @@ def lease(path: str) -> None:
     file = os.path.join(path, LEASE)
     held = _leases.get(path)
     if held is not None:
-        if _same(held, file):
+        if same_file(held, file):
             return
         release(path)  # of an entry that was rebuilt at this place
     try:
@@ -105,7 +133,7 @@ def lease(path: str) -> None:
         raise _gone(path) from error
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     # Its remover may have held the lock while this waited.
-    if not _same(descriptor, file):
+    if not same_file(descriptor, file):
         os.close(descriptor)
         raise _gone(path)
     _leases[path] = descriptor
@@ -119,7 +147,8 @@ def release(path: str) -> None:
         os.close(descriptor)
 
 
-def _same(descriptor: int, path: str) -> bool:
+def same_file(descriptor: int, path: str | Path) -> bool:
+    """Whether an open file is still the one at a path."""
     try:
         there = os.stat(path)
     except OSError:
@@ -133,3 +162,93 @@ def _gone(path: str) -> StoreError:
         f"{path}: the tick store has no such entry any more; run the command again, and the "
         f"ticks are imported anew"
     )
+
+
+def read_meta(entry: Path) -> dict[str, Any] | None:
+    """Return an entry's description; None if it is damaged or of another format."""
+    try:
+        meta: dict[str, Any] = json.loads((entry / META).read_text())
+        whole = meta["format"] == FORMAT and all(
+            column_path(entry, n).stat().st_size == 8 * meta["n_ticks"] for n in meta["columns"]
+        )
+        handle_of(entry, meta)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return meta if whole else None
+
+
+def handle_of(entry: Path, meta: dict[str, Any]) -> TickHandle:
+    """Return the handle of an entry from its description."""
+    return TickHandle(
+        path=str(entry),
+        n_ticks=meta["n_ticks"],
+        content=meta["content"],
+        columns=tuple(meta["columns"]),
+        kind=meta["kind"],
+        first_ts=meta["report"]["first_ts"],
+        last_ts=meta["report"]["last_ts"],
+    )
+
+
+def content_hash(digests: Iterable[tuple[str, bytes]]) -> str:
+    """Hash of ticks from the hashes of their columns' bytes, whatever the chunks were."""
+    whole = hashlib.blake2b(digest_size=16)
+    for name, digest in digests:
+        whole.update(name.encode() + b"\0" + digest)
+    return whole.hexdigest()
+
+
+def verify(handle: TickHandle) -> bool:
+    """Whether an entry's columns still have the hash that they were stored with."""
+    digests = []
+    for name in handle.columns:
+        digest = hashlib.blake2b(digest_size=16)
+        try:
+            with column_path(handle.path, name).open("rb") as file:
+                while block := file.read(1 << 22):
+                    digest.update(block)
+        except OSError:
+            return False
+        digests.append((name, digest.digest()))
+    return content_hash(digests) == handle.content
+
+
+def is_leased(entry: Path) -> bool:
+    """Whether a process, this one included, uses an entry now."""
+    with _exclusive(entry / LEASE) as free:
+        return not free
+
+
+def remove_unused(entry: Path) -> bool:
+    """Remove an entry unless a process uses it; tell whether it is gone."""
+    with _exclusive(entry / LEASE) as free:
+        if free:
+            remove(entry)
+        return free
+
+
+def remove(entry: Path) -> None:
+    """Take an entry out of sight in one step, then delete it. Its users keep their maps."""
+    trash = entry.with_name(f"{TRASH}{entry.name}-{uuid.uuid4().hex[:8]}")
+    with suppress(FileNotFoundError):
+        entry.rename(trash)
+    shutil.rmtree(trash, ignore_errors=True)
+
+
+@contextmanager
+def _exclusive(path: Path) -> Iterator[bool]:
+    """Try for an exclusive lock; give whether it is held (or there is nothing to lock)."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        yield True
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except BlockingIOError:
+            free = False
+        yield free
+    finally:
+        os.close(descriptor)
