@@ -1,0 +1,230 @@
+"""What a trial is worth: its metrics turned into objective values and violations.
+
+An objective is a metric, an arithmetic expression over metrics, or a function in a
+user's file, which is given the metrics by name::
+
+    def robust(metrics):
+        return metrics["sharpe"] - 2.0 * metrics["max_drawdown"]
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+import traceback
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from sweep.errors import InputError, StudyFileError
+from sweep.expressions import (
+    Condition,
+    Expression,
+    ObjectiveRef,
+    compile_expression,
+    parse_condition,
+    parse_objective_ref,
+)
+from sweep.metrics import METRIC_NAMES
+
+__all__ = ["Aims", "Objectives", "Worth", "load_function"]
+
+
+class Aims(Protocol):
+    """What of a study's settings says what it searches for (`sweep.spec.StudySection`)."""
+
+    @property
+    def objective(self) -> tuple[str, ...]:
+        """Metrics, expressions, ``"file.py:function"``."""
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """``"maximize"`` or ``"minimize"`` for each objective."""
+
+    @property
+    def constraints(self) -> tuple[str, ...]:
+        """Conditions on metrics."""
+
+
+class Worth(NamedTuple):
+    """What one trial's metrics are worth.
+
+    Attributes
+    ----------
+    values : tuple of float
+        One for each objective; NaN where it is undefined.
+    violations : tuple of float
+        One for each constraint: at most 0 where it holds, infinite where it is undefined.
+    reason : str or None
+        Why the first undefined value is; None if all values are finite.
+    """
+
+    values: tuple[float, ...]
+    violations: tuple[float, ...]
+    reason: str | None
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every constraint holds."""
+        return all(violation <= 0.0 for violation in self.violations)
+
+
+class Objectives:
+    """A study's objectives and constraints, compiled.
+
+    Parameters
+    ----------
+    aims : Aims
+        The study's section.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        Short names for tables: the text, or the function's name.
+    directions : tuple of str
+    constraints : tuple of Condition
+
+    Raises
+    ------
+    StudyFileError
+        If a user's file cannot be loaded or lacks the function; the text names file and
+        line.
+    """
+
+    def __init__(self, aims: Aims) -> None:
+        self.directions = aims.directions
+        self.constraints: tuple[Condition, ...] = tuple(
+            parse_condition(text, METRIC_NAMES) for text in aims.constraints
+        )
+        self._objectives = tuple(map(_compiled, aims.objective))
+        self.labels = tuple(objective.label for objective in self._objectives)
+
+    def values(
+        self, metrics: Mapping[str, float], undefined: Mapping[str, str] | None = None
+    ) -> Worth:
+        """Return what a trial's metrics are worth.
+
+        Parameters
+        ----------
+        metrics : Mapping of str to float
+            Every metric, NaN where undefined.
+        undefined : Mapping of str to str, optional
+            Why, for those that are.
+        """
+        values, reason = [], None
+        for objective in self._objectives:
+            value, why = objective(metrics, undefined or {})
+            values.append(value)
+            reason = reason or why
+        violations = tuple(condition.violation(metrics) for condition in self.constraints)
+        return Worth(tuple(values), violations, reason)
+
+
+class _Calculated:
+    """An objective that is a metric or an expression."""
+
+    def __init__(self, expression: Expression) -> None:
+        self.label = expression.text
+        self._expression = expression
+
+    def __call__(
+        self, metrics: Mapping[str, float], undefined: Mapping[str, str]
+    ) -> tuple[float, str | None]:
+        value = self._expression(metrics)
+        if math.isfinite(value):
+            return value, None
+        missing = [n for n in self._expression.names if math.isnan(metrics.get(n, math.nan))]
+        name = missing[0] if missing else self.label
+        why = undefined.get(name, "")
+        what = f"{name} is {'undefined' if math.isnan(value) else 'infinite'}"
+        return math.nan, f"{what}: {why}" if why else what
+
+
+class _Written:
+    """An objective that is a user's function."""
+
+    def __init__(self, reference: ObjectiveRef) -> None:
+        self.label = reference.function
+        self._path = reference.path
+        self._function = load_function(reference)
+        self._line = self._function.__code__.co_firstlineno
+
+    def __call__(
+        self, metrics: Mapping[str, float], undefined: Mapping[str, str]
+    ) -> tuple[float, str | None]:
+        try:
+            # A copy: what the function does to it must not reach the next objective.
+            value = self._function(dict(metrics))
+        except Exception as error:
+            line = _line_in(error, self._path) or self._line
+            return math.nan, f"{self._path}:{line}: {type(error).__name__}: {error}"
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            return math.nan, (
+                f"{self._path}:{self._line}: {self.label} must return a number, "
+                f"found {type(value).__name__}"
+            )
+        if math.isfinite(number):
+            return number, None
+        return math.nan, f"{self.label} returned {number}"
+
+
+def _compiled(text: str) -> _Calculated | _Written:
+    reference = parse_objective_ref(text)
+    if reference is not None:
+        return _Written(reference)
+    return _Calculated(compile_expression(text, METRIC_NAMES))
+
+
+def load_function(reference: ObjectiveRef) -> types.FunctionType:
+    """Load a user-written objective by path.
+
+    Raises
+    ------
+    StudyFileError
+        If the file is missing or does not run, has no such function, or the function
+        does not take one argument.
+    """
+    path = reference.path
+    module = types.ModuleType(f"sweep_objective_{Path(path).stem}")
+    module.__file__ = path
+    try:
+        source = Path(path).read_text(encoding="utf-8")
+        code = compile(source, path, "exec")
+        # Registered before it runs: dataclasses and typing look modules up by name.
+        sys.modules[module.__name__] = module
+        exec(code, module.__dict__)
+    except FileNotFoundError:
+        raise StudyFileError(f"{path}: there is no such file for the objective") from None
+    except SyntaxError as error:
+        raise StudyFileError(f"{path}:{error.lineno or 1}: {error.msg}") from None
+    except InputError:
+        raise
+    except Exception as error:
+        line = _line_in(error, path) or 1
+        raise StudyFileError(f"{path}:{line}: {type(error).__name__}: {error}") from None
+    function = getattr(module, reference.function, None)
+    if not isinstance(function, types.FunctionType):
+        found = sorted(n for n, v in vars(module).items() if isinstance(v, types.FunctionType))
+        raise StudyFileError(
+            f"{path}: has no function {reference.function}(metrics); "
+            f"it has {', '.join(found) or 'none'}"
+        )
+    try:
+        inspect.signature(function).bind({})
+    except TypeError:
+        raise StudyFileError(
+            f"{path}:{function.__code__.co_firstlineno}: {reference.function} must take one "
+            f"argument, the metrics by name; found {inspect.signature(function)}"
+        ) from None
+    return function
+
+
+def _line_in(error: BaseException, path: str) -> int | None:
+    """Return the line of the user's file in which an exception arose."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == path]
+    return lines[-1] if lines else None
