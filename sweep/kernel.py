@@ -10,6 +10,7 @@ under a lock; workers load it.
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import importlib.util
@@ -85,6 +86,8 @@ class Kernel:
     warmup : callable
         ``warmup(params) -> int``, in ticks.
     module : module
+    source : str
+        The module's text, for the lines in messages.
     """
 
     ref: KernelRef
@@ -92,6 +95,7 @@ class Kernel:
     params: Callable[[FloatArray1D], Any]
     warmup: Callable[[Any], int]
     module: types.ModuleType
+    source: str
 
     def features(self, ticks: Ticks, params: Any) -> tuple[Any, ...]:
         """Return the feature arrays over ``ticks``, checked and read-only.
@@ -104,7 +108,7 @@ class Kernel:
         if not self.ref.features:
             return (_NOTHING,)
         path = self.ref.strategy_path
-        line = definition_line(inspect.getsource(self.module), "features")
+        line = definition_line(self.source, "features")
         try:
             found = _call(
                 self.module.features,
@@ -362,7 +366,7 @@ def build_kernel(strategy: Strategy, space: SearchSpace) -> KernelRef:
         n_floats=n_floats,
         n_ints=n_ints,
         resumable=resumable,
-        needs_sizes=bool(re.search(r"\b(bid|ask)_size\b", strategy.source)),
+        needs_sizes=_reads_sizes(strategy.source),
         features=() if strategy.features is None else strategy.features._fields,
     )
     with FileLock(str(folder / "lock")):
@@ -372,6 +376,12 @@ def build_kernel(strategy: Strategy, space: SearchSpace) -> KernelRef:
             part.replace(path)
         load_kernel(ref)
     return ref
+
+
+def _reads_sizes(source: str) -> bool:
+    """Whether a strategy reads the sizes of a tick: as an attribute, not in a comment."""
+    attributes = {n.attr for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Attribute)}
+    return bool(attributes & {"bid_size", "ask_size"})
 
 
 def _writable(folder: Path) -> Path:
@@ -432,9 +442,10 @@ def _load(ref: KernelRef) -> Kernel:
         setattr(module, function.__name__, _jit(function))
     try:
         run = numba.njit(_signature(ref), cache=True, error_model="numpy", nogil=True)(entry)
-    except numba.core.errors.NumbaError as error:
+    except Exception as error:
+        # Numba also lets plain TypeErrors and NotImplementedErrors through.
         raise StrategyError(_translate(error, ref)) from None
-    return Kernel(ref, run, *plain, module)
+    return Kernel(ref, run, *plain, module, Path(ref.path).read_text(encoding="utf-8"))
 
 
 def _plain_functions(module: types.ModuleType) -> tuple[Any, Any]:
@@ -550,7 +561,7 @@ def plain_kernel(strategy: Strategy, space: SearchSpace) -> Kernel:
         with np.errstate(all="ignore"):
             module._sweep_run(*viewed)
 
-    return Kernel(ref, run, *_plain_functions(module), module)
+    return Kernel(ref, run, *_plain_functions(module), module, text)
 
 
 # -- messages --------------------------------------------------------------------------

@@ -1,0 +1,42 @@
+"""Sweep: which parameters of a trading rule are worth anything.
+
+From Python::
+
+    import sweep
+
+    study = sweep.open_study("results/gold")
+    study.trials()                  # pandas DataFrame, one row a trial
+    study.replay(study.best()[0])   # one variant with its fills and equity
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from sweep.version import __version__
+
+if TYPE_CHECKING:
+    from sweep.api import create_study, open_study, run
+    from sweep.errors import SweepError
+    from sweep.runner import Summary
+    from sweep.study import Study
+
+
+__all__ = ["Study", "Summary", "SweepError", "__version__", "create_study", "open_study", "run"]
+
+_HOME = {
+    "Study": "sweep.study",
+    "Summary": "sweep.runner",
+    "SweepError": "sweep.errors",
+    "create_study": "sweep.api",
+    "open_study": "sweep.api",
+    "run": "sweep.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on use: workers and the command line's help must not pay for the rest.
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'sweep' has no attribute {name!r}")

@@ -1,0 +1,79 @@
+"""Sweep from Python: the words of the command line as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweep.runner import Summary, run_study
+from sweep.snapshot import Snapshot
+from sweep.spec import load_spec
+from sweep.study import Study, find_study
+
+__all__ = ["create_study", "open_study", "run"]
+
+
+def create_study(
+    path: str | Path,
+    *,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    **flags: Any,
+) -> Study:
+    """Begin a study from its file, or go on with the one that lies in its folder.
+
+    Parameters
+    ----------
+    path : str or Path
+        The study file.
+    out : str or Path, optional
+        The study's folder; ``results/NAME`` by default.
+    overrides : sequence of str, optional
+        ``"section.key=value"``.
+    **flags
+        ``source``, ``trials``, ``sampler``, ``seed``, ``workers``: as on the command line.
+
+    Returns
+    -------
+    Study
+        Not run yet; see `run`.
+    """
+    given: Mapping[str, Any] = flags
+    return Study.create(load_spec(path, overrides=overrides, flags=given), out)
+
+
+def run(
+    study: Study | str | Path,
+    *,
+    observer: Callable[[Snapshot], None] | None = None,
+    **settings: Any,
+) -> Summary:
+    """Run a study, or a study file, to its end.
+
+    Parameters
+    ----------
+    study : Study, str or Path
+        From `create_study`, or the path of a study file.
+    observer : callable, optional
+        Given a snapshot several times a second.
+    **settings
+        For a study file: see `create_study`.
+
+    Returns
+    -------
+    Summary
+    """
+    if not isinstance(study, Study):
+        study = create_study(study, **settings)
+    return run_study(study, observer=observer)
+
+
+def open_study(folder: str | Path | None = None) -> Study:
+    """Open a study's folder; the latest one under ``results`` by default.
+
+    Returns
+    -------
+    Study
+    """
+    return Study.open(find_study(folder))

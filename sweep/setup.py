@@ -1,0 +1,222 @@
+"""From a study's settings to what is evaluated: strategy, space, ticks, slices, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweep.errors import DataError, SpaceError, StudyFileError
+from sweep.kernel import build_kernel
+from sweep.metrics import METRICS
+from sweep.quantities import Duration
+from sweep.ranges import Override
+from sweep.schema import Slice, TickHandle
+from sweep.slices import Ranges, cut_by_time, cut_evenly, select, split_holdout
+from sweep.space import SearchSpace
+from sweep.spec import StudySpec
+from sweep.store import import_ticks
+from sweep.strategy import Strategy, load_strategy, strategy_from_source
+from sweep.tasks import Context, orders_in_flight
+from sweep.tickmap import attach
+
+__all__ = ["Setup", "prepare"]
+
+#: Columns of a table of trials besides its parameters.
+_TAKEN = (*METRICS, *(f"holdout_{m}" for m in METRICS), "trial", "state", "slices", "reason")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that a study evaluates with.
+
+    Attributes
+    ----------
+    strategy : Strategy
+    space : SearchSpace
+        With the study's ranges.
+    context : Context
+    ranges : Ranges
+        Search and holdout.
+    slices : tuple of Slice
+        Of the search range, in the order of time.
+    carry_over : bool
+    """
+
+    strategy: Strategy
+    space: SearchSpace
+    context: Context
+    ranges: Ranges
+    slices: tuple[Slice, ...]
+    carry_over: bool
+
+    @property
+    def ticks(self) -> TickHandle:
+        """The ticks' handle."""
+        return self.context.ticks
+
+
+def prepare(
+    spec: StudySpec,
+    *,
+    source: str | None = None,
+    progress: Callable[[int, float | None], None] | None = None,
+    imported: Callable[[Any], None] | None = None,
+) -> Setup:
+    """Load the strategy, import the ticks, cut them, compile the kernel.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    source : str, optional
+        Text of the strategy, instead of the file's present one.
+    progress : callable, optional
+        ``progress(rows, share)`` while ticks are imported.
+    imported : callable, optional
+        Given the store's `Imported` once the ticks are there.
+
+    Raises
+    ------
+    InputError
+        If the strategy, the space, the ticks or the cuts are wrong.
+    """
+    strategy = (
+        load_strategy(spec.study.strategy)
+        if source is None
+        else strategy_from_source(source, spec.study.strategy)
+    )
+    space = bind(SearchSpace.of(strategy.params), spec.space)
+    found = import_ticks(
+        spec.data.source_spec(),
+        where="memory" if spec.data.store == "memory" else "disk",
+        progress=progress,
+    )
+    if imported is not None:
+        imported(found)
+    return assemble(spec, strategy, space, found.handle)
+
+
+def assemble(spec: StudySpec, strategy: Strategy, space: SearchSpace, handle: TickHandle) -> Setup:
+    """Return the setup for ticks that are in the store; see `prepare`."""
+    ticks = attach(handle)
+    begin, end = select(ticks.ts, spec.data.begin, spec.data.end)
+    share, start = spec.data.holdout_split(int(ticks.ts[end - 1]))
+    ranges = split_holdout(ticks.ts, begin, end, share=share, start=start)
+    cuts = spec.data.slices
+    if isinstance(cuts, Duration):
+        slices = cut_by_time(ticks.ts, ranges.search, cuts.ns)
+    else:
+        slices = cut_evenly(ranges.search, cuts)
+    carry_over = spec.data.slicing == "carry"
+    kernel = build_kernel(strategy, space)
+    if kernel.needs_sizes and "bid_size" not in handle.columns:
+        raise DataError(
+            f"{strategy.path} reads bid_size or ask_size, but the ticks have no sizes; "
+            f"name their columns under data.columns, or use ticks that have them"
+        )
+    stepwise = spec.study.pruner.name != "none"
+    if stepwise and carry_over and not kernel.resumable:
+        raise StudyFileError(
+            f"{strategy.path}: State holds arrays, which cannot be carried from slice to slice; "
+            f'to prune, set data.slicing = "independent"'
+        )
+    mid = 0.5 * (float(ticks.bid[begin]) + float(ticks.ask[begin]))
+    costs = spec.costs.to_costs()
+    if costs.half_spread and handle.kind != "trades":
+        raise StudyFileError(
+            "costs.half_spread is for trades; these ticks are quotes and have a spread of their own"
+        )
+    context = Context(
+        ticks=handle,
+        kernel=kernel,
+        costs=costs,
+        account=spec.account.to_account(mid),
+        capacity=orders_in_flight(ticks.ts[begin:end], costs.latency),
+    )
+    return Setup(strategy, space, context, ranges, slices, carry_over)
+
+
+def bind(space: SearchSpace, overrides: tuple[tuple[str, Override], ...]) -> SearchSpace:
+    """Return the strategy's space with the study's ranges.
+
+    Raises
+    ------
+    SpaceError
+        If a range names no parameter or does not fit it.
+    """
+    for name in space.names:
+        if name in _TAKEN:
+            raise SpaceError(
+                f"parameter {name}: a table of trials has a column of that name already; "
+                f"give the parameter another one"
+            )
+    for name, override in overrides:
+        values = {f.name: getattr(override, f.name) for f in fields(override)}
+        space = space.restrict(name, **values)
+    return space
+
+
+def starting_points(spec: StudySpec, space: SearchSpace) -> list[dict[str, Any]]:
+    """Return the points that are evaluated first: the defaults, or the rows of a CSV.
+
+    A grid begins with the rows of a CSV alone: it says itself which points it holds.
+
+    Raises
+    ------
+    StudyFileError
+        If the CSV cannot be read, names a column that is no parameter, or holds a value
+        outside the space; the text names file and line.
+    """
+    start = spec.study.start
+    if start is False or (start is True and spec.study.sampler.name == "grid"):
+        return []
+    if start is True:
+        return [space.decode(space.defaults)] if space.is_valid(space.defaults) else []
+    return _read_points(Path(str(start)), space)
+
+
+def _read_points(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
+    import csv
+
+    from sweep.space import parse_value
+
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            names = [n for n in reader.fieldnames or [] if n in space.names]
+            if not names:
+                raise StudyFileError(
+                    f"{path}:1: no column names a parameter; expected {', '.join(space.names)}"
+                )
+            points = []
+            for row in reader:
+                try:
+                    values = {
+                        n: parse_value(space.parameters[space.index(n)], row[n])
+                        for n in names
+                        if row[n] not in (None, "")
+                    }
+                    space.encode(values)
+                except SpaceError as error:
+                    raise StudyFileError(f"{path}:{reader.line_num}: {error}") from None
+                points.append(values)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise StudyFileError(f"{path}: cannot be read as CSV: {error}") from None
+    if not points:
+        raise StudyFileError(f"{path}: holds no starting point; add a line, or set study.start")
+    return points
+
+
+def slice_order(spec: StudySpec, count: int) -> tuple[int, ...]:
+    """Return the order in which slices are evaluated.
+
+    In time where state is carried over; shuffled by the study's seed where slices are
+    independent, since the first regime would otherwise decide what is pruned.
+    """
+    if spec.data.slicing == "carry" or spec.study.pruner.name == "none":
+        return tuple(range(count))
+    stream = np.random.default_rng(np.random.SeedSequence(spec.study.seed, spawn_key=(0x534C49,)))
+    return tuple(int(k) for k in stream.permutation(count))

@@ -1,0 +1,540 @@
+"""A study: a folder with settings, ledger and trials, and what can be asked of it.
+
+The folder holds ``study.json`` (settings, hashes, versions), ``strategy.py`` (the
+strategy as it was), ``ledger.bin`` (every finished row), ``sampler.bin`` (the sampler's
+state), ``optuna.db`` (trials for Optuna's tools) and ``lock``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweep.errors import (
+    InputError,
+    LedgerError,
+    ReplayMismatchError,
+    StudyMismatchError,
+)
+from sweep.metrics import METRICS, metrics_of, undefined
+from sweep.objective import Objectives
+from sweep.proposals import make_proposer
+from sweep.results import (
+    COMPLETE,
+    FAILED,
+    INFEASIBLE,
+    Board,
+    Finished,
+    Judged,
+    Ledger,
+    Opened,
+    Partial,
+)
+from sweep.schema import STATUS_BAD_ORDER, STATUS_ERROR, FloatArray1D, Rows
+from sweep.setup import Setup, bind, prepare, starting_points
+from sweep.space import SearchSpace
+from sweep.spec import StudySpec, differences, from_settings
+from sweep.tasks import Replay, replay
+from sweep.version import __version__
+
+__all__ = ["Judge", "ReplayResult", "Study", "find_study", "metrics_of_row"]
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """A replay with its metrics.
+
+    Attributes
+    ----------
+    params : dict
+        Values by name.
+    metrics : dict of str to float
+    replay : Replay
+    on : str
+        ``"search"`` or ``"holdout"``.
+    """
+
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    replay: Replay
+    on: str
+
+
+def metrics_of_row(row: Rows, periods_per_year: float) -> dict[str, float]:
+    """Return every metric of one row."""
+    found = metrics_of(np.asarray(row).reshape(1), periods_per_year)
+    return {name: float(values[0]) for name, values in found.items()}
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What rows are worth: a pure function of them and of the study's aims."""
+
+    objectives: Objectives
+    periods_per_year: float
+
+    def __call__(self, rows: Rows) -> list[Judged]:
+        """Return what each of ``rows`` is worth."""
+        columns = metrics_of(rows, self.periods_per_year)
+        judged = []
+        for k in range(len(rows)):
+            metrics = {name: float(values[k]) for name, values in columns.items()}
+            reasons = {name: undefined(name, rows[k]) for name, v in metrics.items() if v != v}
+            worth = self.objectives.values(metrics, reasons)
+            broken = [
+                c.text
+                for c, v in zip(self.objectives.constraints, worth.violations, strict=True)
+                if v > 0.0
+            ]
+            if int(rows[k]["status"]) in (STATUS_BAD_ORDER, STATUS_ERROR):
+                state, reason = FAILED, "the evaluation failed"
+            elif worth.reason is not None:
+                state, reason = INFEASIBLE, worth.reason
+            elif broken:
+                state, reason = INFEASIBLE, f"not met: {', '.join(broken)}"
+            else:
+                state, reason = COMPLETE, ""
+            judged.append(Judged(state, worth.values, worth.violations, reason))
+        return judged
+
+
+class Study:
+    """A study's folder, opened.
+
+    Made by `Study.create`, which begins a study or goes on with one, or by
+    `Study.open`, which reads one.
+
+    Attributes
+    ----------
+    folder : Path
+    spec : StudySpec
+    space : SearchSpace
+    board : Board
+        Finished trials.
+    opened : dict of int to Opened
+        Trials evaluated on the holdout.
+    objectives : Objectives
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        spec: StudySpec,
+        space: SearchSpace,
+        about: dict[str, Any],
+        setup: Setup | None,
+    ) -> None:
+        self.folder = folder
+        self.spec = spec
+        self.space = space
+        self.about = about
+        self.objectives = Objectives(spec.study)
+        self.opened: dict[int, Opened] = {}
+        self.partials: dict[bytes, list[Partial]] = {}
+        self.ledger = Ledger(folder / "ledger.bin")
+        self.board = self.new_board()
+        self._setup = setup
+
+    # -- making and opening ------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        spec: StudySpec,
+        folder: str | Path | None = None,
+        *,
+        progress: Callable[[int, float | None], None] | None = None,
+        imported: Callable[[Any], None] | None = None,
+    ) -> Study:
+        """Begin a study in ``folder``, or go on with the one that lies there.
+
+        Parameters
+        ----------
+        spec : StudySpec
+        folder : str or Path, optional
+            ``results/NAME`` by default.
+        progress, imported : callable, optional
+            See `sweep.setup.prepare`.
+
+        Returns
+        -------
+        Study
+
+        Raises
+        ------
+        InputError
+            If the strategy, the ticks or the settings are wrong; nothing is written then.
+        StudyMismatchError
+            If the folder holds a study of other ticks, another strategy or settings.
+        """
+        folder = Path(folder) if folder is not None else Path("results") / spec.study.name
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: is a file; a study needs a folder of its own")
+        setup = prepare(spec, progress=progress, imported=imported)
+        about = _describe(spec, setup)
+        # Refuses what a sampler, a pruner or an objective cannot take, before a file is made.
+        Objectives(spec.study)
+        starts = starting_points(spec, setup.space)
+        make_proposer(spec.study, setup.space, starts, len(setup.slices))
+        path = folder / "study.json"
+        if path.exists():
+            known = _read_about(path)
+            _compare(folder, known, about)
+            study = cls(folder, spec, setup.space, {**known, "settings": about["settings"]}, setup)
+            study._load()
+        else:
+            if folder.is_dir() and any(folder.iterdir()):
+                raise InputError(
+                    f"{folder}: holds other files but no study; choose another folder with --out"
+                )
+            study = cls(folder, spec, setup.space, about, setup)
+        return study
+
+    def begin(self) -> None:
+        """Write the study's own files, so that the folder is a study."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(self.folder / "strategy.py", self.setup.strategy.source)
+            _write(self.folder / "study.json", json.dumps(self.about, indent=2) + "\n")
+        except OSError as error:
+            raise LedgerError(f"{self.folder}: cannot be written: {error.strerror}") from None
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Study:
+        """Read a study, also while it runs.
+
+        Raises
+        ------
+        InputError
+            If the folder holds no study.
+        """
+        folder = Path(folder)
+        path = folder / "study.json"
+        if not path.exists():
+            raise InputError(
+                f"{folder}: holds no study; run one with: sweep run STUDY.toml --out {folder}"
+            )
+        about = _read_about(path)
+        spec = from_settings(about["settings"])
+        strategy = _saved_strategy(folder, spec)
+        space = bind(SearchSpace.of(strategy.params), spec.space)
+        study = cls(folder, spec, space, about, None)
+        study._load()
+        return study
+
+    def new_board(self) -> Board:
+        """Return an empty board of this study's shape."""
+        return Board(
+            len(self.space.parameters), len(self.directions), len(self.objectives.constraints)
+        )
+
+    def _load(self) -> None:
+        self.board, self.partials, self.opened = self.new_board(), {}, {}
+        for record in self.ledger.read():
+            self.take(record)
+
+    def take(self, record: Finished | Partial | Opened) -> None:
+        """Take in one record of the ledger."""
+        if isinstance(record, Opened):
+            self.opened[record.number] = record
+        elif isinstance(record, Partial):
+            self.partials.setdefault(record.params.tobytes(), []).append(record)
+        elif record.number == len(self.board):
+            self.board.add(record)
+            self.partials.pop(record.params.tobytes(), None)
+
+    # -- what it is --------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.spec.study.name
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """``"maximize"`` or ``"minimize"``, one an objective."""
+        return self.spec.study.directions
+
+    @cached_property
+    def setup(self) -> Setup:
+        """Strategy, ticks and slices, loaded when first asked for.
+
+        Raises
+        ------
+        StudyMismatchError
+            If the ticks are not those that the study was made with.
+        """
+        if self._setup is not None:
+            return self._setup
+        source = (self.folder / "strategy.py").read_text(encoding="utf-8")
+        setup = prepare(self.spec, source=source)
+        _compare(self.folder, self.about, _describe(self.spec, setup))
+        return setup
+
+    @property
+    def periods_per_year(self) -> float:
+        """Clock periods in a year."""
+        return float(self.about["periods_per_year"])
+
+    @cached_property
+    def judge(self) -> Judge:
+        """The function from rows to what they are worth."""
+        return Judge(self.objectives, self.periods_per_year)
+
+    # -- what it found -----------------------------------------------------------------
+
+    def best(self, count: int | None = None) -> list[int]:
+        """Return the numbers of the best trials, `spec.study.top` by default.
+
+        Those of the Pareto front where there are several objectives.
+        """
+        return self.board.best(self.directions, count or self.spec.study.top)
+
+    def metrics(self, number: int) -> dict[str, float]:
+        """Return the metrics of a trial, over the search range."""
+        return metrics_of_row(self.board.trial(number).row, self.periods_per_year)
+
+    def holdout_metrics(self, number: int) -> dict[str, float] | None:
+        """Return the metrics of a trial on the holdout, or None if it was not opened for it."""
+        found = self.opened.get(self._first(number))
+        if found is None or found.reason:
+            return None
+        return metrics_of_row(found.row, self.periods_per_year)
+
+    def _first(self, number: int) -> int:
+        duplicate = int(self.board.duplicate_of[number])
+        return duplicate if duplicate >= 0 else number
+
+    def params(self, number: int) -> dict[str, Any]:
+        """Return the values of a trial's parameters; those that do not count are left out."""
+        row = self.board.params[number]
+        values = self.space.decode(row)
+        return {name: values[name] for name in self.space.active_names(row)}
+
+    def columns(self, numbers: Iterable[int] | None = None) -> dict[str, list[Any]]:
+        """Return trials as columns: number, state, objectives, parameters, metrics, holdout.
+
+        Parameters
+        ----------
+        numbers : iterable of int, optional
+            All trials by default.
+
+        Returns
+        -------
+        dict of str to list
+            ``trial``, ``state``, one column an objective that is no metric, the
+            parameters, the metrics, ``holdout_`` metrics where opened, ``slices``,
+            ``duplicate_of``, ``reason``.
+        """
+        board = self.board
+        chosen = np.arange(len(board)) if numbers is None else np.array(list(numbers), np.int64)
+        states = board.states
+        columns: dict[str, list[Any]] = {
+            "trial": chosen.tolist(),
+            "state": [states[k] for k in chosen],
+        }
+        for j, label in enumerate(self.objectives.labels):
+            if label not in METRICS:
+                columns[label] = board.values[chosen, j].tolist()
+        decoded = [self.params(int(k)) for k in chosen]
+        for name in self.space.names:
+            columns[name] = [values.get(name) for values in decoded]
+        empty = board.n_slices[chosen] == 0
+        for name, values in metrics_of(board.rows[chosen], self.periods_per_year).items():
+            columns[name] = np.where(empty, np.nan, values).tolist()
+        if self.opened:
+            held = [self.holdout_metrics(int(k)) or {} for k in chosen]
+            for name in METRICS:
+                columns[f"holdout_{name}"] = [h.get(name, float("nan")) for h in held]
+        columns["slices"] = board.n_slices[chosen].tolist()
+        columns["duplicate_of"] = [None if d < 0 else int(d) for d in board.duplicate_of[chosen]]
+        columns["reason"] = [board.reasons.get(int(k), "") for k in chosen]
+        return columns
+
+    def trials(self) -> Any:
+        """Return all trials as a pandas DataFrame, one row a trial."""
+        import pandas as pd
+
+        return pd.DataFrame(self.columns())
+
+    # -- replay and holdout ------------------------------------------------------------
+
+    def replay(self, variant: int | Mapping[str, Any], *, on: str = "search") -> ReplayResult:
+        """Evaluate one variant alone, with its fills and its equity at every tick.
+
+        Parameters
+        ----------
+        variant : int or mapping
+            A trial's number, or values by parameter (the rest take their defaults).
+        on : str, optional
+            ``"search"``, or ``"holdout"``, which is counted as opening it.
+
+        Returns
+        -------
+        ReplayResult
+
+        Raises
+        ------
+        ReplayMismatchError
+            If a trial's replay differs from its row in any bit.
+        StrategyError, SpaceError
+        """
+        setup = self.setup
+        if isinstance(variant, (int, np.integer)):
+            number = int(variant)
+            try:
+                trial = self.board.trial(number)
+            except IndexError as error:
+                raise InputError(f"{self.folder}: {error}") from None
+            params = trial.params
+        else:
+            trial = None
+            params = self.space.encode(variant)
+        if on == "holdout":
+            row, result = self._replay_holdout(params)
+        else:
+            slices = setup.slices
+            if trial is not None and 0 < trial.n_slices < len(slices):
+                slices = self._evaluated_slices(trial)
+            result = replay(setup.context, params, slices, carry_over=setup.carry_over)
+            row = result.row
+            comparable = trial is not None and trial.n_slices == len(setup.slices)
+            if trial is not None and comparable and row.tobytes() != trial.row.tobytes():
+                raise ReplayMismatchError(_difference(trial, row))
+        values = self.space.decode(params)
+        return ReplayResult(values, metrics_of_row(row, self.periods_per_year), result, on)
+
+    def _evaluated_slices(self, trial: Finished) -> tuple[Any, ...]:
+        if self.setup.carry_over:
+            return self.setup.slices[: trial.n_slices]
+        return self.setup.slices
+
+    def _replay_holdout(self, params: FloatArray1D) -> tuple[Rows, Replay]:
+        holdout = self.setup.ranges.holdout
+        if holdout is None:
+            raise InputError("this study keeps no holdout; data.holdout sets one")
+        found = replay(self.setup.context, params, (holdout,), carry_over=False)
+        return found.row, found
+
+
+def find_study(folder: str | Path | None, results: str | Path = "results") -> Path:
+    """Return the study's folder: the one given, or the latest one under ``results``.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    if folder is not None:
+        return Path(folder)
+    found = [p for p in Path(results).glob("*/study.json")]
+    if not found:
+        raise InputError(
+            f"no study under {Path(results)}; run one first: sweep run STUDY.toml, "
+            f"or name its folder"
+        )
+    return max(found, key=lambda p: _touched(p.parent)).parent
+
+
+def _touched(folder: Path) -> float:
+    ledger = folder / "ledger.bin"
+    return (ledger if ledger.exists() else folder / "study.json").stat().st_mtime
+
+
+def _describe(spec: StudySpec, setup: Setup) -> dict[str, Any]:
+    import numba
+
+    ticks = setup.ticks
+    return {
+        "format": FORMAT,
+        "name": spec.study.name,
+        "settings": spec.settings(),
+        "digest": spec.digest(),
+        "strategy": {"path": setup.strategy.path, "digest": setup.strategy.digest},
+        "ticks": {
+            "content": ticks.content,
+            "n_ticks": ticks.n_ticks,
+            "kind": ticks.kind,
+            "first_ts": ticks.first_ts,
+            "last_ts": ticks.last_ts,
+        },
+        "search": list(setup.ranges.search),
+        "holdout": None if setup.ranges.holdout is None else list(setup.ranges.holdout),
+        "n_slices": len(setup.slices),
+        "periods_per_year": setup.context.account.periods_per_year,
+        "capital": setup.context.account.capital,
+        "versions": {
+            "sweep": __version__,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "numba": numba.__version__,
+        },
+    }
+
+
+def _compare(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Raise `StudyMismatchError` if a study was made from other inputs."""
+    found = []
+    if old["ticks"]["content"] != new["ticks"]["content"]:
+        found.append(
+            f"the ticks: {old['ticks']['n_ticks']:,} then, {new['ticks']['n_ticks']:,} now, "
+            f"with other content"
+        )
+    if old["strategy"]["digest"] != new["strategy"]["digest"]:
+        found.append(f"the strategy's text: {new['strategy']['path']} was changed")
+    if old["digest"] != new["digest"]:
+        found.extend(differences(old["settings"], new["settings"]))
+    if found:
+        lines = "\n".join(f"  {line}" for line in found)
+        raise StudyMismatchError(
+            f"{folder}: this study was made with other inputs:\n{lines}\n"
+            f"put them back to go on with it, or begin another one with --out FOLDER"
+        )
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    try:
+        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if about["format"] != FORMAT:
+            raise KeyError("format")
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path}: cannot be read as a study of this version of Sweep") from None
+    return about
+
+
+def _saved_strategy(folder: Path, spec: StudySpec) -> Any:
+    from sweep.strategy import strategy_from_source
+
+    try:
+        source = (folder / "strategy.py").read_text(encoding="utf-8")
+    except OSError:
+        raise InputError(f"{folder / 'strategy.py'}: is missing from the study") from None
+    return strategy_from_source(source, spec.study.strategy)
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _difference(trial: Finished, row: Rows) -> str:
+    names = row.dtype.names or ()
+    fields = [
+        n for n in names if np.asarray(row[n]).tobytes() != np.asarray(trial.row[n]).tobytes()
+    ]
+    shown = "; ".join(f"{n}: {trial.row[n]!r} in the search, {row[n]!r} now" for n in fields[:4])
+    return (
+        f"TRIAL {trial.number} DOES NOT REPLAY: {shown}. Its figures cannot be trusted. "
+        f"Do not use this study's results; please report this with the study's folder."
+    )
