@@ -1,0 +1,82 @@
+"""`sweep best`: the best trials, on the screen or in a file."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from sweep.cli.options import (
+    force_option,
+    format_option,
+    hint,
+    no_color_option,
+    note,
+    open_study,
+    quiet_option,
+    source_option,
+    study_argument,
+    verify_option,
+)
+
+__all__ = ["best"]
+
+
+@click.command()
+@study_argument
+@click.option("--top", type=click.IntRange(1), metavar="N", help="How many; study.top by default.")
+@click.option("--csv", "path", metavar="FILE", help="Write them to a CSV file, all columns.")
+@force_option
+@verify_option
+@source_option
+@quiet_option
+@no_color_option
+@format_option
+def best(
+    folder: str | None,
+    top: int | None,
+    path: str | None,
+    force: bool,
+    verify: bool,
+    source: str | None,
+    quiet: bool,
+    no_color: bool,
+    fmt: str,
+) -> None:
+    """Show the best trials of a study, with training and holdout figures side by side.
+
+    Each is replayed first; a difference in a single bit is an error. In CSV there is one
+    row a trial: parameters, objectives, metrics, metrics on the holdout, all digits,
+    times in seconds (columns ending in _s), shares as fractions.
+    """
+    from sweep.cli import report
+    from sweep.cli.tables import print_lines, screen_width, trials_table
+    from sweep.output import emit, json_text, write_csv
+
+    study = open_study(folder, source)
+    numbers = study.best(top)
+    checked = report.verify(study, numbers, quiet=quiet) if verify and numbers else None
+    if path is not None:
+        write_csv(path, trials_table(study, numbers), force=force)
+    if fmt == "json":
+        document = {
+            "study": study.name,
+            "folder": study.folder,
+            "verified": checked is True,
+            "holdout_opened": len(study.opened),
+            "best": report.winners_document(study, numbers),
+        }
+        sys.stdout.write(json_text(document))
+    elif fmt == "csv":
+        emit(trials_table(study, numbers), "csv")
+    else:
+        said = report.verdict(checked, verify, len(numbers))
+        lines = report.winners_lines(study, numbers, screen_width(), said=said)
+        print_lines([*lines, report.holdout_line(study)], no_color=no_color)
+    if path is not None:
+        n = len(numbers)
+        mark = "" if checked or not numbers else ", not verified"
+        note(f"{path}: {n} trial{'s'[: n != 1]}{mark}", quiet=quiet)
+    if numbers:
+        first = str(numbers[0])
+        hint(["sweep", "replay", first, "--study", study.folder, "--trades", "t.csv"], quiet=quiet)

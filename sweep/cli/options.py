@@ -1,0 +1,92 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from sweep.study import Study
+
+__all__ = [
+    "force_option",
+    "format_option",
+    "hint",
+    "no_color_option",
+    "note",
+    "open_study",
+    "quiet_option",
+    "source_option",
+    "study_argument",
+    "verify_option",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+format_option = click.option(
+    "-f",
+    "--format",
+    "fmt",
+    type=click.Choice(("table", "json", "csv")),
+    default="table",
+    show_default=True,
+    help="How data are written to stdout.",
+)
+no_color_option = click.option("--no-color", is_flag=True, help="Plain text; NO_COLOR does too.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
+force_option = click.option("--force", is_flag=True, help="Replace files that are there.")
+source_option = click.option(
+    "--source", metavar="PATH", help="Where the study's ticks are now, if they were moved."
+)
+verify_option = click.option(
+    "--verify/--no-verify",
+    default=True,
+    show_default=True,
+    help="Replay what is shown and compare it to the bit.",
+)
+study_argument = click.argument("folder", required=False, metavar="[FOLDER]")
+
+
+def open_study(folder: str | Path | None, source: str | None = None) -> Study:
+    """Open a study's folder, by default the latest one under ``results``.
+
+    Parameters
+    ----------
+    folder : str or Path, optional
+    source : str, optional
+        Where its ticks are now.
+    """
+    from sweep.study import Study, find_study
+
+    study = Study.open(find_study(folder))
+    if source is not None:
+        path = source if source == "synth" else str(Path(source).expanduser().absolute())
+        study.spec = replace(study.spec, data=replace(study.spec.data, source=path))
+    return study
+
+
+def note(text: str, *, quiet: bool = False) -> None:
+    """Say something to the user, beside the data."""
+    if not quiet:
+        click.echo(text, err=True)
+
+
+def hint(*commands: Sequence[str | Path], quiet: bool = False) -> None:
+    """Name the commands that are worth trying next."""
+    if quiet:
+        return
+    shown = [shlex.join(str(word) for word in command) for command in commands]
+    width = shutil.get_terminal_size((100, 24)).columns
+    line = "next: " + shown[0]
+    for text in shown[1:]:
+        if len(line.rpartition("\n")[2]) + len(text) + 5 > width:
+            line += f"\n      {text}"
+        else:
+            line += f"  |  {text}"
+    click.echo(line, err=True)

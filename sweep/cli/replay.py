@@ -1,0 +1,363 @@
+"""`sweep replay`: one variant alone, with its trades, its fills and its equity."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sweep.cli.options import (
+    force_option,
+    format_option,
+    hint,
+    no_color_option,
+    note,
+    open_study,
+    quiet_option,
+    source_option,
+)
+
+if TYPE_CHECKING:
+    from sweep.output import Table
+    from sweep.study import ReplayResult, Study
+
+__all__ = ["replay"]
+
+#: Trades of the list on a screen.
+_SHOWN = 10
+_ENDINGS = (".csv", ".parquet")
+#: Ticks that are written together.
+_BLOCK = 1 << 16
+
+
+def _checked_path(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and Path(value).suffix.lower() not in _ENDINGS:
+        raise click.BadParameter(f"{value} must end in {' or '.join(_ENDINGS)}", ctx, param)
+    return value
+
+
+@click.command()
+@click.argument("trial", required=False, type=int, metavar="[TRIAL]")
+@click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A variant by its values; the rest are the trial's if one is named, else the defaults.",
+)
+@click.option(
+    "--on",
+    type=click.Choice(("search", "holdout")),
+    default="search",
+    show_default=True,
+    help="Which ticks. Opening the holdout is recorded.",
+)
+@click.option("--trades", metavar="FILE", callback=_checked_path, help="Write the round trips.")
+@click.option("--equity", metavar="FILE", callback=_checked_path, help="Write equity by tick.")
+@click.option("--fills", metavar="FILE", callback=_checked_path, help="Write every fill.")
+@click.option("--study", "folder", metavar="FOLDER", help="The latest under results by default.")
+@force_option
+@source_option
+@quiet_option
+@no_color_option
+@format_option
+def replay(
+    trial: int | None,
+    params: tuple[str, ...],
+    on: str,
+    folder: str | None,
+    force: bool,
+    source: str | None,
+    quiet: bool,
+    no_color: bool,
+    fmt: str,
+    **paths: str | None,
+) -> None:
+    """Evaluate one variant alone, by the kernel that the search used, in full detail.
+
+    TRIAL is the best one by default. Its figures are compared with those of the search,
+    to the bit. Files are CSV or Parquet by their ending, with all digits; money in the
+    quote currency, times in UTC.
+    """
+    from sweep.output import emit, json_text
+
+    study = open_study(folder, source)
+    _refuse_existing(paths, force)
+    variant = _variant(study, trial, params)
+    if on == "holdout":
+        from sweep.holdout import open_holdout
+
+        found = open_holdout(study, variant)
+    else:
+        found = study.replay(variant)
+    trades = _trades_table(found)
+    _write_files(found, trades, paths, force=force, quiet=quiet)
+    if fmt == "json":
+        sys.stdout.write(json_text(_document(study, variant, found, trades)))
+    elif fmt == "csv":
+        emit(_row_table(variant, found), "csv")
+    else:
+        _print(study, variant, found, trades, no_color=no_color)
+    if not any(paths.values()):
+        words = ["sweep", "replay", *([] if trial is None else [str(trial)])]
+        words += [word for item in params for word in ("--param", item)]
+        files = ["--trades", "trades.csv", "--equity", "equity.parquet"]
+        hint([*words, "--study", study.folder, *files], quiet=quiet)
+
+
+def _refuse_existing(paths: dict[str, str | None], force: bool) -> None:
+    """Refuse files that are there before anything is evaluated."""
+    from sweep.errors import InputError
+
+    for path in paths.values():
+        if path is not None and not force and Path(path).exists():
+            raise InputError(f"{path}: exists already; give --force to replace it, or another name")
+
+
+def _variant(study: Study, trial: int | None, params: tuple[str, ...]) -> int | dict[str, Any]:
+    from sweep.errors import InputError
+
+    if not params:
+        if trial is not None:
+            return trial
+        best = study.best(1)
+        if not best:
+            raise InputError(
+                f"{study.folder}: no trial is complete; name one, or give --param NAME=VALUE"
+            )
+        return best[0]
+    values: dict[str, Any] = {}
+    if trial is not None:
+        if not 0 <= trial < len(study.board):
+            raise InputError(f"{study.folder}: no trial {trial}; there are {len(study.board)}")
+        values = study.params(trial)
+    values |= _values(study, params)
+    row = study.space.encode(values)
+    if not study.space.is_valid(row):
+        note("warning: the strategy's valid() refuses these values together")
+    # A variant that was searched is compared with what the search found.
+    number = study.board.find(row)
+    return values if number < 0 else number
+
+
+def _values(study: Study, params: tuple[str, ...]) -> dict[str, Any]:
+    from sweep.errors import SpaceError
+    from sweep.space import parse_value
+
+    values = {}
+    for item in params:
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise click.UsageError(f"--param {item}: expected NAME=VALUE, as in fast=20")
+        try:
+            parameter = study.space.parameters[study.space.index(name.strip())]
+            values[parameter.name] = parse_value(parameter, text)
+        except SpaceError as error:
+            raise SpaceError(f"--param {item}: {error}") from None
+    return values
+
+
+# -- what is shown ---------------------------------------------------------------------
+
+
+def _said(study: Study, variant: int | dict[str, Any], found: ReplayResult) -> str:
+    if found.on == "holdout":
+        n = len(study.opened)
+        return f"holdout, opened for {n} variant{'s'[: n != 1]} so far"
+    if isinstance(variant, dict):
+        return "no trial of the search"
+    whole = int(study.board.n_slices[variant]) == len(study.setup.slices)
+    return "the same bits as in the search" if whole else "pruned in the search: more slices here"
+
+
+def _name(variant: int | dict[str, Any]) -> str:
+    return f"trial {variant}" if isinstance(variant, int) else "variant"
+
+
+def _print(
+    study: Study,
+    variant: int | dict[str, Any],
+    found: ReplayResult,
+    trades: Table,
+    *,
+    no_color: bool,
+) -> None:
+    from rich.text import Text
+
+    from sweep.cli.tables import metrics_table, print_lines, screen_width
+    from sweep.output import Table, table_lines
+
+    width = screen_width()
+    heading = Text(_name(variant), "bold").append(f"   {_said(study, variant, found)}", "dim")
+    lines = [heading]
+    lines += [Text(f"  {name} = {value}") for name, value in found.params.items()]
+    lines += [Text(), *table_lines(metrics_table(found.metrics, label=found.on), width), Text()]
+    n = len(trades.rows)
+    first = Table(trades.columns, trades.rows[:_SHOWN])
+    title = f"{n:,} trade{'s'[: n != 1]}" + (f", the first {_SHOWN}" if n > _SHOWN else "")
+    lines.append(Text(title, "bold"))
+    if n:
+        lines += table_lines(first, width, hint="--trades FILE has all")
+    print_lines(lines, no_color=no_color)
+
+
+def _document(
+    study: Study, variant: int | dict[str, Any], found: ReplayResult, trades: Table
+) -> dict[str, Any]:
+    number = variant if isinstance(variant, int) else None
+    return {
+        "study": study.name,
+        "folder": study.folder,
+        "trial": number,
+        "on": found.on,
+        "params": found.params,
+        "metrics": dict(_metric_cells(found)),
+        "holdout_opened": len(study.opened),
+        "trades": trades,
+    }
+
+
+def _metric_cells(found: ReplayResult) -> Iterator[tuple[str, float]]:
+    """Yield the metrics by their names with units, counts as whole numbers."""
+    from sweep.format import metric_column
+
+    for name, value in found.metrics.items():
+        column = metric_column(name)
+        yield column.key, int(value) if column.kind == "count" and value == value else value
+
+
+def _row_table(variant: int | dict[str, Any], found: ReplayResult) -> Table:
+    from sweep.format import Column, metric_column, parameter_column
+    from sweep.output import Table
+
+    names = list(found.params)
+    columns = [Column("trial", "integer"), Column("on", "text")]
+    columns += [parameter_column(n, [found.params[n]]) for n in names]
+    columns += [metric_column(name) for name in found.metrics]
+    number = variant if isinstance(variant, int) else None
+    row = [number, found.on, *found.params.values(), *(v for _, v in _metric_cells(found))]
+    return Table(tuple(columns), [row])
+
+
+# -- files -----------------------------------------------------------------------------
+
+
+def _trades_table(found: ReplayResult) -> Table:
+    from sweep.format import Column
+    from sweep.output import Table
+    from sweep.trips import round_trips
+
+    trips = round_trips(found.replay.fills)
+    sides = {1: "long", -1: "short"}
+    columns = (
+        Column("trade", "integer", priority=0),
+        Column("entry_ts", "time", priority=1),
+        Column("exit_ts", "time", priority=5),
+        Column("side", "text", priority=1),
+        Column("quantity", "number", priority=3),
+        Column("entry_price", "price", priority=2),
+        Column("exit_price", "price", priority=2),
+        Column("profit", "cash", priority=0),
+        Column("holding_time", "duration", "s", priority=4),
+        Column("commission", "cash", priority=6),
+        Column("slippage", "cash", priority=7),
+        Column("spread_cost", "cash", priority=7),
+        Column("fills", "count", priority=8),
+    )
+    rows = [
+        (
+            k,
+            int(t["entry_ts"]),
+            int(t["exit_ts"]),
+            sides[int(t["side"])],
+            *(float(t[name]) for name in ("quantity", "entry_price", "exit_price", "profit")),
+            (int(t["exit_ts"]) - int(t["entry_ts"])) / 1e9,
+            *(float(t[name]) for name in ("commission", "slippage", "spread")),
+            int(t["fills"]),
+        )
+        for k, t in enumerate(trips)
+    ]
+    return Table(columns, rows)
+
+
+def _fills_table(found: ReplayResult) -> Table:
+    from sweep.format import Column
+    from sweep.output import Table
+
+    fills = found.replay.fills
+    columns = (
+        Column("ts", "time"),
+        Column("tick", "integer"),
+        Column("delta", "number"),
+        Column("price", "price"),
+        Column("position", "number"),
+        Column("commission", "cash"),
+        Column("slippage", "cash"),
+        Column("spread_cost", "cash"),
+        Column("trade_profit", "cash"),
+    )
+    names = ("delta", "price", "position", "commission", "slippage", "spread", "profit")
+    rows = [(int(f["ts"]), int(f["tick"]), *(float(f[n]) for n in names)) for f in fills]
+    return Table(columns, rows)
+
+
+def _write_files(
+    found: ReplayResult,
+    trades: Table,
+    paths: dict[str, str | None],
+    *,
+    force: bool,
+    quiet: bool,
+) -> None:
+    if (path := paths["trades"]) is not None:
+        _write_table(path, trades, force)
+        note(f"{path}: {len(trades.rows):,} trades", quiet=quiet)
+    if (path := paths["fills"]) is not None:
+        table = _fills_table(found)
+        _write_table(path, table, force)
+        note(f"{path}: {len(table.rows):,} fills", quiet=quiet)
+    if (path := paths["equity"]) is not None:
+        _write_equity(path, found, force)
+        note(f"{path}: {len(found.replay.ts):,} ticks", quiet=quiet)
+
+
+def _write_table(path: str, table: Table, force: bool) -> None:
+    from sweep.output import write_csv, write_parquet
+
+    write = write_parquet if Path(path).suffix.lower() == ".parquet" else write_csv
+    write(path, table, force=force)
+
+
+def _write_equity(path: str, found: ReplayResult, force: bool) -> None:
+    """Write one row a tick: by columns, since there may be a hundred million."""
+    from sweep.format import Column
+    from sweep.output import new_file, write_rows
+
+    r = found.replay
+    if Path(path).suffix.lower() == ".parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        stamps = pa.array(r.ts, type=pa.timestamp("ns", tz="UTC"))
+        table = pa.table({"ts": stamps, "equity": r.equity, "position": r.position})
+        with new_file(path, force=force) as temporary:
+            pq.write_table(table, temporary)
+        return
+    columns = (Column("ts", "text"), Column("equity", "cash"), Column("position", "number"))
+    with new_file(path, force=force) as temporary, open(temporary, "w", encoding="utf-8") as out:
+        write_rows(out, columns, _equity_rows(r))
+
+
+def _equity_rows(r: Any) -> Iterator[tuple[str, float, float]]:
+    import numpy as np
+
+    for first in range(0, len(r.ts), _BLOCK):
+        part = slice(first, first + _BLOCK)
+        stamps = np.datetime_as_string(r.ts[part].view("M8[ns]"), unit="ns")
+        for stamp, equity, position in zip(
+            stamps, r.equity[part].tolist(), r.position[part].tolist(), strict=True
+        ):
+            yield f"{stamp}Z", equity, position

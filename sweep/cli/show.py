@@ -1,0 +1,69 @@
+"""`sweep show`: what a study is, how far it has come, and its best trials."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from sweep.cli.options import (
+    format_option,
+    hint,
+    no_color_option,
+    open_study,
+    quiet_option,
+    source_option,
+    study_argument,
+    verify_option,
+)
+
+__all__ = ["show"]
+
+
+@click.command()
+@study_argument
+@verify_option
+@source_option
+@quiet_option
+@no_color_option
+@format_option
+def show(
+    folder: str | None, verify: bool, source: str | None, quiet: bool, no_color: bool, fmt: str
+) -> None:
+    """Show a study: what it is, its hashes, its state, its best trials.
+
+    FOLDER is the latest study under results by default. It may be running.
+    """
+    from rich.text import Text
+
+    from sweep.cli import report
+    from sweep.cli.tables import print_lines, screen_width
+    from sweep.output import Table, emit, json_text
+
+    study = open_study(folder, source)
+    best = study.best()
+    checked = report.verify(study, best, quiet=quiet) if verify and best else None
+    document = {
+        **report.about_document(study),
+        "verified": checked is True,
+        "best": report.winners_document(study, best),
+    }
+    if fmt == "json":
+        sys.stdout.write(json_text(document))
+    elif fmt == "csv":
+        from sweep.format import Column
+
+        facts = [(k, v) for k, v in document.items() if isinstance(v, str | int | float | bool)]
+        facts += list(report.trial_counts(study).items())
+        columns = (Column("fact", "text"), Column("value", "text"))
+        emit(Table(columns, [(name, str(value)) for name, value in facts]), "csv")
+    else:
+        said = report.verdict(checked, verify, len(best))
+        lines = [*report.about_lines(study), Text()]
+        lines += report.winners_lines(study, best, screen_width(), said=said)
+        print_lines(lines, no_color=no_color)
+    hint(
+        ["sweep", "trials", study.folder, "--sort-by", study.objectives.labels[0], "--top", "20"],
+        ["sweep", "replay", "--study", study.folder],
+        quiet=quiet,
+    )

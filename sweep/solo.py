@@ -1,0 +1,138 @@
+"""One variant on ticks in memory, by any kernel: what the checks of a strategy compare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sweep.fills import CARRY, FILL, terms_of
+from sweep.kernel import Kernel, empty_state
+from sweep.schema import ROW, Account, Costs, FloatArray1D, Rows, Slice, Ticks
+
+__all__ = ["Solo", "disturbed", "run_solo", "same_bits"]
+
+
+class Solo(NamedTuple):
+    """What a variant leaves.
+
+    Attributes
+    ----------
+    row : ndarray of shape (n_slices,), dtype `sweep.schema.ROW`
+    equity, position : ndarray of shape (n_ticks,), float64
+        Empty where they were not recorded.
+    state : tuple of ndarray
+        The strategy's state at the end, numbers only.
+    """
+
+    row: Rows
+    equity: FloatArray1D
+    position: FloatArray1D
+    state: tuple[Any, ...]
+
+    def same(self, other: Solo) -> bool:
+        """Whether everything agrees to the bit: figures, curves, the strategy's state."""
+        pairs = [(self.equity, other.equity), (self.position, other.position)]
+        pairs += zip(self.state, other.state, strict=True)
+        pairs += [(self.row[n], other.row[n]) for n in ROW.names or ()]
+        return all(bool(same_bits(np.ravel(a), np.ravel(b)).all()) for a, b in pairs)
+
+
+def run_solo(
+    kernel: Kernel,
+    ticks: Ticks,
+    row: FloatArray1D,
+    slices: Sequence[Slice],
+    costs: Costs,
+    account: Account,
+    *,
+    record: bool = True,
+    apart: bool = False,
+    columns: tuple[Any, ...] | None = None,
+) -> Solo:
+    """Run one variant on consecutive slices that carry on from each other.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        Compiled or plain.
+    ticks : Ticks
+    row : ndarray of shape (n_params,), float64
+    slices : sequence of Slice
+    costs : Costs
+        Without latency, so that one order at most is in flight.
+    account : Account
+    record : bool, optional
+        Whether to keep equity and position at each tick.
+    apart : bool, optional
+        One call for each slice, with the state stored in between.
+    columns : tuple of ndarray, optional
+        The features, where they are known.
+    """
+    end = slices[-1].end
+    params = np.ascontiguousarray(row)[None, :]
+    if columns is None:
+        columns = kernel.features(ticks.between(0, end), kernel.params(row))
+    size = end - slices[0].begin if record else 0
+    equity, position = np.full(size, np.nan), np.full(size, np.nan)
+    fills = np.zeros(size + 2, FILL)
+    floats, ints = empty_state(kernel.ref, 1)
+    memory = (np.zeros(1, CARRY), floats, ints, np.zeros((1, 2), np.int64), np.zeros((1, 2)))
+    rows = np.zeros((1, len(slices)), ROW)
+    calls = [slice(m, m + 1) for m in range(len(slices))] if apart else [slice(0, len(slices))]
+    done = 0
+    for call in calls:
+        part = np.array(slices[call], dtype=np.int64).reshape(-1, 3)
+        own = np.ascontiguousarray(rows[:, call])
+        if call.start:
+            own[:, 0] = rows[:, call.start - 1]
+        length = int(part[-1, 1] - part[0, 0]) if record else 0
+        kernel.run(
+            *ticks,
+            columns,
+            0,
+            params,
+            part,
+            True,
+            call.stop == len(slices),
+            terms_of(costs, account),
+            *memory,
+            own,
+            record,
+            equity[done : done + length],
+            position[done : done + length],
+            fills,
+        )
+        rows[:, call] = own
+        done += length
+    return Solo(rows[0], equity, position, (floats, ints))
+
+
+def disturbed(ticks: Ticks, cut: int) -> Ticks:
+    """Return the ticks with other prices, stamps and sizes from ``cut`` on."""
+    draw = np.random.default_rng(np.random.SeedSequence(0, spawn_key=(cut,)))
+    n = len(ticks.ts) - cut
+    moves = np.exp(np.cumsum(1e-3 * draw.standard_normal(n)))
+
+    def joined(column: Any, change: Callable[[Any], Any]) -> Any:
+        if not len(column):
+            return column
+        out = np.concatenate([column[:cut], change(column[cut:])])
+        out.flags.writeable = False
+        return out
+
+    shift = np.cumsum(draw.integers(0, 10**9, n))
+    return Ticks(
+        joined(ticks.ts, lambda ts: ts + shift),
+        joined(ticks.bid, lambda price: price * moves),
+        joined(ticks.ask, lambda price: price * moves * 1.001),
+        joined(ticks.bid_size, lambda size: size + draw.random(n)),
+        joined(ticks.ask_size, lambda size: size + draw.random(n)),
+    )
+
+
+def same_bits(a: FloatArray1D, b: FloatArray1D) -> np.ndarray[Any, Any]:
+    """Where two arrays hold the same bits; any NaN is like any other."""
+    same = np.ascontiguousarray(a).view(np.int64) == np.ascontiguousarray(b).view(np.int64)
+    return np.asarray(same | (np.isnan(a) & np.isnan(b)))

@@ -1,0 +1,266 @@
+"""`sweep check`: what is right passes, and each mistake is named with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli_helpers import Result, sweep
+from study_helpers import ROOT, STRATEGY
+
+from sweep.check import FAIL, OK, Checks, check_strategy, generated_ticks
+from sweep.schema import Ticks
+from sweep.space import SearchSpace
+from sweep.strategy import Strategy, load_strategy, strategy_from_source
+
+HEAD = """\
+from typing import NamedTuple
+import numpy as np
+from sweep.strategy import Space, integer
+
+
+class Params(Space):
+    n: int = integer(2, 50, default=10)
+
+
+class State(NamedTuple):
+    x: float
+    k: int
+
+
+def start(tick, params):
+    return State(tick.mid, 0)
+
+
+"""
+#: Number of the first line that a test adds.
+FIRST = HEAD.count("\n") + 1
+
+STEP = "def step(state, tick, params):\n"
+
+
+@pytest.fixture(scope="module")
+def ticks() -> Ticks:
+    return generated_ticks(2, 4000)
+
+
+def failure(folder: Path, ticks: Ticks, text: str) -> tuple[str, str, str]:
+    """Check a strategy; return name, text and advice of the one check that failed."""
+    path = folder / "mine.py"
+    path.write_text(text)
+    report = check_strategy(path, ticks)
+    failed = [f for f in report.findings if f.status == FAIL]
+    assert len(failed) == 1
+    assert not report.passed
+    return failed[0].name, failed[0].text.replace(str(path), "mine.py"), failed[0].advice
+
+
+def checks_of(strategy: Strategy, ticks: Ticks) -> Checks:
+    return Checks(strategy, SearchSpace.of(strategy.params), ticks)
+
+
+def test_a_good_strategy_passes_every_check(tmp_path: Path, ticks: Ticks) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(STRATEGY)
+    report = check_strategy(path, ticks)
+    assert report.passed
+    found = {f.name: f.status for f in report.findings}
+    assert found == {
+        **dict.fromkeys(
+            ("loads", "parameters", "contract", "compiles", "look-ahead", "runs", "repeats"), OK
+        ),
+        **dict.fromkeys(("plain Python", "slices", "speed"), OK),
+        "vectorises": "note",
+    }
+    assert [p["name"] for p in report.parameters] == ["fast", "slow", "side", "pause", "wait"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "strategies").glob("*.py")), ids=lambda p: p.stem)
+def test_every_strategy_that_is_shipped_keeps_the_contract(path: Path) -> None:
+    checks = checks_of(load_strategy(path), generated_ticks(2, 10_000))
+    for check in (checks.parameters, checks.contract, checks.features, checks.looks_ahead):
+        assert all(f.status != FAIL for f in check())
+
+
+WRONG = {
+    "an int field that is given a float": (
+        "    return State(tick.mid, state.k + 0.5), 1.0\n",
+        ("contract", 1, "State.k is annotated int, but holds the float 0.5"),
+    ),
+    "a tuple instead of a State": (
+        "    return (tick.mid, state.k, 3), 1.0\n",
+        ("contract", 1, "must return a State first, found a tuple of 3"),
+    ),
+    "a State with a field missing": (
+        "    return State(tick.mid), 1.0\n",
+        ("contract", 1, "missing 1 required positional argument: 'k'"),
+    ),
+    "no target": (
+        "    return State(tick.mid, state.k)\n",
+        ("contract", 1, "must return a State and a target position, found State"),
+    ),
+    "nothing returned": (
+        "    x = tick.mid\n",
+        ("contract", 0, "found None"),
+    ),
+    "a target that is no number": (
+        "    return State(tick.mid, state.k), 'long'\n",
+        ("contract", 1, "must return a number as its target position, found str 'long'"),
+    ),
+    "a field that ticks do not have": (
+        "    return State(tick.mid, state.k), 1.0 if tick.price > 0 else 0.0\n",
+        ("contract", 1, "a tick has no 'price'; there are ts, bid, ask, mid"),
+    ),
+    "a parameter that there is not": (
+        "    return State(tick.mid, state.k), 1.0 if params.m > 0 else 0.0\n",
+        ("contract", 1, "params has no 'm'"),
+    ),
+    "a division by zero": (
+        "    return State(tick.mid, state.k), 1.0 / (params.n - params.n)\n",
+        ("contract", 1, "raised ZeroDivisionError"),
+    ),
+    "an exception at the tenth tick": (
+        "    if state.k == 9:\n        raise ValueError('ten')\n"
+        "    return State(tick.mid, state.k + 1), 1.0\n",
+        ("contract", 2, "raised ValueError: ten at tick 10"),
+    ),
+    "a construct that does not compile": (
+        "    if params.n > 1000:\n        with open('x') as f:\n            pass\n"
+        "    return State(tick.mid, state.k), 1.0\n",
+        ("compiles", None, "does not compile"),
+    ),
+    "a library that compiled code cannot call": (
+        "    import pandas\n    return State(tick.mid, state.k), 1.0\n",
+        ("compiles", None, "does not compile"),
+    ),
+    "a name that is known in no branch that runs": (
+        "    if params.n > 1000:\n        return State(unknown, state.k), 1.0\n"
+        "    return State(tick.mid, state.k), 1.0\n",
+        ("compiles", 2, "the name 'unknown' is not defined"),
+    ),
+    "a target of NaN": (
+        "    k = state.k + 1\n    return State(tick.mid, k), np.nan if k == 5000 else 1.0\n",
+        ("runs", 0, "not a finite number at tick 5000"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_mistake_is_named_with_its_line(name: str, tmp_path: Path, ticks: Ticks) -> None:
+    body, (check, offset, said) = WRONG[name]
+    found, text, _ = failure(tmp_path, ticks, HEAD + STEP + body)
+    assert found == check
+    assert said in text
+    if offset is not None:
+        assert text.startswith(f"mine.py:{FIRST + offset}: ")
+
+
+def test_an_index_beyond_an_array_in_the_state_is_named(tmp_path: Path, ticks: Ticks) -> None:
+    head = HEAD.replace("x: float", "x: np.ndarray").replace("tick.mid, 0", "np.zeros(8), 0")
+    body = "    state.x[state.k] = tick.mid\n    return State(state.x, state.k + 1), 1.0\n"
+    name, text, _ = failure(tmp_path, ticks, head + STEP + body)
+    assert name == "contract"
+    assert text.startswith(f"mine.py:{FIRST + 1}: raised IndexError")
+    # Later than the ticks that plain Python is watched on: found by the compiled run.
+    late = head.replace("np.zeros(8)", "np.zeros(6000)")
+    name, text, _ = failure(tmp_path, ticks, late + STEP + body)
+    assert name == "runs"
+    assert text.startswith(f"mine.py:{FIRST + 1}: raised IndexError")
+    assert "at tick 6001" in text
+
+
+FEATURES = """\
+class Features(NamedTuple):
+    z: np.ndarray
+
+
+def features(ticks, params):
+    m = ticks.mid
+    return Features({z})
+
+
+def step(state, tick, params, features):
+    return State(tick.mid, state.k + 1), 1.0 if features.z > 0.0 else -1.0
+"""
+
+
+@pytest.mark.parametrize(
+    "z",
+    [
+        "(m - m.mean()) / m.std()",
+        "np.append(m[1:] - m[:-1], 0.0)",
+        "m - np.max(m)",
+        "np.where(np.arange(len(m)) < len(m) // 2, 1.0, -1.0)",
+    ],
+)
+def test_look_ahead_is_found(z: str, tmp_path: Path, ticks: Ticks) -> None:
+    name, text, advice = failure(tmp_path, ticks, HEAD + FEATURES.format(z=z))
+    assert name == "look-ahead"
+    assert text.startswith(f"mine.py:{FIRST + 4}: feature z at tick ")
+    assert "sweep.features" in advice
+
+
+def test_features_of_the_past_pass(tmp_path: Path, ticks: Ticks) -> None:
+    text = HEAD + FEATURES.format(z="np.concatenate([[0.0], m[1:] - m[:-1]])")
+    (tmp_path / "mine.py").write_text(text)
+    checks = checks_of(load_strategy(tmp_path / "mine.py"), ticks)
+    found = [f for check in (checks.parameters, checks.looks_ahead) for f in check()]
+    assert [f.status for f in found] == [OK, OK]
+
+
+def test_features_of_another_length_are_named(tmp_path: Path, ticks: Ticks) -> None:
+    _, text, _ = failure(tmp_path, ticks, HEAD + FEATURES.format(z="m[1:]"))
+    assert "expected one value for each of" in text
+
+
+def test_chance_in_a_strategy_is_found(tmp_path: Path, ticks: Ticks) -> None:
+    body = "    return State(tick.mid, state.k), np.random.random()\n"
+    name, text, advice = failure(tmp_path, ticks, HEAD + STEP + body)
+    assert (name, text) == ("repeats", "a second run gives other results")
+    assert "random" in advice
+
+
+def test_defaults_that_the_constraint_refuses_fail(ticks: Ticks) -> None:
+    text = STRATEGY.replace("self.fast < self.slow", "self.slow < 40")
+    (found,) = checks_of(strategy_from_source(text, "mine.py"), ticks).parameters()
+    assert found.status == FAIL
+    assert "refuses the defaults" in found.text
+
+
+def test_a_file_that_does_not_load_fails_with_its_line(tmp_path: Path, ticks: Ticks) -> None:
+    name, text, _ = failure(tmp_path, ticks, HEAD + "def step(state, tick, prams):\n    pass\n")
+    assert name == "loads"
+    assert text.startswith(f"mine.py:{FIRST}: step() takes an argument 'prams'")
+
+
+def command(folder: Path, text: str, *arguments: object) -> Result:
+    path = folder / "mine.py"
+    path.write_text(text)
+    return sweep("check", path, *arguments)
+
+
+def test_the_command_exits_2_where_a_check_fails(tmp_path: Path) -> None:
+    result = command(tmp_path, HEAD + STEP + "    return State(tick.mid, 0.5), 1.0\n")
+    assert result.code == 2
+    assert "FAIL contract" in result.out
+    assert "-> " in result.out
+
+
+def test_the_command_runs_on_ticks_of_the_user(tmp_path: Path) -> None:
+    from sweep.sources import write_parquet
+    from sweep.synth import SynthSpec, generate
+
+    source = tmp_path / "ticks.parquet"
+    n = write_parquet(generate(SynthSpec(sessions=1, ticks_per_session=3000)), source)
+    result = command(tmp_path, STRATEGY, "--source", source, "-f", "json")
+    assert result.code == 0, result.out
+    assert result.json["ticks"] == n
+    result = command(tmp_path, STRATEGY, "--source", tmp_path / "none.parquet")
+    assert result.code == 2
+    assert "none.parquet" in result.err
+
+
+def test_a_missing_strategy_file_fails(tmp_path: Path) -> None:
+    result = sweep("check", tmp_path / "none.py")
+    assert result.code == 2
+    assert "no such strategy file" in result.out

@@ -1,0 +1,426 @@
+"""The command line: what each command writes, and where."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_helpers import SERIAL, files_below, ran, study, sweep
+from study_helpers import ROOT, write_study
+
+from sweep.errors import ReplayMismatchError
+from sweep.metrics import METRICS
+from sweep.study import Study
+
+__all__ = ["study"]
+
+HEAVY = ("numba", "optuna", "pandas", "pyarrow", "rich", "scipy", "numpy", "loky")
+COMMANDS = ("init", "check", "run", "show", "trials", "best", "replay", "data")
+
+
+def process(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "sweep", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from sweep.cli.main import run_command\n"
+        f"for name in ('', *{COMMANDS!r}):\n"
+        "    assert run_command([name, '--help'] if name else ['--help']) == 0, name\n"
+        f"print('loaded:', [m for m in {HEAVY!r} if m in sys.modules])\n"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.splitlines()[-1] == "loaded: []"
+
+
+def test_help_lists_every_command() -> None:
+    text = sweep("--help").out
+    assert all(f"  {name} " in text for name in COMMANDS)
+
+
+def test_an_unknown_command_names_the_nearest() -> None:
+    result = sweep("trails")
+    assert result.code == 2
+    assert 'did you mean "trials"?' in result.err
+
+
+def test_a_wrong_option_is_a_usage_error() -> None:
+    result = sweep("run", "study.toml", "--trils", "3")
+    assert result.code == 2
+    assert "--trils" in result.err
+
+
+# -- run -------------------------------------------------------------------------------
+
+
+def test_run_in_json_prints_one_document(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    result = sweep("run", path, "--out", tmp_path / "out", *SERIAL, "-f", "json")
+    document = result.json
+    assert result.code == 0
+    assert document["run"]["ended_by"] == "24 trials"
+    assert document["run"]["complete"] == document["counts"]["complete"] > 0
+    assert document["verified"] is True
+    assert document["best"][0]["holdout_net_profit"] is not None
+    assert document["best"][0]["net_profit"] >= document["best"][1]["net_profit"]
+    assert "warning" not in result.err
+
+
+def test_run_puts_messages_on_stderr_and_the_table_on_stdout(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    result = sweep("run", path, "--out", tmp_path / "out", *SERIAL)
+    assert "best by net_profit" in result.out
+    assert "replayed to the bit" in result.out
+    assert "holdout" in result.out
+    assert "first trial after" in result.out
+    assert str(tmp_path / "out") in result.err
+    assert "next: sweep best" in result.err
+    assert "\x1b" not in result.out + result.err
+
+
+def test_quiet_run_says_nothing_on_stderr(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    result = sweep("run", path, "--out", tmp_path / "out", *SERIAL, "--quiet", "-f", "csv")
+    assert result.code == 0
+    assert result.err == ""
+    assert result.rows[0][0] == "trial"
+
+
+def test_flags_override_the_study_file(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    result = sweep(
+        "run", path, "--out", tmp_path / "out", *SERIAL, "-f", "json", "--trials", 5, "--seed", 9,
+        "--sampler", "random", "--param", "fast=2:10:2", "--param", "pause=false",
+        "--set", "costs.slippage=0.02",
+    )  # fmt: skip
+    settings = result.json["settings"]
+    assert settings["study"]["trials"] == 5
+    assert settings["study"]["seed"] == 9
+    assert settings["study"]["sampler"] == "random"
+    assert settings["costs"]["slippage"] == 0.02
+    assert all(row["fast"] in (2, 4, 6, 8, 10) for row in result.json["best"])
+
+
+def test_running_again_goes_on_and_changes_nothing_that_is_finished(tmp_path: Path) -> None:
+    out = ran(tmp_path, "--trials", 6)
+    before = Study.open(out)
+    result = sweep("run", tmp_path / "study.toml", "--out", out, *SERIAL, "--trials", 10)
+    after = Study.open(out)
+    assert "going on after" in result.err
+    assert after.board.rows[: len(before.board)].tobytes() == before.board.rows.tobytes()
+    assert int((~after.board.in_state("invalid")).sum()) == 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_saves_and_says_how_to_go_on(tmp_path: Path, number: int) -> None:
+    path = write_study(tmp_path, sampler="random", trials=1_000_000)
+    out = tmp_path / "out"
+    run = process("run", path, "--out", out, *SERIAL, "--set", "compute.batch=1")
+    deadline = time.monotonic() + 60
+    ledger = out / "ledger.bin"
+    while not (ledger.exists() and ledger.stat().st_size > 5_000):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    run.send_signal(number)
+    stdout, stderr = run.communicate(timeout=60)
+    assert run.returncode == 130, stderr
+    assert "interrupted; what was finished is kept. Go on with:" in stderr
+    assert f"--out {out}" in stderr
+    assert "best by net_profit" in stdout
+    finished = len(Study.open(out).board)
+    assert finished > 0
+    result = sweep("run", path, "--out", out, *SERIAL, "--trials", finished, "-f", "json")
+    assert result.code == 0
+    assert result.json["counts"]["trials"] >= finished
+
+
+# -- show, trials, best ----------------------------------------------------------------
+
+
+def test_show_names_hashes_state_and_best(study: Path) -> None:
+    document = sweep("show", study, "-f", "json").json
+    assert document["state"] == "finished"
+    assert document["verified"] is True
+    assert document["ticks"]["content"]
+    assert document["strategy"]["digest"]
+    assert document["counts"]["trials"] == len(Study.open(study).board)
+    table = sweep("show", study).out
+    assert "net_profit (maximize)" in table
+    assert document["ticks"]["content"][:12] in table
+    assert sweep("show", study, "-f", "csv").rows[0] == ["fact", "value"]
+
+
+def test_the_latest_study_is_the_default(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    missing = sweep("show")
+    assert missing.code == 2
+    assert "no study under results" in missing.err
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "one").symlink_to(study)
+    assert sweep("show", "-f", "json").json["name"] == "small"
+
+
+def test_trials_are_sorted_filtered_and_cut(study: Path) -> None:
+    rows = sweep(
+        "trials", study, "--where", "trades >= 5 and max_drawdown < 0.5",
+        "--sort-by", "sharpe", "--top", 4, "--state", "complete", "-f", "json",
+    ).json  # fmt: skip
+    assert len(rows) == 4
+    assert all(r["trades"] >= 5 and r["max_drawdown"] < 0.5 for r in rows)
+    sharpes = [r["sharpe"] for r in rows]
+    assert sharpes == sorted(sharpes, reverse=True)
+    rising = sweep("trials", study, "--sort-by", "sharpe", "--ascending", "-f", "json").json
+    known = [r["sharpe"] for r in rising if r["sharpe"] is not None]
+    assert known == sorted(known)
+    assert all(r["sharpe"] is None for r in rising[len(known) :])
+
+
+def test_where_compares_texts_and_parameters(study: Path) -> None:
+    rows = sweep("trials", study, "--where", "side == 'long' and fast < 30", "-f", "json").json
+    assert rows
+    assert {r["side"] for r in rows} == {"long"}
+
+
+def test_a_wrong_column_names_the_nearest(study: Path) -> None:
+    result = sweep("trials", study, "--sort-by", "sharp")
+    assert result.code == 2
+    assert 'did you mean "sharpe"?' in result.err
+    result = sweep("trials", study, "--where", "tradess > 3")
+    assert result.code == 2
+    assert "trades" in result.err
+
+
+def test_best_as_csv_holds_every_digit(study: Path, tmp_path: Path) -> None:
+    path = tmp_path / "best.csv"
+    result = sweep("best", study, "--csv", path, "--top", 3)
+    assert result.code == 0
+    opened = Study.open(study)
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(r["trial"]) for r in rows] == opened.best(3)
+    for row in rows:
+        number = int(row["trial"])
+        assert float(row["slow"]) == opened.params(number)["slow"]
+        for name, value in opened.metrics(number).items():
+            key = f"{name}_s" if METRICS[name].unit == "s" else name
+            assert np.isnan(value) if row[key] == "" else float(row[key]) == value
+        held = opened.holdout_metrics(number)
+        assert held is not None
+        assert float(row["holdout_net_profit"]) == held["net_profit"]
+
+
+def test_best_never_replaces_a_file_unasked(study: Path, tmp_path: Path) -> None:
+    path = tmp_path / "best.csv"
+    path.write_text("mine")
+    result = sweep("best", study, "--csv", path)
+    assert result.code == 2
+    assert "--force" in result.err
+    assert path.read_text() == "mine"
+    assert sweep("best", study, "--csv", path, "--force").code == 0
+    assert path.read_text().startswith("trial,")
+
+
+@pytest.mark.parametrize("command", ["best", "show"])
+def test_a_winner_that_does_not_replay_is_a_loud_error(
+    study: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def differ(self: Study, variant: object, *, on: str = "search") -> None:
+        raise ReplayMismatchError("TRIAL 8 DOES NOT REPLAY: equity")
+
+    monkeypatch.setattr(Study, "replay", differ)
+    result = sweep(command, study)
+    assert result.code == 1
+    assert "DOES NOT REPLAY" in result.err
+    assert result.out == ""
+    unchecked = sweep(command, study, "--no-verify")
+    assert unchecked.code == 0
+    assert "not replayed" in unchecked.out
+
+
+def test_a_tampered_row_is_found_out(tmp_path: Path) -> None:
+    out = ran(tmp_path, "--trials", 4)
+    study = Study.open(out)
+    winner = study.best(1)[0]
+    study.board._rows[winner]["equity"] += 1e-9
+    with pytest.raises(ReplayMismatchError, match="equity"):
+        study.replay(winner)
+
+
+def test_best_of_ticks_that_are_gone_is_marked_as_unverified(tmp_path: Path) -> None:
+    ticks = tmp_path / "ticks.parquet"
+    _write_ticks(ticks)
+    path = write_study(tmp_path)
+    text = (
+        path.read_text().replace("synth = {", "# synth = {").replace('"synth"', '"ticks.parquet"')
+    )
+    path.write_text(text)
+    out = tmp_path / "out"
+    assert sweep("run", path, "--out", out, *SERIAL, "--trials", 4).code == 0
+    moved = tmp_path / "moved.parquet"
+    ticks.rename(moved)
+    result = sweep("best", out)
+    assert result.code == 0
+    assert "NOT VERIFIED" in result.out
+    assert "warning" in result.err
+    assert sweep("best", out, "-f", "json").json["verified"] is False
+    assert sweep("best", out, "-f", "json", "--source", moved).json["verified"] is True
+
+
+def _write_ticks(path: Path) -> None:
+    from sweep.sources import write_parquet
+    from sweep.synth import SynthSpec, generate
+
+    write_parquet(generate(SynthSpec(sessions=2, ticks_per_session=2000)), path)
+
+
+# -- replay ----------------------------------------------------------------------------
+
+
+def test_replay_writes_trades_fills_and_equity_that_agree(study: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    trades, fills, equity = (tmp_path / n for n in ("t.csv", "f.parquet", "e.parquet"))
+    result = sweep(
+        "replay", "--study", study, "--trades", trades, "--fills", fills, "--equity", equity,
+        "-f", "json",
+    )  # fmt: skip
+    document = result.json
+    with open(trades, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == document["metrics"]["trades"] == len(document["trades"])
+    profit = sum(float(r["profit"]) for r in rows)
+    assert profit == pytest.approx(document["metrics"]["net_profit"], abs=1e-9)
+    assert sum(float(r["commission"]) for r in rows) == pytest.approx(
+        document["metrics"]["commission"]
+    )
+    table = pq.read_table(equity)
+    assert table["equity"][-1].as_py() == document["metrics"]["final_equity"]
+    assert pq.read_table(fills).num_rows == document["metrics"]["fills"]
+    csv_equity = tmp_path / "e.csv"
+    sweep("replay", "--study", study, "--equity", csv_equity)
+    with open(csv_equity, newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert float(last["equity"]) == document["metrics"]["final_equity"]
+
+
+def test_replay_of_values_that_were_searched_is_the_trial(study: Path) -> None:
+    opened = Study.open(study)
+    number = opened.best(1)[0]
+    given = [f"--param={k}={v!r}".replace("'", "") for k, v in opened.params(number).items()]
+    document = sweep("replay", "--study", study, *given, "-f", "json").json
+    assert document["trial"] == number
+    assert document["metrics"]["net_profit"] == opened.metrics(number)["net_profit"]
+
+
+def test_replay_takes_values_of_any_variant(study: Path) -> None:
+    document = sweep("replay", "--study", study, "--param", "fast=7", "-f", "json").json
+    assert document["params"]["fast"] == 7.0
+    result = sweep("replay", "--study", study, "--param", "fsat=7")
+    assert result.code == 2
+    assert "did you mean fast?" in result.err
+    result = sweep("replay", "--study", study, "--param", "fast=700")
+    assert result.code == 2
+    assert "fast" in result.err
+
+
+def test_replay_refuses_files_before_it_evaluates(study: Path, tmp_path: Path) -> None:
+    there = tmp_path / "t.csv"
+    there.write_text("mine")
+    other = tmp_path / "e.csv"
+    result = sweep("replay", "--study", study, "--trades", there, "--equity", other)
+    assert result.code == 2
+    assert there.read_text() == "mine"
+    assert not other.exists()
+    assert sweep("replay", "--study", study, "--trades", tmp_path / "t.txt").code == 2
+
+
+def test_opening_the_holdout_is_recorded_once_for_each_variant(tmp_path: Path) -> None:
+    out = ran(tmp_path, "--trials", 6, "--set", "study.top=1")
+    assert len(Study.open(out).opened) == 1
+    worst = Study.open(out).best(6)[-1]
+    counts = [
+        sweep("replay", *what, "--study", out, "--on", "holdout", "-f", "json").json[
+            "holdout_opened"
+        ]
+        for what in ([worst], [worst], ["--param", "fast=9"], ["--param", "fast=9"])
+    ]
+    assert counts == [2, 2, 3, 3]
+    study = Study.open(out)
+    assert len(study.opened) == 3
+    assert study.holdout_metrics(worst) is not None
+    assert "opened for 3 variants" in sweep("best", out).out
+
+
+def test_the_holdout_of_a_running_study_stays_closed(tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    out = ran(tmp_path, "--trials", 4)
+    before = files_below(out)
+    with FileLock(str(out / "lock")):
+        result = sweep("replay", 0, "--study", out, "--on", "holdout")
+        assert sweep("show", out, "-f", "json").json["state"] == "running"
+    assert result.code == 1
+    assert "running" in result.err
+    assert files_below(out) == before
+
+
+# -- failures --------------------------------------------------------------------------
+
+
+def test_an_unexpected_failure_is_one_line_and_a_file(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Study, count: int | None = None) -> list[int]:
+        raise RuntimeError("broken inside")
+
+    monkeypatch.setattr(Study, "best", fail)
+    result = sweep("best", study)
+    assert result.code == 1
+    assert len(result.err.splitlines()) == 1
+    path = Path(result.err.rpartition(" is in ")[2].strip())
+    assert "broken inside" in path.read_text()
+    path.unlink()
+    shown = sweep("best", study, "--debug")
+    assert "Traceback" in shown.err
+    Path(shown.err.rpartition(" is in ")[2].strip()).unlink()
+
+
+def test_a_reader_that_goes_away_is_no_error_message(study: Path) -> None:
+    run = process("trials", study, "-f", "csv")
+    assert run.stdout is not None
+    run.stdout.close()
+    assert run.stderr is not None
+    err = run.stderr.read()
+    run.stderr.close()
+    run.wait(timeout=60)
+    assert err == ""
+
+
+def test_json_has_no_text_for_numbers(study: Path) -> None:
+    document = json.loads(sweep("best", study, "-f", "json").out)
+    row = document["best"][0]
+    assert all(isinstance(row[name], int | float) for name in ("max_drawdown", "trades", "fast"))
