@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -83,7 +84,7 @@ class Persister:
 
         study = self._study
         where = study.spec.study.storage
-        target = str(study.folder / "optuna.db") if where == "sqlite" else where
+        target = str(study.folder / "optuna.db") if where == "sqlite" else os.path.expandvars(where)
         store = None
         try:
             ended = False

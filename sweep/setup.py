@@ -102,6 +102,10 @@ def prepare(
 def assemble(spec: StudySpec, strategy: Strategy, space: SearchSpace, handle: TickHandle) -> Setup:
     """Return the setup for ticks that are in the store; see `prepare`."""
     ticks = attach(handle)
+    if spec.study.pruner.name == "wilcoxon" and spec.data.slicing == "carry":
+        raise StudyFileError(
+            'study.pruner: wilcoxon compares slices with each other; set data.slicing = "independent"'
+        )
     begin, end = select(ticks.ts, spec.data.begin, spec.data.end)
     share, start = spec.data.holdout_split(int(ticks.ts[end - 1]))
     ranges = split_holdout(ticks.ts, begin, end, share=share, start=start)
@@ -199,7 +203,8 @@ def _read_points(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
                         for n in names
                         if row[n] not in (None, "")
                     }
-                    space.encode(values)
+                    if not space.is_valid(space.encode(values)):
+                        raise SpaceError("these values contradict Params.valid()")
                 except SpaceError as error:
                     raise StudyFileError(f"{path}:{reader.line_num}: {error}") from None
                 points.append(values)

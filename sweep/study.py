@@ -22,11 +22,12 @@ from sweep.errors import (
     InputError,
     LedgerError,
     ReplayMismatchError,
+    StudyFileError,
     StudyMismatchError,
 )
 from sweep.metrics import METRICS, metrics_of, undefined
 from sweep.objective import Objectives
-from sweep.proposals import make_proposer
+from sweep.proposals import DesignProposer, Proposer, make_proposer
 from sweep.results import (
     COMPLETE,
     FAILED,
@@ -185,7 +186,8 @@ class Study:
         # Refuses what a sampler, a pruner or an objective cannot take, before a file is made.
         Objectives(spec.study)
         starts = starting_points(spec, setup.space)
-        make_proposer(spec.study, setup.space, starts, len(setup.slices))
+        proposer = make_proposer(spec.study, setup.space, starts, len(setup.slices))
+        _check_end(spec, setup.space, proposer)
         path = folder / "study.json"
         if path.exists():
             known = _read_about(path)
@@ -362,10 +364,16 @@ class Study:
         return columns
 
     def trials(self) -> Any:
-        """Return all trials as a pandas DataFrame, one row a trial."""
+        """Return all trials as a pandas DataFrame, one row a trial.
+
+        The columns have the names of `sweep trials -f csv`: times in seconds end in ``_s``.
+        """
         import pandas as pd
 
-        return pd.DataFrame(self.columns())
+        columns = self.columns()
+        units = {name: f"{name}_s" for name, m in METRICS.items() if m.unit == "s"}
+        units |= {f"holdout_{name}": f"holdout_{key}" for name, key in units.items()}
+        return pd.DataFrame({units.get(name, name): values for name, values in columns.items()})
 
     # -- replay and holdout ------------------------------------------------------------
 
@@ -449,6 +457,19 @@ def find_study(folder: str | Path | None, results: str | Path = "results") -> Pa
 def _touched(folder: Path) -> float:
     ledger = folder / "ledger.bin"
     return (ledger if ledger.exists() else folder / "study.json").stat().st_mtime
+
+
+def _check_end(spec: StudySpec, space: SearchSpace, proposer: Proposer) -> None:
+    """Raise `StudyFileError` for a study that nothing would end."""
+    study = spec.study
+    if any(rule is not None for rule in (study.trials, study.time_limit, study.patience)):
+        return
+    finite = isinstance(proposer, DesignProposer) and proposer.size() is not None
+    if not finite and space.exact_size() is None:
+        raise StudyFileError(
+            f"{spec.path or 'the study'}: nothing ends this study: its space has no end; set "
+            f"study.trials (or --trials), study.time_limit or study.patience"
+        )
 
 
 def _describe(spec: StudySpec, setup: Setup) -> dict[str, Any]:

@@ -47,8 +47,9 @@ __all__ = [
     "replay",
 ]
 
-#: Feature sets kept in a worker, each over a whole range of ticks.
-_KEPT_FEATURES = 4
+#: Bytes of feature arrays that a worker keeps besides those in use, for variants that
+#: agree in the parameters that the features read.
+_KEPT_FEATURES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -379,9 +380,13 @@ def _features(
         seen = seen._replace(bid=seen.bid - half, ask=seen.ask + half)
     arrays = kernel.features(seen, reads)
     _FEATURES[(where, tuple(reads._seen.items()))] = arrays
-    while len(_FEATURES) > _KEPT_FEATURES:
+    while len(_FEATURES) > 1 and sum(map(_size, _FEATURES.values())) > _KEPT_FEATURES:
         _FEATURES.popitem(last=False)
     return arrays, first
+
+
+def _size(arrays: tuple[Any, ...]) -> int:
+    return sum(int(a.nbytes) for a in arrays)
 
 
 # -- failures --------------------------------------------------------------------------

@@ -243,6 +243,9 @@ class Document:
             elif value is not None:
                 label = f"--{flag.replace('_', '-')} {value}"
                 self._put(FLAGS[flag], value, label)
+                if flag == "source" and value != "synth":
+                    # The flag names other ticks: what the file says of generated ones goes.
+                    self.values.get("data", {}).pop("synth", None)
 
     def apply_override(self, text: str) -> None:
         """Put ``section.key=value`` over the file; the value is TOML, or else plain text."""

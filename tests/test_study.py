@@ -164,6 +164,17 @@ def test_an_objective_may_be_an_expression_or_a_function(tmp_path: Path) -> None
     assert written.board.values.tobytes() == by_function.board.values.tobytes()
 
 
+def test_a_starting_point_that_the_constraint_refuses_is_named(tmp_path: Path) -> None:
+    (tmp_path / "start.csv").write_text("fast,slow\n5,50\n30,20\n")
+    with pytest.raises(StudyFileError, match=r"start\.csv:3: these values contradict"):
+        run_small(tmp_path, f'study.start="{tmp_path / "start.csv"}"')
+
+
+def test_wilcoxon_needs_independent_slices(tmp_path: Path) -> None:
+    with pytest.raises(StudyFileError, match=r"wilcoxon.*independent"):
+        run_small(tmp_path, "data.slices=6", 'study.pruner="wilcoxon"')
+
+
 # -- stop rules ------------------------------------------------------------------------
 
 
@@ -177,6 +188,13 @@ def test_patience_ends_a_study_after_so_many_trials_without_improvement(tmp_path
 def test_a_time_limit_ends_a_study(tmp_path: Path) -> None:
     _, summary = run_small(tmp_path, 'study.time_limit="1s"', sampler="random", trials=100_000)
     assert summary.reason == "time limit"
+
+
+def test_a_study_that_nothing_would_end_is_refused(tmp_path: Path) -> None:
+    path = write_study(tmp_path, sampler="random")
+    path.write_text(path.read_text().replace("trials = 24", ""))
+    with pytest.raises(StudyFileError, match=r"nothing ends this study.*study\.trials"):
+        create_study(path, out=tmp_path / "out")
 
 
 # -- pruning ---------------------------------------------------------------------------
@@ -380,8 +398,9 @@ def test_the_frame_has_a_row_a_trial_with_every_metric(tmp_path: Path) -> None:
     study, _ = run_small(tmp_path)
     frame = sweep.open_study(tmp_path / "out").trials()
     assert len(frame) == len(study.board)
-    assert set(METRICS) <= set(frame.columns)
-    assert {f"holdout_{m}" for m in METRICS} <= set(frame.columns)
+    keys = {name + ("_s" if m.unit == "s" else "") for name, m in METRICS.items()}
+    assert keys <= set(frame.columns)
+    assert {f"holdout_{key}" for key in keys} <= set(frame.columns)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from typing import NamedTuple, NoReturn
 import click
 
 from sweep.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, SweepError
+from sweep.version import __version__
 
 __all__ = ["cli", "main", "run_command"]
 
@@ -75,7 +76,7 @@ class _LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of every failure.")
-@click.version_option(package_name="sweep", prog_name="sweep")
+@click.version_option(__version__, prog_name="sweep")
 def cli(debug: bool) -> None:
     """Find out which parameters of a trading rule are worth anything.
 

@@ -23,6 +23,7 @@ __all__ = ["run"]
 @click.command()
 @click.argument("study_file", metavar="STUDY.toml")
 @click.option("--source", metavar="PATH", help="Ticks: a file, a folder, or synth.")
+@click.option("--instrument", metavar="NAME", help="Which one, where the source holds several.")
 @click.option("--trials", type=int, metavar="N", help="Stop after so many trials.")
 @click.option("--sampler", metavar="NAME", help=f"One of {', '.join(SAMPLERS)}.")
 @click.option("--seed", type=int, metavar="N", help="Of everything random.")
