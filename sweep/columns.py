@@ -6,12 +6,12 @@ Also the look of a CSV file: separator, header, where the rows begin.
 from __future__ import annotations
 
 import csv
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweep.errors import DataError
+from sweep.names import did_you_mean
 
 __all__ = ["ROLES", "CsvLayout", "csv_layout", "find_columns", "is_instrument", "normalise"]
 
@@ -106,7 +106,7 @@ def find_columns(
         if role not in known:
             raise DataError(
                 f"data.columns.{role}: {kind} have no such column; "
-                f"use {', '.join(known)}{_nearest(role, known)}"
+                f"use {', '.join(known)}{did_you_mean(role, known)}"
             )
     found = {role: _given(names, role, name, file) for role, name in given.items() if name}
     free = [n for n in names if n not in found.values()]
@@ -149,7 +149,7 @@ def _given(names: Sequence[str], role: str, name: str, file: str) -> str:
         return same[0]
     raise DataError(
         f"{file}: data.columns.{role}: there is no column {name!r}; "
-        f"it has {_listed(names)}{_nearest(name, names)}"
+        f"it has {_listed(names)}{did_you_mean(name, names)}"
     )
 
 
@@ -170,11 +170,6 @@ def _refuse(
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(repr(n) for n in names[:20])
     return shown + (f" and {len(names) - 20} more" if len(names) > 20 else "") or "no columns"
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 @dataclass(frozen=True)

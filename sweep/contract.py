@@ -18,8 +18,9 @@ from sweep.strategy import Strategy, definition_line, field_kinds
 __all__ = ["Watch"]
 
 _ADVICE = {
-    "ZeroDivisionError": "guard the division: compiled code gives inf or NaN here",
-    "IndexError": "an array of State is indexed beyond its length",
+    "ZeroDivisionError": "guard the division: compiled code goes on with inf, NaN or any integer",
+    "IndexError": "an array is indexed beyond its length",
+    "AttributeError": "a tuple cannot be changed: return a new State(...) instead",
     "OverflowError": "keep the value in range: compiled code gives inf here",
     "ValueError": "keep the argument in the function's range: compiled code gives NaN here",
 }

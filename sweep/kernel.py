@@ -117,7 +117,8 @@ class Kernel:
         except Exception as error:
             where = _user_line(error, self.ref.path) or line
             raise StrategyError(
-                f"{path}:{where}: features() raised {type(error).__name__}: {error} at {params}"
+                f"{path}:{where}: features() raised {type(error).__name__}: {error} "
+                f"at {repr(params).removeprefix('_SweepParams')}"
             ) from None
         if not isinstance(found, self.module.Features):
             raise StrategyError(
@@ -301,7 +302,7 @@ def _step_text(strategy: Strategy) -> list[str]:
         f"    state, {quote}, p, k, features, i, position, entry_price, entry_ts, equity",
         "):",
         f"    state, target = step({step})",
-        "    return _sweep_cast(state), float(target)",
+        "    return _sweep_cast(state), target + 0.0",  # float() takes no boolean in Numba
         "",
     ]
 

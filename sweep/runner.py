@@ -21,6 +21,7 @@ from sweep.engines.base import Engine, WorkerLostError
 from sweep.errors import (
     EngineError,
     EvaluationError,
+    InputError,
     LedgerError,
     ReplayMismatchError,
     StudyLockedError,
@@ -159,7 +160,9 @@ def run_study(
         try:
             study.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise LedgerError(f"{study.folder}: cannot be made: {error.strerror}") from None
+            raise InputError(
+                f"{study.folder}: cannot be made ({error.strerror}); choose another folder with --out"
+            ) from None
     lock = FileLock(str(study.folder / "lock"))
     try:
         lock.acquire(timeout=0)

@@ -327,6 +327,10 @@ def _restrict_range(
     if fixed is not None:
         low = high = default = fixed
         step = p.step if p.kind == "integer" else None
+    if fixed is not None and (
+        isinstance(fixed, (bool, str)) or not isinstance(fixed, (int, float))
+    ):
+        raise SpaceError(f"parameter {p.name}: expected a number or a range, found {fixed!r}")
     for word, value in (("low", low), ("high", high), ("step", step), ("default", default)):
         if value is None:
             continue

@@ -397,7 +397,10 @@ def strategy_from_source(source: str, path: str) -> Strategy:
         raise StrategyError(f"{path}:{error.lineno}: {error.msg}") from None
     except SpaceError as error:
         raise StrategyError(f"{path}:{_line_of(error, path)}: {error}") from None
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # SystemExit too: a file that ends the program on import is the user's mistake.
         hint = ""
         if isinstance(error, ModuleNotFoundError):
             hint = "; a strategy is one file: it may import installed packages, not its neighbours"

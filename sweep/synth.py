@@ -65,7 +65,9 @@ class SynthSpec:
     tick_size : float
         Grid of bid and ask, price units.
     spread_ticks : float
-        Mean spread, in ticks of the grid, at least 1.
+        Spread in ticks of the grid, at least 1, while volatility is at its (root mean
+        square) usual level; a calm market has a narrower one, the mean being some 10 %
+        nearer to 1.
     volatility : float
         Annual standard deviation of log-returns (252 days), jumps included.
     jumps_per_session : float

@@ -209,7 +209,7 @@ class StampParser:
             ns = day + to_numpy(clock, np.int64, 0)
             return _with_missing(from_local(ns, self.timezone), missing)
         text = pc.binary_join_element_wise(
-            pc.cast(dates, pa.large_string()), pc.cast(times, pa.large_string()), " "
+            pc.cast(dates, pa.string()), pc.cast(times, pa.string()), " "
         )
         return self._text(text)
 
@@ -275,7 +275,9 @@ class StampParser:
             self._unit, self.found = str(named), f"epoch, {named}"
         elif named and named != "iso":
             self._pattern, self.found = _from_directives(named), named
-        elif re.fullmatch(r"[+-]?\d+(\.\d+)?", first) and len(first) not in (8, *_COMPACT_LENGTHS):
+        elif re.fullmatch(r"[+-]?\d+(\.\d+)?", first) and (
+            len(first.partition(".")[0]) not in (8, *_COMPACT_LENGTHS)
+        ):
             self._unit = _unit_of(abs(float(first)))
             self.found = f"epoch, {self._unit}"
         else:
@@ -402,7 +404,7 @@ class StampParser:
     @property
     def _names_utc(self) -> bool:
         """Whether the stamps themselves say that they are UTC."""
-        return self._pattern.endswith(_UTC_MARK) or "(?:Z|" in self._pattern
+        return self._pattern.endswith(_UTC_MARK) or _DIRECTIVES["z"] in self._pattern
 
 
 #: Ends a pattern whose rows say UTC: an empty group that matches anything.

@@ -5,21 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-_CACHE = tempfile.mkdtemp(prefix="sweep-tests-")
-# Set before anything reads it; child processes inherit it.
-os.environ["SWEEP_CACHE"] = _CACHE
+# Set before anything reads it; test workers and child processes inherit it.
+_OWNER = "PYTEST_XDIST_WORKER" not in os.environ
+if _OWNER:
+    os.environ["SWEEP_CACHE"] = tempfile.mkdtemp(prefix="sweep-tests-")
 os.environ.pop("NO_COLOR", None)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _cache() -> Iterator[None]:
-    yield
-    shutil.rmtree(_CACHE, ignore_errors=True)
+def pytest_unconfigure() -> None:
+    """Remove the cache, once every test worker is done."""
+    if _OWNER:
+        shutil.rmtree(os.environ["SWEEP_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture

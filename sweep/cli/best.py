@@ -50,9 +50,12 @@ def best(
     times in seconds (columns ending in _s), shares as fractions.
     """
     from sweep.cli import report
+    from sweep.errors import InputError
     from sweep.cli.tables import print_lines, screen_width, trials_table
     from sweep.output import emit, json_text, write_csv
 
+    if path is not None and not path.lower().endswith(".csv"):
+        raise InputError(f"--csv {path}: the name must end in .csv; -f csv prints instead")
     study = open_study(folder, source)
     numbers = study.best(top)
     checked = report.verify(study, numbers, quiet=quiet) if verify and numbers else None

@@ -443,5 +443,9 @@ def _emit_file(out: Path, rows: int, size: int) -> None:
     from sweep.format import Column
     from sweep.output import Table, emit
 
-    columns = (Column("path", "text"), Column("ticks", "count"), Column("size", "bytes", unit="bytes"))
+    columns = (
+        Column("path", "text"),
+        Column("ticks", "count"),
+        Column("size", "bytes", unit="bytes"),
+    )
     emit(Table(columns, [(str(out), rows, size)]), "csv")

@@ -112,9 +112,13 @@ def _refuse_existing(paths: dict[str, str | None], force: bool) -> None:
     """Refuse files that are there before anything is evaluated."""
     from sweep.errors import InputError
 
-    for path in paths.values():
-        if path is not None and not force and Path(path).exists():
+    given = [path for path in paths.values() if path is not None]
+    for path in given:
+        if not force and Path(path).exists():
             raise InputError(f"{path}: exists already; give --force to replace it, or another name")
+    for path in set(given):
+        if given.count(path) > 1:
+            raise InputError(f"{path}: is named for two different tables; give each its own file")
 
 
 def _variant(study: Study, trial: int | None, params: tuple[str, ...]) -> int | dict[str, Any]:

@@ -269,11 +269,13 @@ def verify(study: Study, numbers: Sequence[int], *, quiet: bool = False) -> bool
 
 def verdict(checked: bool | None, asked: bool, n: int) -> str:
     """Return in a few words whether what is shown was replayed."""
+    if not n:
+        return "no trial is complete: none meets the requirements with a defined objective"
     if not asked:
         return "not replayed"
     if checked is None:
         return "NOT VERIFIED"
-    return f"{'it' if n == 1 else f'all {n}'} replayed to the bit" if n else ""
+    return f"{'it' if n == 1 else f'all {n}'} replayed to the bit"
 
 
 def winners_lines(
