@@ -20,7 +20,7 @@ import numpy as np
 
 from sweep.metrics import merge
 from sweep.results import COMPLETE, FAILED, INVALID, PRUNED, Board, Finished, Judged, Partial
-from sweep.schema import ROW, FloatArray1D, Rows, Slice
+from sweep.schema import ROW, STATUS_ERROR, FloatArray1D, Rows, Slice
 from sweep.tasks import Carry, Outcome, Task
 
 __all__ = ["Ask", "Learn", "Plan", "Record", "Save", "StudyState"]
@@ -165,7 +165,10 @@ class StudyState:
             trial = board.trial(k)
             if trial.state != INVALID:
                 self._count(trial.params)
+            self._refused = self._refused + 1 if trial.state == INVALID else 0
             self._note(trial)
+        if self._refused >= REFUSALS:
+            self.exhausted = f"the constraint refused {REFUSALS} proposals in a row"
 
     # -- what is asked of it -----------------------------------------------------------
 
@@ -205,6 +208,16 @@ class StudyState:
     @property
     def _patience_is_out(self) -> bool:
         return self.plan.patience is not None and self._since_better >= self.plan.patience
+
+    @property
+    def asks_on(self) -> bool:
+        """Whether proposals have not been ended by a limit that a later run may raise.
+
+        Until then the sampler has been asked and told as in a study without limits.
+        """
+        if self.stopping and self.stopping != "interrupted":
+            return False
+        return self.plan.trials is None or self.counted < self.plan.trials
 
     def reason(self) -> str:
         """Return why the study ended or would end, in a few words."""
@@ -356,7 +369,11 @@ class StudyState:
             trial.suspect = True
             if trial.losses >= LOSSES:
                 reason = f"its worker died {LOSSES} times while it was evaluated alone"
-                self._finish(trial, FAILED, reason=reason)
+                places = self._places(trial)
+                rows = np.zeros(len(places), ROW)
+                rows["status"] = STATUS_ERROR
+                self._commands.append(Save(Partial(trial.params, places, rows, None, reason)))
+                self._take(trial, places, rows, None, reason)
             else:
                 self._ready.appendleft(number)
 

@@ -101,7 +101,9 @@ def run_batch(
             decide_from = begin
             if c.started == 0 or not carry_over:
                 begin_run(c, r, terms, ts[begin])
-                i = max(slices[m, 2], begin - warmup)
+                # Not before the features begin: their warm-up is worked out as plain Python,
+                # which may cut a product of reals one tick shorter than compiled code.
+                i = max(slices[m, 2], begin - warmup, origin)
                 c.live_from = i + warmup
                 b = bid[i] - half
                 a = ask[i] + half

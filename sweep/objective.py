@@ -59,11 +59,14 @@ class Worth(NamedTuple):
         One for each constraint: at most 0 where it holds, infinite where it is undefined.
     reason : str or None
         Why the first undefined value is; None if all values are finite.
+    raised : bool
+        Whether a user's function raised or returned no number.
     """
 
     values: tuple[float, ...]
     violations: tuple[float, ...]
     reason: str | None
+    raised: bool = False
 
     @property
     def feasible(self) -> bool:
@@ -119,7 +122,8 @@ class Objectives:
             values.append(value)
             reason = reason or why
         violations = tuple(condition.violation(metrics) for condition in self.constraints)
-        return Worth(tuple(values), violations, reason)
+        raised = any(getattr(objective, "raised", False) for objective in self._objectives)
+        return Worth(tuple(values), violations, reason, raised)
 
 
 class _Calculated:
@@ -150,10 +154,13 @@ class _Written:
         self._path = reference.path
         self._function = load_function(reference)
         self._line = self._function.__code__.co_firstlineno
+        #: Whether the last call raised or gave no number.
+        self.raised = False
 
     def __call__(
         self, metrics: Mapping[str, float], undefined: Mapping[str, str]
     ) -> tuple[float, str | None]:
+        self.raised = True
         try:
             # A copy: what the function does to it must not reach the next objective.
             value = self._function(dict(metrics))
@@ -167,6 +174,7 @@ class _Written:
                 f"{self._path}:{self._line}: {self.label} must return a number, "
                 f"found {type(value).__name__}"
             )
+        self.raised = False
         if math.isfinite(number):
             return number, None
         return math.nan, f"{self.label} returned {number}"

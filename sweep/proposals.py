@@ -32,6 +32,9 @@ class Proposer(Protocol):
     def tell(self, trial: Finished) -> None:
         """Take in a finished trial."""
 
+    def enqueue(self, values: dict[str, Any]) -> None:
+        """Propose this point next, behind those enqueued before."""
+
     def should_prune(self, number: int, step: int, value: float, known: int) -> bool:
         """Whether to stop a trial after a slice."""
 
@@ -102,6 +105,10 @@ class DesignProposer:
         self._next += 1
         return Proposal(number, row, place >= 0 or self._space.is_valid(row))
 
+    def enqueue(self, values: dict[str, Any]) -> None:
+        """Put a point before those of the design that were not asked for yet."""
+        self._starts.insert(self._next, self._space.encode(values))
+
     def tell(self, trial: Finished) -> None:
         """Let the pruner know; the design does not care."""
         if self._pruning is not None:
@@ -136,6 +143,10 @@ class SamplerProposer:
         """Return the sampler's next proposal."""
         proposal: Proposal = self._sampler.ask()
         return proposal
+
+    def enqueue(self, values: dict[str, Any]) -> None:
+        """Let the sampler propose this point next."""
+        self._sampler.enqueue(values)
 
     def tell(self, trial: Finished) -> None:
         """Tell the sampler what came of a trial."""

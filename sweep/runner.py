@@ -161,7 +161,8 @@ def run_study(
             study.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"{study.folder}: cannot be made ({error.strerror}); choose another folder with --out"
+                f"{study.folder}: cannot be made ({error.strerror}); "
+                f"choose another folder with --out"
             ) from None
     lock = FileLock(str(study.folder / "lock"))
     try:
@@ -261,8 +262,8 @@ class _Run:
         board, later = self._board_until(told.get("told"))
         self.proposer = self._make_proposer(starts, board_size=len(board), saved=told)
         study.board = board
-        if not (study.folder / "study.json").exists():
-            study.begin()
+        # Also where it exists: limits and the ticks' place may be new.
+        study.begin()
         study.ledger.open()
         if study.ledger.damaged:
             self._warn(f"{study.ledger.damaged} damaged records of the ledger are evaluated again")
@@ -271,7 +272,8 @@ class _Run:
         self.state = StudyState(self._plan(), study.judge, prune, board, study.partials)
         for number, params in told.get("outstanding", ()):
             self.state.proposed(number, params, study.space.is_valid(params))
-        self._redo_lost(told, later)
+        if not self._in_order():
+            self._teach()
         self.at_start = len(board)
         self.persister = Persister(study, self._sampled())
         engine = self._engine or make_engine(study.spec.compute.engine, study.spec.compute.workers)
@@ -336,8 +338,8 @@ class _Run:
 
         study = self.study
         path = study.folder / "sampler.bin"
-        if not depends_on_results(study.spec.study):
-            # Points follow from their position, and nothing else needs to be known.
+        if not depends_on_results(study.spec.study) or not self._in_order():
+            # Points follow from their position, or no order needs to be kept.
             return {"told": len(study.board), "outstanding": ()}
         try:
             data = pickle.loads(path.read_bytes())
@@ -374,21 +376,34 @@ class _Run:
                 study.partials.setdefault(record.params.tobytes(), []).append(record)
         return board, later
 
-    def _redo_lost(self, saved: dict[str, Any], later: dict[int, Finished]) -> None:
-        """Where order is free, propose again what was finished after the last save."""
-        if self.study.spec.study.deterministic or not depends_on_results(self.study.spec.study):
+    def _in_order(self) -> bool:
+        """Whether trials are told in their order, whatever finishes first."""
+        spec = self.study.spec.study
+        return spec.deterministic or not depends_on_results(spec)
+
+    def _teach(self) -> None:
+        """Where order is free, tell a new sampler of all trials that are on record.
+
+        What was evaluated and not recorded comes next: its rows are in the ledger.
+        """
+        study = self.study
+        board = study.board
+        waiting = [p[0].params for p in study.partials.values()]
+        if not len(board) and not waiting:
             return
-        known = {params.tobytes() for _, params in saved.get("outstanding", ())}
-        sampler = getattr(self.proposer, "_sampler", None)
-        for trial in later.values():
-            if sampler is not None and trial.params.tobytes() not in known:
-                sampler.enqueue(self.study.space.decode(trial.params))
-        self.later = {}
+        for params in (*board.params, *waiting):
+            self.proposer.enqueue(study.space.decode(params))
+        for k in range(len(board)):
+            self.proposer.ask()
+            self.proposer.tell(board.trial(k))
 
     def _save_state(self) -> None:
         import pickle
 
-        if not depends_on_results(self.study.spec.study):
+        spec = self.study.spec.study
+        if not depends_on_results(spec) or not self._in_order() or not self.state.asks_on:
+            # Behind a limit the sampler is told without being asked. The last state before
+            # that is kept, so that a study that is extended equals one without the limit.
             return
         data = {
             "form": _SNAPSHOT_FORM,

@@ -104,7 +104,8 @@ def assemble(spec: StudySpec, strategy: Strategy, space: SearchSpace, handle: Ti
     ticks = attach(handle)
     if spec.study.pruner.name == "wilcoxon" and spec.data.slicing == "carry":
         raise StudyFileError(
-            'study.pruner: wilcoxon compares slices with each other; set data.slicing = "independent"'
+            "study.pruner: wilcoxon compares slices with each other; "
+            'set data.slicing = "independent"'
         )
     begin, end = select(ticks.ts, spec.data.begin, spec.data.end)
     share, start = spec.data.holdout_split(int(ticks.ts[end - 1]))

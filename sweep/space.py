@@ -273,7 +273,7 @@ class SearchSpace:
         return sum(1 for _ in self._rows())
 
     def _rows(self) -> Iterator[FloatArray1D]:
-        levels = [self.levels(i) for i in range(len(self.parameters))]
+        levels = [_all_levels(p) for p in self.parameters]
         seen: set[bytes] = set()
         for point in itertools.product(*levels):
             row = self.canonical(np.array(point, dtype=np.float64))
@@ -369,6 +369,14 @@ def level_count(p: Parameter) -> int | None:
     if p.step is None:
         return None
     return round((p.high - p.low) / p.step) + 1
+
+
+def _all_levels(p: Parameter) -> list[float]:
+    """Return every encoded value of a finite parameter, whatever a grid takes of them."""
+    count = level_count(p) or 0
+    if p.kind in ("categorical", "boolean"):
+        return [float(k) for k in range(count)]
+    return [stepped(p, k) for k in range(count)]
 
 
 def stepped(p: Parameter, k: int) -> float:

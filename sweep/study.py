@@ -40,7 +40,7 @@ from sweep.results import (
     Partial,
 )
 from sweep.schema import STATUS_BAD_ORDER, STATUS_ERROR, FloatArray1D, Rows
-from sweep.setup import Setup, bind, prepare, starting_points
+from sweep.setup import Setup, bind, prepare, slice_order, starting_points
 from sweep.space import SearchSpace
 from sweep.spec import StudySpec, differences, from_settings
 from sweep.tasks import Replay, replay
@@ -99,6 +99,8 @@ class Judge:
             ]
             if int(rows[k]["status"]) in (STATUS_BAD_ORDER, STATUS_ERROR):
                 state, reason = FAILED, "the evaluation failed"
+            elif worth.raised:
+                state, reason = FAILED, worth.reason or ""
             elif worth.reason is not None:
                 state, reason = INFEASIBLE, worth.reason
             elif broken:
@@ -195,7 +197,7 @@ class Study:
             study = cls(folder, spec, setup.space, {**known, "settings": about["settings"]}, setup)
             study._load()
         else:
-            if folder.is_dir() and any(folder.iterdir()):
+            if folder.is_dir() and not _is_begun(folder, setup.strategy.source):
                 raise InputError(
                     f"{folder}: holds other files but no study; choose another folder with --out"
                 )
@@ -411,21 +413,29 @@ class Study:
         if on == "holdout":
             row, result = self._replay_holdout(params)
         else:
-            slices = setup.slices
-            if trial is not None and 0 < trial.n_slices < len(slices):
-                slices = self._evaluated_slices(trial)
-            result = replay(setup.context, params, slices, carry_over=setup.carry_over)
+            slices = setup.slices if trial is None else self._evaluated_slices(trial)
+            result = replay(
+                setup.context,
+                params,
+                slices,
+                carry_over=setup.carry_over,
+                # A trial that was stopped on the way keeps its position open.
+                close_out=slices[-1] == setup.slices[-1],
+            )
             row = result.row
-            comparable = trial is not None and trial.n_slices == len(setup.slices)
-            if trial is not None and comparable and row.tobytes() != trial.row.tobytes():
+            if trial is not None and row.tobytes() != trial.row.tobytes():
                 raise ReplayMismatchError(_difference(trial, row))
         values = self.space.decode(params)
         return ReplayResult(values, metrics_of_row(row, self.periods_per_year), result, on)
 
     def _evaluated_slices(self, trial: Finished) -> tuple[Any, ...]:
-        if self.setup.carry_over:
-            return self.setup.slices[: trial.n_slices]
-        return self.setup.slices
+        if trial.n_slices == 0:
+            raise InputError(
+                f"{self.folder}: trial {trial.number} is {trial.state} and was not evaluated"
+            )
+        slices = self.setup.slices
+        order = slice_order(self.spec, len(slices))
+        return tuple(slices[k] for k in sorted(order[: trial.n_slices]))
 
     def _replay_holdout(self, params: FloatArray1D) -> tuple[Rows, Replay]:
         holdout = self.setup.ranges.holdout
@@ -457,6 +467,16 @@ def find_study(folder: str | Path | None, results: str | Path = "results") -> Pa
 def _touched(folder: Path) -> float:
     ledger = folder / "ledger.bin"
     return (ledger if ledger.exists() else folder / "study.json").stat().st_mtime
+
+
+def _is_begun(folder: Path, source: str) -> bool:
+    """Whether a folder is empty, but for what a run that was killed at once leaves."""
+    for path in folder.iterdir():
+        if path.name == "lock" or path.suffix == ".part":
+            continue
+        if path.name != "strategy.py" or path.read_text(encoding="utf-8") != source:
+            return False
+    return True
 
 
 def _check_end(spec: StudySpec, space: SearchSpace, proposer: Proposer) -> None:

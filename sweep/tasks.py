@@ -47,6 +47,9 @@ __all__ = [
     "replay",
 ]
 
+#: Ticks up to which a failure is looked for by a recorded run, at 96 bytes a tick.
+_RECORDED = 1 << 23
+
 #: Bytes of feature arrays that a worker keeps besides those in use, for variants that
 #: agree in the parameters that the features read.
 _KEPT_FEATURES = 64 << 20
@@ -84,8 +87,8 @@ class Carry(NamedTuple):
     rows: Rows
 
     def select(self, places: Any) -> Carry:
-        """Return the carry of some variants of the batch."""
-        return Carry(*(np.ascontiguousarray(part[places]) for part in self))
+        """Return a copy of the carry of some variants of the batch."""
+        return Carry(*(part[places].copy() for part in self))
 
     @staticmethod
     def join(parts: list[Carry]) -> Carry:
@@ -373,13 +376,19 @@ def _features(
         if key[0] == where and all(getattr(params, name) == value for name, value in key[1]):
             _FEATURES.move_to_end(key)
             return found, first
-    reads = _Reads(params)
     seen = ticks.between(first, end)
     if half:
         # As `step` sees them: with the study's half-spread around trades.
         seen = seen._replace(bid=seen.bid - half, ask=seen.ask + half)
-    arrays = kernel.features(seen, reads)
-    _FEATURES[(where, tuple(reads._seen.items()))] = arrays
+    reads = _Reads(params)
+    try:
+        arrays = kernel.features(seen, reads)
+        read = reads._seen
+    except StrategyError:
+        # Perhaps it needs the tuple itself, to unpack it or in compiled code of its own.
+        arrays = kernel.features(seen, params)
+        read = params._asdict()
+    _FEATURES[(where, tuple(read.items()))] = arrays
     while len(_FEATURES) > 1 and sum(map(_size, _FEATURES.values())) > _KEPT_FEATURES:
         _FEATURES.popitem(last=False)
     return arrays, first
@@ -423,8 +432,10 @@ def _failing_tick(
     position = np.zeros(end - first)
     store = _new_carry(context, 1)
     rows = np.zeros((1, len(task.slices)), ROW)
-    # Any number of fills may come before the failure; one a tick is the most.
-    fills = np.zeros(min(end - first, 1 << 22) + 2, FILL)
+    if end - first > _RECORDED:
+        return None
+    # Any number of fills may come before the failure; one order a tick is the most.
+    fills = np.zeros(end - first + 2, FILL)
     try:
         _run_group(
             context,
@@ -477,7 +488,12 @@ class Replay:
 
 
 def replay(
-    context: Context, params: FloatArray1D, slices: tuple[Slice, ...], *, carry_over: bool = True
+    context: Context,
+    params: FloatArray1D,
+    slices: tuple[Slice, ...],
+    *,
+    carry_over: bool = True,
+    close_out: bool = True,
 ) -> Replay:
     """Evaluate one variant with its equity curve and its fills.
 
@@ -486,8 +502,9 @@ def replay(
     context : Context
     params : ndarray of shape (n_params,), float64
     slices : tuple of Slice
-        Consecutive.
-    carry_over : bool, optional
+        In the order of time; consecutive where they are carried over.
+    carry_over, close_out : bool, optional
+        See `Task`.
 
     Raises
     ------
@@ -498,32 +515,30 @@ def replay(
 
     kernel = load_kernel(context.kernel)
     ticks = attach(context.ticks)
-    task = Task(0, np.array(params, dtype=np.float64)[None, :], slices, carry_over)
+    task = Task(0, np.array(params, dtype=np.float64)[None, :], slices, carry_over, close_out)
     rows, _, failures = _run(context, kernel, ticks, task)
     if failures:
         raise StrategyError(failures[0][1])
-    first, end = slices[0].begin, slices[-1].end
-    equity, position = np.zeros(end - first), np.zeros(end - first)
     recorded = np.zeros_like(rows)
-    fills = np.zeros(0, FILL)
-    spans = [slices] if carry_over else [(s,) for s in slices]
-    for m, part in enumerate(spans):
-        room = int(rows[0, -1]["fills"]) if carry_over else int(rows[0, m]["fills"])
-        own = np.zeros(room + 1, FILL)
-        low, high = part[0].begin - first, part[-1].end - first
+    parts: list[tuple[Any, ...]] = []
+    for m, part in enumerate([slices] if carry_over else [(s,) for s in slices]):
+        where = slice(m, m + len(part))
+        room = int(rows[0, where]["fills"][-1])
+        length = part[-1].end - part[0].begin
+        equity, position, own = np.zeros(length), np.zeros(length), np.zeros(room + 1, FILL)
         one = np.zeros((1, len(part)), ROW)
         _run_group(
             context,
             kernel,
             ticks,
-            Task(0, task.params, part, carry_over),
+            Task(0, task.params, part, carry_over, close_out),
             [0],
             _new_carry(context, 1),
             one,
-            recording=(equity[low:high], position[low:high], own),
+            recording=(equity, position, own),
         )
-        recorded[:, m : m + len(part)] = one
-        fills = np.concatenate([fills, own[:room]])
+        recorded[:, where] = one
+        parts.append((ticks.ts[part[0].begin : part[-1].end], equity, position, own[:room]))
     if recorded.tobytes() != rows.tobytes():
         raise SweepError("a replay with and without its record differ: this is a defect of Sweep")
     row = recorded[0, -1:]
@@ -531,7 +546,7 @@ def replay(
         row = recorded[0, :1]
         for m in range(1, len(slices)):
             row = merge(row, recorded[0, m : m + 1])
-    return Replay(row[0], ticks.ts[first:end], equity, position, fills)
+    return Replay(row[0], *(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 # -- worker ----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from study_helpers import run_small, same_results, start_process, write_study
-from test_sameness import CASES
+from test_sameness import CASES, DisorderlyEngine
 
 from sweep.api import create_study
 from sweep.engines.serial import SerialEngine
@@ -114,12 +114,21 @@ def test_a_finished_study_runs_again_without_evaluating(tmp_path: Path) -> None:
     assert same_results(plain, Study.open(tmp_path / "out"))
 
 
-def test_more_trials_extend_a_finished_study(tmp_path: Path) -> None:
-    run_small(tmp_path, sampler="random", trials=10)
-    more = create_study(tmp_path / "study.toml", out=tmp_path / "out", trials=25)
-    run_study(more, engine=SerialEngine())
-    whole, _ = run_small(tmp_path, "study.trials=25", out="whole", sampler="random", trials=10)
-    assert same_results(whole, Study.open(tmp_path / "out"))
+@pytest.mark.parametrize("case", ["tpe", "tpe pruned", "cmaes", "grid"])
+def test_an_extended_study_equals_the_long_one(tmp_path: Path, case: str) -> None:
+    sampler, settings = CASES[case]
+    run_small(tmp_path, *settings, sampler=sampler, trials=10)
+    for trials in (17, 30):
+        more = create_study(
+            tmp_path / "study.toml", out=tmp_path / "out", overrides=settings, trials=trials
+        )
+        run_study(more, engine=SerialEngine())
+    whole, _ = run_small(
+        tmp_path, *settings, "study.trials=30", out="whole", sampler=sampler, trials=10
+    )
+    extended = Study.open(tmp_path / "out")
+    assert extended.spec.study.trials == 30
+    assert same_results(whole, extended)
 
 
 def test_damaged_ledger_records_are_evaluated_again(tmp_path: Path) -> None:
@@ -163,6 +172,24 @@ def test_at_once_loses_no_finished_trial(tmp_path: Path) -> None:
     after = {row.tobytes() for row in Study.open(out).board.params}
     assert done
     assert done <= after
+
+
+def test_at_once_goes_on_after_an_interrupt_in_any_order(tmp_path: Path) -> None:
+    settings = ("study.deterministic=false",)
+    path = write_study(tmp_path, trials=40)
+    for k in range(3):
+        study = create_study(path, out=tmp_path / "out", overrides=settings)
+        interrupt = InterruptAfter(study, 6000 * (k + 1))
+        run_study(study, engine=DisorderlyEngine(k), interrupts=interrupt)
+        told = Study.open(tmp_path / "out")
+        assert told.board.params.tobytes() == study.board.params.tobytes()
+    study = create_study(path, out=tmp_path / "out", overrides=settings)
+    summary = run_study(study, engine=DisorderlyEngine(9))
+    read = Study.open(tmp_path / "out")
+    assert read.board.params.tobytes() == study.board.params.tobytes()
+    assert read.best() == list(summary.best)
+    for number, opened in read.opened.items():
+        assert opened.params.tobytes() == read.board.trial(number).params.tobytes()
 
 
 def test_two_processes_cannot_run_one_study(tmp_path: Path) -> None:

@@ -190,6 +190,15 @@ def test_a_time_limit_ends_a_study(tmp_path: Path) -> None:
     assert summary.reason == "time limit"
 
 
+def test_points_of_a_grid_do_not_bound_other_samplers(tmp_path: Path) -> None:
+    settings = ("space.fast={points=3}", "space.slow={low=10, high=40, points=3}")
+    study, summary = run_small(
+        tmp_path, *settings, sampler="tpe", trials=30, strategy=FINITE.replace("step=15", "step=1")
+    )
+    assert summary.reason == "30 trials"
+    assert study.board.evaluated() > 20
+
+
 def test_a_study_that_nothing_would_end_is_refused(tmp_path: Path) -> None:
     path = write_study(tmp_path, sampler="random")
     path.write_text(path.read_text().replace("trials = 24", ""))
@@ -283,6 +292,24 @@ def test_a_row_that_does_not_replay_is_a_loud_error(tmp_path: Path) -> None:
         study.replay(best)
 
 
+@pytest.mark.parametrize("slicing", ["carry", "independent"])
+def test_a_pruned_trial_replays_as_far_as_it_was_evaluated(tmp_path: Path, slicing: str) -> None:
+    study, _ = run_small(
+        tmp_path,
+        f'data.slicing="{slicing}"',
+        "data.slices=8",
+        'study.pruner={name="median", n_startup_trials=3, n_warmup_steps=1}',
+        sampler="random",
+        trials=30,
+    )
+    stopped = np.flatnonzero(study.board.in_state("pruned"))
+    assert len(stopped) > 0
+    for number in map(int, stopped):
+        found = study.replay(number)
+        assert found.replay.row.tobytes() == study.board.trial(number).row.tobytes()
+        assert len(found.replay.equity) == study.board.rows[number]["ticks"]
+
+
 # -- failures --------------------------------------------------------------------------
 
 RAISES = STRATEGY.replace(
@@ -304,6 +331,28 @@ def test_a_variant_that_raises_fails_alone_with_its_reason(tmp_path: Path) -> No
     assert "ValueError: too fast at tick " in reason
     assert "fast=" in reason
     assert "strategy.py" in reason
+
+
+def test_a_variant_that_raises_changes_none_of_its_batch_when_carried(tmp_path: Path) -> None:
+    settings = (
+        "data.slices=6",
+        'study.pruner={name="median", n_startup_trials=30}',
+        "study.window=12",
+    )
+    kinds = {"sampler": "random", "trials": 24, "strategy": RAISES}
+    one, _ = run_small(tmp_path, *settings, "compute.batch=1", out="one", **kinds)
+    many, _ = run_small(tmp_path, *settings, "compute.batch=12", out="many", **kinds)
+    assert one.board.in_state("failed").any()
+    assert not one.board.in_state("failed").all()
+    done = one.board.in_state("complete")
+    assert one.board.states == many.board.states
+    assert one.board.rows[done].tobytes() == many.board.rows[done].tobytes()
+
+
+def test_an_objective_that_raises_fails_the_study_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "aim.py").write_text("def aim(metrics):\n    return metrics['sharp']\n")
+    with pytest.raises(EvaluationError, match=r"aim\.py:2: KeyError: 'sharp'"):
+        run_small(tmp_path, f'study.objective="{tmp_path}/aim.py:aim"', trials=40)
 
 
 NAN_AT_TEN = STRATEGY.replace(

@@ -50,8 +50,8 @@ def best(
     times in seconds (columns ending in _s), shares as fractions.
     """
     from sweep.cli import report
-    from sweep.errors import InputError
     from sweep.cli.tables import print_lines, screen_width, trials_table
+    from sweep.errors import InputError
     from sweep.output import emit, json_text, write_csv
 
     if path is not None and not path.lower().endswith(".csv"):
