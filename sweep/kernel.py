@@ -622,6 +622,8 @@ def _translate(error: Exception, ref: KernelRef) -> str:
         for file, number in re.findall(r'File "([^"]+)", line (\d+)', text)
         if os.path.basename(file) == "kernel.py" and int(number) <= own
     ]
+    raised = re.findall(r"Raised from (\S+) \((\d+)\)", text)
+    lines += [int(number) for _, number in raised if int(number) <= own]
     line = lines[-1] if lines else 0
     tables = _COMMON if lines else (*_RETURNED, *_COMMON)
     said = next(
@@ -640,6 +642,8 @@ def _translate(error: Exception, ref: KernelRef) -> str:
             if part.strip() and not part.startswith(("Failed in", "During", 'File "'))
         ]
         said = useful[0] if useful else "it cannot be compiled"
+        # Where Numba raised it is said by the line; the kernel's own path helps nobody.
+        said = re.sub(r"\s*Raised from \S+ \(\d+\)", "", said)
     shown = f"\n    {source[line - 1].strip()}" if line else ""
     return (
         f"{ref.strategy_path}:{line or 1}: does not compile: {said}{shown}\n"
