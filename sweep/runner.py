@@ -588,6 +588,7 @@ class _Run:
             self.study.ledger.sync()
             if not self.draining:
                 self._save_state()
+                self._open_live()
         self._observe()
 
     def _warn(self, text: str) -> None:
@@ -604,6 +605,15 @@ class _Run:
             if study.setup.ranges.holdout is not None and number not in study.opened:
                 self._open_holdout(number)
         return tuple(best)
+
+    def _open_live(self) -> None:
+        """Evaluate the best so far on the holdout, where the study asks for it."""
+        study = self.study
+        if not study.spec.study.live_holdout or study.setup.ranges.holdout is None:
+            return
+        for number in study.best():
+            if number not in study.opened:
+                self._open_holdout(number)
 
     def _open_holdout(self, number: int) -> None:
         study = self.study

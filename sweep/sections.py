@@ -174,6 +174,8 @@ class StudySection:
     max_failures : int or float
         Failed trials that end the study once exceeded: a number, or as a float their
         share of all finished trials, from 10 of them on.
+    live_holdout : bool
+        Whether the best so far are evaluated on the holdout while the study runs.
     top : int
         Winners that are shown and evaluated on the holdout.
     storage : str
@@ -212,6 +214,7 @@ class StudySection:
     deterministic: bool = key(kinds.flag(), True)
     max_failures: int | float = key(_FAILURES, 0.5, result=False)
     top: int = key(kinds.whole(1), 10, result=False)
+    live_holdout: bool = key(kinds.flag(), False, result=False)
     storage: str = key(kinds.text(), "sqlite", result=False)
 
     def too_many_failures(self, failed: int, finished: int) -> bool:

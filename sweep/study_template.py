@@ -33,6 +33,7 @@ constraints = ["trades >= 30"]      # requirements on results
 # deterministic = true              # equal seeds give equal studies, on any machine
 # max_failures = 0.5                # failed variants that end the study: a share or a number
 # top = 10                          # winners shown and evaluated on the holdout
+# live_holdout = false              # open the holdout for the best so far too: it is spent by it
 # storage = "sqlite"                # or a URL that Optuna opens
 
 [data]

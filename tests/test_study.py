@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import signal
@@ -28,6 +29,7 @@ from sweep.errors import (
 )
 from sweep.metrics import METRICS
 from sweep.runner import run_study
+from sweep.snapshot import Snapshot
 from sweep.study import Study
 
 FINITE = STRATEGY.replace(
@@ -258,6 +260,28 @@ def test_the_holdout_is_opened_for_shown_winners_alone_and_counted(tmp_path: Pat
     again = create_study(tmp_path / "study.toml", out=tmp_path / "out", overrides=("study.top=4",))
     run_study(again, engine=SerialEngine())
     assert len(Study.open(tmp_path / "out").opened) == 4
+
+
+def test_the_holdout_may_be_opened_on_the_way_and_is_counted(tmp_path: Path) -> None:
+    seen: list[int] = []
+    study = create_study(
+        write_study(tmp_path, sampler="random", trials=400),
+        out=tmp_path / "out",
+        overrides=("study.live_holdout=true", "study.top=3"),
+    )
+
+    def observe(snapshot: Snapshot) -> None:
+        if snapshot.state == "running" and snapshot.best:
+            seen.extend(t.number for t in snapshot.best if t.holdout is not None)
+
+    # Time flies, so that the study looks at its best after every task.
+    clock = itertools.count(0.0, 5.0)
+    run_study(study, engine=SerialEngine(), observer=observe, clock=lambda: next(clock))
+    read = Study.open(tmp_path / "out")
+    assert seen
+    assert set(seen) <= set(read.opened)
+    plain, _ = run_small(tmp_path, out="plain", sampler="random", trials=400)
+    assert same_results(plain, read)
 
 
 def test_the_search_does_not_see_the_holdout(tmp_path: Path) -> None:
