@@ -32,8 +32,11 @@ class Proposer(Protocol):
     def tell(self, trial: Finished) -> None:
         """Take in a finished trial."""
 
-    def enqueue(self, values: dict[str, Any]) -> None:
-        """Propose this point next, behind those enqueued before."""
+    def teach(self, trials: Sequence[Finished], waiting: Sequence[FloatArray1D]) -> None:
+        """Take in the trials of an earlier run, before anything is asked.
+
+        ``waiting`` are further points to propose first.
+        """
 
     def should_prune(self, number: int, step: int, value: float, known: int) -> bool:
         """Whether to stop a trial after a slice."""
@@ -105,9 +108,10 @@ class DesignProposer:
         self._next += 1
         return Proposal(number, row, place >= 0 or self._space.is_valid(row))
 
-    def enqueue(self, values: dict[str, Any]) -> None:
-        """Put a point before those of the design that were not asked for yet."""
-        self._starts.insert(self._next, self._space.encode(values))
+    def teach(self, trials: Sequence[Finished], waiting: Sequence[FloatArray1D]) -> None:
+        """Let the pruner know; the points follow from their position."""
+        for trial in trials:
+            self.tell(trial)
 
     def tell(self, trial: Finished) -> None:
         """Let the pruner know; the design does not care."""
@@ -136,17 +140,22 @@ class DesignProposer:
 class SamplerProposer:
     """A sampler that learns, by Optuna."""
 
-    def __init__(self, sampler: Any) -> None:
+    def __init__(self, sampler: Any, space: SearchSpace) -> None:
         self._sampler = sampler
+        self._space = space
 
     def ask(self) -> Proposal | None:
         """Return the sampler's next proposal."""
         proposal: Proposal = self._sampler.ask()
         return proposal
 
-    def enqueue(self, values: dict[str, Any]) -> None:
-        """Let the sampler propose this point next."""
-        self._sampler.enqueue(values)
+    def teach(self, trials: Sequence[Finished], waiting: Sequence[FloatArray1D]) -> None:
+        """Let the sampler propose the points again, and tell it what came of them."""
+        for params in (*(t.params for t in trials), *waiting):
+            self._sampler.enqueue(self._space.decode(params))
+        for trial in trials:
+            self._sampler.ask()
+            self.tell(trial)
 
     def tell(self, trial: Finished) -> None:
         """Tell the sampler what came of a trial."""
@@ -202,7 +211,7 @@ def make_proposer(
         from sweep.trials import Sampler, make_pruning
 
         if snapshot is not None:
-            return SamplerProposer(Sampler.restore(snapshot, space))
+            return SamplerProposer(Sampler.restore(snapshot, space), space)
         pruning = make_pruning(
             study.pruner.name,
             study.pruner.kwargs,
@@ -220,7 +229,7 @@ def make_proposer(
         )
         for values in starts:
             sampler.enqueue(values)
-        return SamplerProposer(sampler)
+        return SamplerProposer(sampler, space)
     proposer = DesignProposer(
         make_design(name, options, space, study.seed),
         [space.encode(values) for values in starts],

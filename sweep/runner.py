@@ -260,7 +260,11 @@ class _Run:
         state_file = self._read_state()
         told = {} if state_file is None else state_file
         board, later = self._board_until(told.get("told"))
-        self.proposer = self._make_proposer(starts, board_size=len(board), saved=told)
+        # A sampler that is taught takes its starting points behind what it is taught.
+        taught = not self._in_order() and study.spec.study.sampler.name not in DESIGNS
+        self.proposer = self._make_proposer(
+            [] if taught else starts, board_size=len(board), saved=told
+        )
         study.board = board
         # Also where it exists: limits and the ticks' place may be new.
         study.begin()
@@ -273,7 +277,7 @@ class _Run:
         for number, params in told.get("outstanding", ()):
             self.state.proposed(number, params, study.space.is_valid(params))
         if not self._in_order():
-            self._teach()
+            self._teach(starts)
         self.at_start = len(board)
         self.persister = Persister(study, self._sampled())
         engine = self._engine or make_engine(study.spec.compute.engine, study.spec.compute.workers)
@@ -381,21 +385,17 @@ class _Run:
         spec = self.study.spec.study
         return spec.deterministic or not depends_on_results(spec)
 
-    def _teach(self) -> None:
-        """Where order is free, tell a new sampler of all trials that are on record.
+    def _teach(self, starts: list[dict[str, Any]]) -> None:
+        """Where order is free, tell a new proposer of all trials that are on record.
 
         What was evaluated and not recorded comes next: its rows are in the ledger.
         """
         study = self.study
         board = study.board
-        waiting = [p[0].params for p in study.partials.values()]
-        if not len(board) and not waiting:
-            return
-        for params in (*board.params, *waiting):
-            self.proposer.enqueue(study.space.decode(params))
-        for k in range(len(board)):
-            self.proposer.ask()
-            self.proposer.tell(board.trial(k))
+        # The starting points that were asked for are on the board or among the rows.
+        left = [study.space.encode(values) for values in starts[len(board) :]]
+        waiting = [*left, *(found[0].params for found in study.partials.values())]
+        self.proposer.teach([board.trial(k) for k in range(len(board))], waiting)
 
     def _save_state(self) -> None:
         import pickle

@@ -14,6 +14,7 @@ from test_sameness import CASES, DisorderlyEngine
 from sweep.api import create_study
 from sweep.engines.serial import SerialEngine
 from sweep.errors import StudyLockedError, StudyMismatchError
+from sweep.proposals import make_proposer
 from sweep.runner import run_study
 from sweep.study import Study
 
@@ -190,6 +191,29 @@ def test_at_once_goes_on_after_an_interrupt_in_any_order(tmp_path: Path) -> None
     assert read.best() == list(summary.best)
     for number, opened in read.opened.items():
         assert opened.params.tobytes() == read.board.trial(number).params.tobytes()
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_at_once_a_resumed_sampler_learns_what_came_of_each_point(
+    tmp_path: Path, sampler: str
+) -> None:
+    settings = ("study.deterministic=false", *CASES["tpe pruned"][1])
+    path = write_study(tmp_path, sampler=sampler, trials=30)
+    told: dict[int, bytes] = {}
+    for trials in (8, 16, 30):
+        study = create_study(path, out=tmp_path / "out", overrides=settings, trials=trials)
+        run_study(study, engine=SerialEngine())
+        for k, row in enumerate(study.board.params):
+            assert told.setdefault(k, row.tobytes()) == row.tobytes()
+    sampler_study = make_proposer(study.spec.study, study.space, [], len(study.setup.slices))
+    trials_done = [study.board.trial(k) for k in range(len(study.board))]
+    sampler_study.teach(trials_done, [])
+    inner = getattr(sampler_study, "_sampler", None)
+    if inner is not None:
+        seen = [t for t in inner._study.trials if t.values is not None]
+        assert [t.values[0] for t in seen] == [study.board.values[t.number, 0] for t in seen]
+        assert [t.params["slow"] for t in seen] == [study.params(t.number)["slow"] for t in seen]
+    assert study.board.evaluated() > 20
 
 
 def test_two_processes_cannot_run_one_study(tmp_path: Path) -> None:
