@@ -50,7 +50,9 @@ def start(tick, params):
 
 def step(state, tick, params, features):
     minute = tick.ts // MINUTE % DAY
-    elapsed = (minute - 60 * params.entry) % DAY  # since the last opening, past midnight too
+    elapsed = minute - 60 * params.entry  # since the last opening
+    if elapsed < 0:
+        elapsed += DAY  # which was yesterday's
     target = state.target
     if elapsed >= 60 * params.hold:
         target = 0.0

@@ -47,6 +47,8 @@ CARRY = np.dtype(
         ("bin_end", "<i8"),  # stamp at which the open clock period ends
         ("bin_equity", "<f8"),  # equity at the close of the period before it
         ("equity", "<f8"),  # marked at the last tick
+        ("done", "<i8"),  # first tick that is not marked yet, within a call
+        ("edge", "<i8"),  # first period's end that is not passed yet, within a chunk
         ("high_ts", "<i8"),  # stamp of the last tick at or above the high
         ("under", "<i8"),  # 1 while equity is below its high
         ("trough", "<f8"),  # lowest equity since the high

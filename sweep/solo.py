@@ -9,7 +9,7 @@ import numpy as np
 
 from sweep.fills import CARRY, FILL, terms_of
 from sweep.kernel import Kernel, empty_state
-from sweep.schema import ROW, Account, Costs, FloatArray1D, Rows, Slice, Ticks
+from sweep.schema import ROW, Account, Costs, FloatArray1D, FloatArray2D, Rows, Slice, Ticks
 
 __all__ = ["Solo", "disturbed", "run_solo", "same_bits"]
 
@@ -88,7 +88,7 @@ def run_solo(
         if call.start:
             own[:, 0] = rows[:, call.start - 1]
         length = int(part[-1, 1] - part[0, 0]) if record else 0
-        kernel.run(
+        kernel.scalar(
             *ticks,
             columns,
             0,
@@ -107,6 +107,51 @@ def run_solo(
         rows[:, call] = own
         done += length
     return Solo(rows[0], equity, position, (floats, ints))
+
+
+def run_lanes(
+    kernel: Kernel, ticks: Ticks, params: FloatArray2D, costs: Costs, account: Account
+) -> Rows:
+    """Run variants side by side over all ticks; see `run_solo`.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        With ``lanes``.
+    ticks : Ticks
+    params : ndarray of shape (n_variants, n_params), float64
+        They share the features of the first.
+    costs : Costs
+    account : Account
+
+    Returns
+    -------
+    ndarray of shape (n_variants,), dtype `sweep.schema.ROW`
+    """
+    n = len(params)
+    floats, ints = empty_state(kernel.ref, n)
+    rows = np.zeros((n, 1), ROW)
+    kernel.run_for(n, n)(
+        *ticks,
+        kernel.features(ticks, kernel.params(params[0])),
+        0,
+        np.ascontiguousarray(params),
+        np.array([[0, len(ticks.ts), 0]]),
+        True,
+        True,
+        terms_of(costs, account),
+        np.zeros(n, CARRY),
+        floats,
+        ints,
+        np.zeros((n, 2), np.int64),
+        np.zeros((n, 2)),
+        rows,
+        False,
+        np.zeros(0),
+        np.zeros(0),
+        np.zeros(0, FILL),
+    )
+    return rows[:, 0]
 
 
 def disturbed(ticks: Ticks, cut: int) -> Ticks:

@@ -305,6 +305,7 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "start": ("tick", "params", "constants", "features"),
     "step": ("state", "tick", "params", "constants", "features", "account"),
     "warmup": ("params",),
+    "lookback": ("params",),
     "constants": ("params",),
     "features": ("ticks", "params"),
 }

@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sweep.errors import StrategyError, SweepError
+from sweep.feature_blocks import Call, alike, calls_of, feature_arrays
 from sweep.fills import CARRY, FILL, terms_of
 from sweep.kernel import Kernel, KernelRef, empty_state, load_kernel
 from sweep.schema import (
@@ -49,10 +49,6 @@ __all__ = [
 
 #: Ticks up to which a failure is looked for by a recorded run, at 96 bytes a tick.
 _RECORDED = 1 << 23
-
-#: Bytes of feature arrays that a worker keeps besides those in use, for variants that
-#: agree in the parameters that the features read.
-_KEPT_FEATURES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -113,6 +109,10 @@ class Task:
         Where an earlier task of the same variants ended.
     keep : bool
         Whether a later task goes on from here, so that the carry must come back.
+    ticks : TickHandle or None
+        Ticks that the slices are about, instead of the context's.
+    base : int
+        Place in the whole series of the first of those ticks.
     """
 
     number: int
@@ -122,6 +122,8 @@ class Task:
     close_out: bool = True
     carry: Carry | None = None
     keep: bool = False
+    ticks: TickHandle | None = None
+    base: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,8 @@ class Outcome:
         Why the whole task failed; empty if it did not. Rows mean nothing then.
     seconds : float
         Wall time of the evaluation in the worker.
+    kernel_seconds : float
+        Of it, wall time within compiled kernels.
     pid : int
     uss_bytes : int
         See `own_bytes`.
@@ -151,8 +155,13 @@ class Outcome:
     failures: tuple[tuple[int, str], ...] = ()
     error: str = ""
     seconds: float = 0.0
+    kernel_seconds: float = 0.0
     pid: int = 0
     uss_bytes: int = 0
+
+
+#: Seconds that the task at hand has spent in compiled kernels; a process has one at a time.
+_IN_KERNELS = [0.0]
 
 
 def orders_in_flight(ts: IntArray1D, latency: int, block: int = 1 << 20) -> int:
@@ -181,31 +190,37 @@ def orders_in_flight(ts: IntArray1D, latency: int, block: int = 1 << 20) -> int:
     return most + 1
 
 
-def evaluate(context: Context, task: Task) -> Outcome:
+def evaluate(context: Context, task: Task, width: int | None = None) -> Outcome:
     """Evaluate a task. Never raises: what goes wrong comes back as data.
 
     Parameters
     ----------
     context : Context
     task : Task
+    width : int, optional
+        1 evaluates one variant after the other, more lets them run side by side where
+        the strategy allows it; by default whatever is faster. Rows are the same.
 
     Returns
     -------
     Outcome
     """
     began = time.perf_counter()
+    _IN_KERNELS[0] = 0.0
     try:
         kernel = load_kernel(context.kernel)
-        ticks = attach(context.ticks)
-        rows, carry, failures = _run(context, kernel, ticks, task)
+        handle = context.ticks if task.ticks is None else task.ticks
+        ticks = attach(handle)
+        rows, carry, failures = _run(context, kernel, ticks, task, width)
         return Outcome(
             number=task.number,
             rows=rows,
             carry=carry if task.keep else None,
             failures=failures,
             seconds=time.perf_counter() - began,
+            kernel_seconds=_IN_KERNELS[0],
             pid=os.getpid(),
-            uss_bytes=own_bytes(context.ticks.path),
+            uss_bytes=own_bytes(handle.path),
         )
     except BaseException as error:
         text = str(error) if isinstance(error, SweepError) else traceback.format_exc()
@@ -219,7 +234,7 @@ def evaluate(context: Context, task: Task) -> Outcome:
 
 
 def _run(
-    context: Context, kernel: Kernel, ticks: Ticks, task: Task
+    context: Context, kernel: Kernel, ticks: Ticks, task: Task, width: int | None = None
 ) -> tuple[Rows, Carry, tuple[tuple[int, str], ...]]:
     n = len(task.params)
     store = _new_carry(context, n) if task.carry is None else task.carry.select(slice(None))
@@ -227,34 +242,37 @@ def _run(
     if task.carry is not None:
         rows[:, 0] = store.rows
     failures: list[tuple[int, str]] = []
-    groups = [list(range(n))] if not kernel.ref.features else [[v] for v in range(n)]
-    for group in groups:
+    left = np.arange(n)
+    while len(left):
+        group = left[:1] if kernel.ref.features else left
         try:
-            _run_group(context, kernel, ticks, task, group, store, rows)
-        except Exception as error:
-            if len(group) == 1:
-                failures.append((group[0], _failed(context, kernel, ticks, task, group[0], error)))
-                rows[group[0]]["status"] = STATUS_ERROR
-                continue
+            group, calls = _alike(context, kernel, ticks, task, left)
+            _run_group(context, kernel, ticks, task, group, calls, store, rows, width=width)
+        except Exception:
             # One variant raised; each alone tells which, and saves the others.
             fresh = _new_carry(context, n) if task.carry is None else task.carry
-            for v in group:
-                alone = fresh.select([v])
-                one = np.zeros((1, len(task.slices)), ROW)
+            for v in group.tolist():
+                for whole, part in zip(store, fresh, strict=True):
+                    whole[v] = part[v]
+                rows[v] = np.zeros((), ROW)
                 if task.carry is not None:
-                    one[:, 0] = alone.rows
+                    rows[v, 0] = fresh.rows[v]
+                alone = np.array([v])
                 try:
-                    _run_group(context, kernel, ticks, task, [v], alone, one, alone=True)
-                except Exception as own:
-                    failures.append((v, _failed(context, kernel, ticks, task, v, own)))
-                    one["status"] = STATUS_ERROR
-                rows[v] = one[0]
-                for whole, part in zip(store, alone, strict=True):
-                    whole[v] = part[0]
-    for v in range(n):
+                    _, calls = _alike(context, kernel, ticks, task, alone)
+                    _run_group(context, kernel, ticks, task, alone, calls, store, rows, width=1)
+                except Exception as error:
+                    failures.append((v, _failed(context, kernel, ticks, task, v, error)))
+                    rows[v]["status"] = STATUS_ERROR
+        left = np.setdiff1d(left, group, assume_unique=True)
+    if task.base:
+        new = rows["tick"] >= 0
+        if task.carry is not None:
+            new &= (task.carry.rows["tick"] < 0)[:, None]
+        rows["tick"][new] += task.base
+    for v in np.flatnonzero((rows["status"] == STATUS_BAD_ORDER).any(axis=1)).tolist():
         bad = rows[v][rows[v]["status"] == STATUS_BAD_ORDER]
-        if len(bad):
-            failures.append((v, _bad_order(context, kernel, ticks, int(bad[0]["tick"]))))
+        failures.append((v, _bad_order(context, ticks, int(bad[0]["tick"]), task.base)))
     return rows, store._replace(rows=rows[:, -1].copy()), tuple(sorted(failures))
 
 
@@ -270,57 +288,92 @@ def _new_carry(context: Context, n: int) -> Carry:
     )
 
 
+def _alike(
+    context: Context, kernel: Kernel, ticks: Ticks, task: Task, left: IntArray1D
+) -> tuple[IntArray1D, list[Call]]:
+    """Return the first of the variants left with those that share its features, and calls."""
+
+    def calls(row: FloatArray1D) -> list[Call]:
+        return calls_of(
+            kernel,
+            task.slices,
+            row,
+            carry_over=task.carry_over,
+            close_out=task.close_out,
+            fresh=task.carry is None,
+            base=task.base,
+        )
+
+    content = context.ticks.content if task.ticks is None else task.ticks.content
+    half = context.costs.half_spread
+    return alike(kernel, ticks, content, half, task.params, left, calls)
+
+
 def _run_group(
     context: Context,
     kernel: Kernel,
     ticks: Ticks,
     task: Task,
-    group: list[int],
+    group: IntArray1D,
+    calls: list[Call],
     store: Carry,
     rows: Rows,
     *,
-    alone: bool = False,
+    width: int | None = None,
     recording: tuple[Any, Any, Any] | None = None,
 ) -> None:
     """Run the kernel for variants that share their features, writing into the stores."""
-    places = slice(0, 1) if alone else slice(group[0], group[-1] + 1)
-    params = np.ascontiguousarray(task.params[group[0] : group[-1] + 1])
+    params = np.ascontiguousarray(task.params[group])
     terms = terms_of(context.costs, context.account)
+    content = context.ticks.content if task.ticks is None else task.ticks.content
     sizes = (ticks.bid_size, ticks.ask_size) if context.kernel.needs_sizes else (_NONE, _NONE)
     equity, position, fills = recording or (_EMPTY, _EMPTY, _NO_FILLS)
-    calls = [(task.slices, slice(0, len(task.slices)))]
-    if kernel.ref.features and not task.carry_over:
-        calls = [((s,), slice(m, m + 1)) for m, s in enumerate(task.slices)]
+    run = kernel.scalar if recording else kernel.run_for(len(params), width)
+    memory = store.select(group)
+    # Slices that start afresh and have features are runs of their own, one call or more.
+    carry_over = task.carry_over or bool(kernel.ref.features)
+    row = np.zeros(len(params), ROW) if task.carry is None else rows[group, 0]
     done = 0
-    for slices, where in calls:
-        features, origin = _features(context, kernel, ticks, task, slices, params[0])
-        part = np.ascontiguousarray(rows[places, where])
-        length = slices[-1].end - slices[0].begin
-        kernel.run(
+    for call in calls:
+        features = feature_arrays(
+            kernel, ticks, content, context.costs.half_spread, call, params[0]
+        )
+        if call.fresh:
+            memory.carries[:] = np.zeros((), CARRY)
+        part = np.zeros((len(params), len(call.slices)), ROW)
+        part[:, 0] = row
+        length = call.slices[-1].end - call.slices[0].begin
+        began = time.perf_counter()
+        run(
             ticks.ts,
             ticks.bid,
             ticks.ask,
             *sizes,
             features,
-            origin,
+            call.first,
             params,
-            np.array(slices, dtype=np.int64).reshape(-1, 3),
-            task.carry_over,
-            task.close_out,
+            np.array(call.slices, dtype=np.int64).reshape(-1, 3),
+            carry_over,
+            call.last,
             terms,
-            store.carries[places],
-            store.floats[places],
-            store.ints[places],
-            store.due[places],
-            store.targets[places],
+            memory.carries,
+            memory.floats,
+            memory.ints,
+            memory.due,
+            memory.targets,
             part,
             recording is not None,
             equity[done : done + length],
             position[done : done + length],
             fills,
         )
-        rows[places, where] = part
+        _IN_KERNELS[0] += time.perf_counter() - began
+        row = part[:, -1].copy()
+        # A slice in pieces takes its row from the last of them.
+        rows[np.ix_(group, np.array(call.places))] = part
         done += length
+    for whole, own in zip(store, memory, strict=True):
+        whole[group] = own
 
 
 _NONE = np.zeros(0)
@@ -329,82 +382,15 @@ _EMPTY = np.zeros(0)
 _NO_FILLS = np.zeros(0, FILL)
 
 
-class _Reads:
-    """Stands for a variant's parameters and notes which of them are read."""
-
-    def __init__(self, params: Any) -> None:
-        self._params = params
-        self._seen: dict[str, Any] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._params, name)
-        self._seen[name] = value
-        return value
-
-    def __repr__(self) -> str:
-        return repr(self._params)
-
-
-_FEATURES: OrderedDict[tuple[Any, ...], tuple[Any, ...]] = OrderedDict()
-
-
-def _features(
-    context: Context,
-    kernel: Kernel,
-    ticks: Ticks,
-    task: Task,
-    slices: tuple[Slice, ...],
-    row: FloatArray1D,
-) -> tuple[tuple[Any, ...], int]:
-    """Return the feature arrays for a variant on some slices, and their first tick.
-
-    Carried-over slices take features computed from the beginning of the range, so that
-    the cuts leave no trace in them; a slice that starts afresh from its own warm-up.
-    They are found again for variants that agree in the parameters that were read.
-    """
-    if not kernel.ref.features:
-        return kernel.features(ticks, None), 0
-    params = kernel.params(row)
-    if task.carry_over:
-        first = slices[0].warmup
-    else:
-        first = max(slices[0].warmup, slices[0].begin - int(kernel.warmup(params)))
-    end = slices[-1].end
-    half = context.costs.half_spread
-    where = (kernel.ref.path, context.ticks.content, first, end, half)
-    for key, found in _FEATURES.items():
-        if key[0] == where and all(getattr(params, name) == value for name, value in key[1]):
-            _FEATURES.move_to_end(key)
-            return found, first
-    seen = ticks.between(first, end)
-    if half:
-        # As `step` sees them: with the study's half-spread around trades.
-        seen = seen._replace(bid=seen.bid - half, ask=seen.ask + half)
-    reads = _Reads(params)
-    try:
-        arrays = kernel.features(seen, reads)
-        read = reads._seen
-    except StrategyError:
-        # Perhaps it needs the tuple itself, to unpack it or in compiled code of its own.
-        arrays = kernel.features(seen, params)
-        read = params._asdict()
-    _FEATURES[(where, tuple(read.items()))] = arrays
-    while len(_FEATURES) > 1 and sum(map(_size, _FEATURES.values())) > _KEPT_FEATURES:
-        _FEATURES.popitem(last=False)
-    return arrays, first
-
-
-def _size(arrays: tuple[Any, ...]) -> int:
-    return sum(int(a.nbytes) for a in arrays)
-
-
 # -- failures --------------------------------------------------------------------------
 
 
-def _bad_order(context: Context, kernel: Kernel, ticks: Ticks, tick: int) -> str:
+def _bad_order(context: Context, ticks: Ticks, tick: int, base: int) -> str:
+    # A tick before these is known by its number alone.
+    at = f" ({_stamp(ticks, tick - base)})" if tick >= base else ""
     return (
         f"{context.kernel.strategy_path}: step() returned a target that is not a finite number "
-        f"at tick {tick} ({_stamp(ticks, tick)})"
+        f"at tick {tick}{at}"
     )
 
 
@@ -430,24 +416,13 @@ def _failing_tick(
     first, end = task.slices[0].begin, task.slices[-1].end
     equity = np.full(end - first, np.nan)
     position = np.zeros(end - first)
-    store = _new_carry(context, 1)
-    rows = np.zeros((1, len(task.slices)), ROW)
     if end - first > _RECORDED:
         return None
     # Any number of fills may come before the failure; one order a tick is the most.
     fills = np.zeros(end - first + 2, FILL)
     try:
-        _run_group(
-            context,
-            kernel,
-            ticks,
-            task,
-            [variant],
-            store,
-            rows,
-            alone=True,
-            recording=(equity, position, fills),
-        )
+        alone = replace(task, params=task.params[variant : variant + 1])
+        _record(context, kernel, ticks, alone, (equity, position, fills))
     except Exception:
         seen = np.flatnonzero(np.isfinite(equity))
         return first + (int(seen[-1]) if len(seen) else 0)
@@ -526,18 +501,8 @@ def replay(
         room = int(rows[0, where]["fills"][-1])
         length = part[-1].end - part[0].begin
         equity, position, own = np.zeros(length), np.zeros(length), np.zeros(room + 1, FILL)
-        one = np.zeros((1, len(part)), ROW)
-        _run_group(
-            context,
-            kernel,
-            ticks,
-            Task(0, task.params, part, carry_over, close_out),
-            [0],
-            _new_carry(context, 1),
-            one,
-            recording=(equity, position, own),
-        )
-        recorded[:, where] = one
+        alone = Task(0, task.params, part, carry_over, close_out)
+        recorded[:, where] = _record(context, kernel, ticks, alone, (equity, position, own))
         parts.append((ticks.ts[part[0].begin : part[-1].end], equity, position, own[:room]))
     if recorded.tobytes() != rows.tobytes():
         raise SweepError("a replay with and without its record differ: this is a defect of Sweep")
@@ -547,6 +512,17 @@ def replay(
         for m in range(1, len(slices)):
             row = merge(row, recorded[0, m : m + 1])
     return Replay(row[0], *(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _record(
+    context: Context, kernel: Kernel, ticks: Ticks, task: Task, recording: tuple[Any, Any, Any]
+) -> Rows:
+    """Return the rows of a task's only variant, writing its equity, position and fills."""
+    rows = np.zeros((1, len(task.slices)), ROW)
+    group, calls = _alike(context, kernel, ticks, task, np.zeros(1, np.int64))
+    store = _new_carry(context, 1)
+    _run_group(context, kernel, ticks, task, group, calls, store, rows, recording=recording)
+    return rows
 
 
 # -- worker ----------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def evaluate(
     equity, position = np.full(size, np.nan), np.full(size, np.nan)
     fills = np.zeros(len(ticks.ts) + 2, FILL)
     memory = new_memory(kernel, ticks, costs) if memory is None else memory
-    kernel.run(
+    kernel.scalar(
         *ticks,
         columns,
         0,

@@ -1,0 +1,242 @@
+"""Features of a batch: once for each distinct set of arguments, a block of ticks at a time.
+
+Two variants share their features if they agree in the parameters that ``features`` reads.
+Where a strategy says by ``lookback(params)`` how many ticks before a tick its features
+depend on, they are worked out block by block: for the ticks of a block and those many
+before it, of which the block's own values are kept. Blocks lie at fixed places of the tick
+series, so that neither slices nor batches nor memory change a value. Without ``lookback``
+features are worked out over the whole range at once, and need memory for all of it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sweep.errors import StrategyError
+from sweep.kernel import Kernel
+from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D, Slice, Ticks
+
+__all__ = ["BLOCK", "Call", "alike", "calls_of", "feature_arrays"]
+
+#: Ticks of a block; it begins at a multiple of them, counted from the series' first tick.
+BLOCK = 1 << 19
+
+#: Bytes of feature arrays that a worker keeps besides those in use, for variants that
+#: agree in the parameters that the features read.
+_KEPT = 64 << 20
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a kernel: pieces of consecutive slices that share their feature arrays.
+
+    Attributes
+    ----------
+    slices : tuple of Slice
+    places : tuple of int
+        The slice of the task that each piece belongs to.
+    first, end : int
+        Ticks of the feature arrays.
+    fresh : bool
+        Whether variants begin anew with the first piece.
+    last : bool
+        Whether a position that is open at the end is closed there.
+    """
+
+    slices: tuple[Slice, ...]
+    places: tuple[int, ...]
+    first: int
+    end: int
+    fresh: bool
+    last: bool
+
+
+def calls_of(
+    kernel: Kernel,
+    slices: tuple[Slice, ...],
+    row: FloatArray1D,
+    *,
+    carry_over: bool,
+    close_out: bool,
+    fresh: bool,
+    base: int = 0,
+) -> list[Call]:
+    """Return the calls that evaluate variants on slices.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    slices : tuple of Slice
+    row : ndarray of shape (n_params,), float64
+        Of one of the variants; they agree in what is asked of it here.
+    carry_over, close_out : bool
+        See `sweep.tasks.Task`.
+    fresh : bool
+        Whether nothing was carried here.
+    base : int, optional
+        Place in the whole series of tick 0.
+    """
+    if not kernel.ref.features:
+        places = tuple(range(len(slices)))
+        return [Call(slices, places, 0, 0, fresh, close_out)]
+    params = kernel.params(row)
+    runs = [(slices, 0)] if carry_over else [((s,), m) for m, s in enumerate(slices)]
+    lookback = kernel.lookback(params) if kernel.ref.resumable else None
+    calls: list[Call] = []
+    for run, offset in runs:
+        lowest = run[0].warmup
+        if not carry_over:
+            # What came before the warm-up is another slice's.
+            lowest = max(lowest, run[0].begin - int(kernel.warmup(params)))
+        end = run[-1].end
+        blocks: list[tuple[int, list[tuple[Slice, int]]]] = []
+        for m, s in enumerate(run):
+            begin = s.begin
+            while begin < s.end:
+                block = (begin + base) // BLOCK
+                stop = s.end
+                if lookback is not None:
+                    stop = min(stop, (block + 1) * BLOCK - base)
+                if not blocks or (lookback is not None and blocks[-1][0] != block):
+                    blocks.append((block, []))
+                blocks[-1][1].append((s._replace(begin=begin, end=stop), offset + m))
+                begin = stop
+        for k, (block, pieces) in enumerate(blocks):
+            anew = k == 0 and (fresh or not carry_over)
+            first, until = lowest, end
+            if lookback is not None:
+                if anew:
+                    # The warm-up lies before the slice, perhaps in a block before its own.
+                    opening = max(lowest, pieces[0][0].begin - int(kernel.warmup(params)))
+                    block = (opening + base) // BLOCK
+                first = max(lowest, block * BLOCK - base - lookback)
+                until = pieces[-1][0].end
+            calls.append(
+                Call(
+                    tuple(p for p, _ in pieces),
+                    tuple(m for _, m in pieces),
+                    first,
+                    until,
+                    anew,
+                    k == len(blocks) - 1 and (close_out or not carry_over),
+                )
+            )
+    return calls
+
+
+def alike(
+    kernel: Kernel,
+    ticks: Ticks,
+    content: str,
+    half: float,
+    params: FloatArray2D,
+    left: IntArray1D,
+    calls: Any,
+) -> tuple[IntArray1D, list[Call]]:
+    """Return the first of some variants with those that share its features, and their calls.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    ticks : Ticks
+    content : str
+        Hash of the ticks.
+    half : float
+        Half-spread around trades.
+    params : ndarray of shape (n_variants, n_params), float64
+    left : ndarray of shape (n_left,), int64
+        Places in ``params``.
+    calls : callable
+        ``calls(row) -> list of Call`` of a variant.
+
+    Raises
+    ------
+    StrategyError
+        If the user's function raises for the first of them.
+    """
+    own = calls(params[left[0]])
+    if not kernel.ref.features or len(left) == 1:
+        return left, own
+    feature_arrays(kernel, ticks, content, half, own[0], params[left[0]])
+    read = next(reversed(_FOUND))[1]
+    names = kernel.params(params[left[0]])._fields
+    columns = [names.index(name) for name, _ in read]
+    same = (params[left][:, columns] == params[left[0], columns]).all(axis=1)
+    return np.array([v for v in left[same].tolist() if calls(params[v]) == own]), own
+
+
+class _Reads:
+    """Stands for a variant's parameters and notes which of them are read."""
+
+    def __init__(self, params: Any) -> None:
+        self._params = params
+        self._seen: dict[str, Any] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._params, name)
+        self._seen[name] = value
+        return value
+
+    def __repr__(self) -> str:
+        return repr(self._params)
+
+
+_FOUND: OrderedDict[tuple[Any, ...], tuple[Any, ...]] = OrderedDict()
+
+
+def feature_arrays(
+    kernel: Kernel, ticks: Ticks, content: str, half: float, call: Call, row: FloatArray1D
+) -> tuple[Any, ...]:
+    """Return the feature arrays of a variant for a call, from ``call.first`` on.
+
+    They are found again for variants that agree in the parameters that were read.
+
+    Parameters
+    ----------
+    kernel, ticks, content, half
+        See `alike`.
+    call : Call
+    row : ndarray of shape (n_params,), float64
+
+    Returns
+    -------
+    tuple of ndarray of shape (call.end - call.first,), float64
+        An array that nobody reads where the strategy has no features.
+
+    Raises
+    ------
+    StrategyError
+        If the user's function raises.
+    """
+    if not kernel.ref.features:
+        return kernel.features(ticks, None)
+    params = kernel.params(row)
+    where = (kernel.ref.path, content, call.first, call.end, half)
+    for key, found in _FOUND.items():
+        if key[0] == where and all(getattr(params, name) == value for name, value in key[1]):
+            _FOUND.move_to_end(key)
+            return found
+    seen = ticks.between(call.first, call.end)
+    if half:
+        # As `step` sees them: with the study's half-spread around trades.
+        seen = seen._replace(bid=seen.bid - half, ask=seen.ask + half)
+    reads = _Reads(params)
+    try:
+        arrays = kernel.features(seen, reads)
+        read = reads._seen
+    except StrategyError:
+        # Perhaps it needs the tuple itself, to unpack it or in compiled code of its own.
+        arrays = kernel.features(seen, params)
+        read = params._asdict()
+    _FOUND[(where, tuple(read.items()))] = arrays
+    while len(_FOUND) > 1 and sum(map(_size, _FOUND.values())) > _KEPT:
+        _FOUND.popitem(last=False)
+    return arrays
+
+
+def _size(arrays: tuple[Any, ...]) -> int:
+    return sum(int(a.nbytes) for a in arrays)

@@ -1,0 +1,21 @@
+r"""From a strategy and its parameters to a compiled batch call, cached on disk.
+
+::
+
+    text  (a strategy's source, adapted)   lanes (the part that runs variants side by side)
+      \\                                    /
+       build: compile once, load in workers   cache: folders, seals, locks
+      /                                    \\
+    loop  (what a kernel runs)             core (slices, orders, rows) -> marks, sweep.fills
+"""
+
+from sweep.kernel.build import (
+    Kernel,
+    KernelRef,
+    build_kernel,
+    empty_state,
+    load_kernel,
+    plain_kernel,
+)
+
+__all__ = ["Kernel", "KernelRef", "build_kernel", "empty_state", "load_kernel", "plain_kernel"]

@@ -1,0 +1,229 @@
+"""The compiled core, and a kernel's call of it.
+
+`sweep.kernel.core.run_core` is compiled for itself, and the process knows its entry under
+a symbol's name. Kernels name that symbol instead of the function, so that none of them
+compiles the core again. The entry takes an address: of the frame, which holds those of
+all arrays.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.extending import intrinsic
+
+from sweep.kernel.core import ARRAYS, FRAME, new_frame, run_core
+
+__all__ = ["CORE_TEXT", "SYMBOL", "call_kernel", "import_file", "load_core", "pointer"]
+
+#: Name under which kernels call the core.
+SYMBOL = "sweep_core_entry"
+
+
+@intrinsic
+def pointer(typing_context: Any, address: Any) -> Any:
+    """Return the pointer to an address, given as an integer."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+
+    return numba.types.voidptr(numba.types.intp), generate
+
+
+def _core_text() -> str:
+    lines = [
+        "import numpy as np",
+        "from numba import carray, cfunc, njit",
+        "from sweep.kernel.core import ARRAYS, FRAME, run_core",
+        "from sweep.kernel.native import pointer",
+        "",
+        "_run = njit(error_model='numpy')(run_core)",
+        *(f"_{name} = np.dtype(ARRAYS[{k}][1])" for k, (name, _, _) in enumerate(ARRAYS)),
+        "",
+        "",
+        "def entry(address):",
+        f"    f = carray(pointer(address), ({FRAME + 4 * len(ARRAYS)},), np.int64)",
+    ]
+    for k, (name, _, ndim) in enumerate(ARRAYS):
+        at = FRAME + 4 * k
+        shape = ", ".join(f"f[{at + 1 + d}]" for d in range(ndim))
+        lines.append(f"    {name} = carray(pointer(f[{at}]), ({shape},), _{name})")
+    return "\n".join([*lines, f"    return _run(f, {', '.join(a[0] for a in ARRAYS)})", ""])
+
+
+CORE_TEXT = _core_text()
+
+
+def import_file(path: str, name: str) -> types.ModuleType:
+    """Return the module at ``path``, imported under ``name``."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path}: cannot be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@functools.cache
+def load_core(path: str) -> Any:
+    """Load the compiled core from its module at ``path``, and name it to the process."""
+    module = import_file(path, "sweep_kernel_core")
+    options: Any = {"error_model": "numpy"}
+    entry = numba.cfunc("int64(intp)", cache=True, **options)(module.entry)
+    llvm.add_symbol(SYMBOL, entry.address)
+    return entry
+
+
+def call_kernel(
+    run: Callable[..., None],
+    core: Callable[[dict[str, Any]], Any] | None,
+    width: int,
+    layout: tuple[int, int, int],
+    feedback: bool,
+    ts: Any,
+    bid: Any,
+    ask: Any,
+    bid_size: Any,
+    ask_size: Any,
+    features: Any,
+    origin: int,
+    params: Any,
+    slices: Any,
+    carry_over: bool,
+    close_out: bool,
+    terms: Any,
+    carries: Any,
+    floats: Any,
+    ints: Any,
+    due: Any,
+    targets: Any,
+    rows: Any,
+    record: bool,
+    equity_out: Any,
+    position_out: Any,
+    fills: Any,
+) -> None:
+    """Evaluate every variant of a batch on consecutive slices.
+
+    Parameters
+    ----------
+    run : callable
+        `sweep.kernel.loop.run_batch` with a strategy's functions in it.
+    core : callable or None
+        ``core(arrays)``, called instead of the compiled core, in plain Python.
+    width, layout, feedback
+        See `sweep.kernel.core.new_frame`.
+    ts : ndarray of shape (n_ticks,), int64, read-only
+    bid, ask : ndarray of shape (n_ticks,), float64, read-only
+    bid_size, ask_size : ndarray of shape (n_ticks,) or (0,), float64, read-only
+    features : tuple of ndarray of shape (n_features_ticks,), float64, read-only
+        Their first value belongs to tick ``origin``.
+    origin : int
+    params : ndarray of shape (n_variants, n_params), float64
+    slices : ndarray of shape (n_slices, 3), int64
+        First tick, end, lowest tick of the warm-up.
+    carry_over : bool
+        Whether state, position and sums go on from slice to slice.
+    close_out : bool
+        Whether the last slice closes an open position (with ``carry_over``; without it
+        every slice does).
+    terms : ndarray of shape (1,), dtype `sweep.fills.TERMS`
+    carries : ndarray of shape (n_variants,), dtype `sweep.fills.CARRY`
+        All of them fresh, or all of them left by the same slice.
+    floats, ints : ndarray of shape (n_variants, n_fields), float64 and int64
+        The strategy's state, between calls.
+    due, targets : ndarray of shape (n_variants, capacity), int64 and float64
+        Orders in flight between calls, oldest first from ``carries["head"]``.
+    rows : ndarray of shape (n_variants, n_slices), dtype `sweep.schema.ROW`
+    record : bool
+        Whether to write the next three (one variant, a replay).
+    equity_out, position_out : ndarray of shape (n_ticks of the slices,), float64
+    fills : ndarray of shape (n_fills,), dtype `sweep.fills.FILL`
+    """
+    frame, scratch = new_frame(
+        len(params),
+        width,
+        layout,
+        feedback=feedback,
+        origin=origin,
+        carry_over=carry_over,
+        close_out=close_out,
+        record=record,
+        capacity=due.shape[1],
+    )
+    given = {
+        "terms": terms,
+        "ts": ts,
+        "bid": bid,
+        "ask": ask,
+        "slices": slices,
+        "warmups": np.zeros(len(params), np.int64),
+        "carries": carries,
+        "due": due,
+        "targets": targets,
+        "rows": rows,
+        "equity_out": equity_out,
+        "position_out": position_out,
+        "fills": fills,
+        **scratch,
+    }
+    for k, (name, dtype, ndim) in enumerate(ARRAYS):
+        array = given[name]
+        if array.dtype != dtype or array.ndim != ndim or not array.flags.c_contiguous:
+            raise TypeError(f"{name} must be {ndim}-dimensional, {dtype} and contiguous")
+        at = FRAME + 4 * k
+        frame[at : at + 1 + ndim] = array.ctypes.data, *array.shape
+    run(
+        frame,
+        frame.ctypes.data if core is None else core({"f": frame, **given}),
+        scratch["buffer"],
+        scratch["bits"],
+        scratch["changed"],
+        scratch["variant"],
+        given["warmups"],
+        ts,
+        bid,
+        ask,
+        bid_size,
+        ask_size,
+        features,
+        origin,
+        float(terms["half_spread"][0]),
+        float(terms["contract_size"][0]),
+        bool(terms["mark_close"][0]),
+        params,
+        floats,
+        ints,
+    )
+
+
+def plain_core() -> tuple[Callable[[dict[str, Any]], Any], Callable[[Any], int]]:
+    """Return the core as plain Python: what takes a call's arrays, and the core itself."""
+    from sweep import fills
+    from sweep.kernel import core as compiled
+    from sweep.kernel import marks
+
+    namespace: dict[str, Any] = {**vars(fills), **vars(marks), **vars(compiled)}
+    for name, value in list(namespace.items()):
+        function = getattr(value, "py_func", None)
+        if function is not None:
+            namespace[name] = types.FunctionType(function.__code__, namespace, name)
+    run = types.FunctionType(run_core.__code__, namespace, "run_core")
+
+    def take(arrays: dict[str, Any]) -> Any:
+        viewed = [a.view(np.recarray) if a.dtype.names else a for a in arrays.values()]
+        names = ["f", *(name for name, _, _ in ARRAYS)]
+        by_name = dict(zip(arrays, viewed, strict=True))
+        return [by_name[name] for name in names]
+
+    return take, lambda arrays: run(*arrays)
