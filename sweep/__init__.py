@@ -12,9 +12,15 @@ From Python::
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from sweep.version import __version__
+
+# Before Numba is imported, which reads it then. Where Intel's SVML is installed, loops that
+# run variants side by side would take exp and log from it, with other bits than one
+# variant alone gets.
+os.environ["NUMBA_DISABLE_INTEL_SVML"] = "1"
 
 if TYPE_CHECKING:
     from sweep.api import create_study, open_study, run

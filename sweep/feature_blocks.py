@@ -178,7 +178,11 @@ class _Reads:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._params, name)
-        self._seen[name] = value
+        if name in self._params._fields:
+            self._seen[name] = value
+        else:
+            # A method of the tuple, which may read all of them.
+            self._seen.update(self._params._asdict())
         return value
 
     def __repr__(self) -> str:

@@ -266,9 +266,8 @@ def _run(
                     rows[v]["status"] = STATUS_ERROR
         left = np.setdiff1d(left, group, assume_unique=True)
     if task.base:
-        new = rows["tick"] >= 0
-        if task.carry is not None:
-            new &= (task.carry.rows["tick"] < 0)[:, None]
+        known = 0 if task.carry is None else task.carry.rows["status"][:, None]
+        new = (rows["tick"] >= 0) & (rows["status"] != known)
         rows["tick"][new] += task.base
     for v in np.flatnonzero((rows["status"] == STATUS_BAD_ORDER).any(axis=1)).tolist():
         bad = rows[v][rows[v]["status"] == STATUS_BAD_ORDER]
@@ -403,7 +402,7 @@ def _failed(
     if isinstance(error, StrategyError):
         return str(error)
     tick = _failing_tick(context, kernel, ticks, task, variant)
-    at = "" if tick is None else f" at tick {tick} ({_stamp(ticks, tick)})"
+    at = "" if tick is None else f" at tick {tick + task.base} ({_stamp(ticks, tick)})"
     return f"{context.kernel.strategy_path}: raised {said}{at}, parameters {_show(kernel, params)}"
 
 
@@ -535,7 +534,7 @@ def own_bytes(ticks_path: str) -> int:
 
     Pages of the ticks' files belong to the system's cache, however many processes map
     them; with a single one the unique set size would count them. Measured at most once
-    a second.
+    in ten seconds, because the system takes milliseconds to tell.
 
     Parameters
     ----------
@@ -543,7 +542,7 @@ def own_bytes(ticks_path: str) -> int:
         The store entry's folder.
     """
     now = time.monotonic()
-    if now - _MEASURED[0] < 1.0 and _MEASURED[1]:
+    if now - _MEASURED[0] < 10.0 and _MEASURED[1]:
         return int(_MEASURED[1])
     total, counted = 0, True
     try:

@@ -30,6 +30,7 @@ from sweep.kernel.errors import translate_error, user_line
 from sweep.kernel.native import (
     CORE_TEXT,
     SYMBOL,
+    beside_modules,
     call_kernel,
     import_file,
     load_core,
@@ -239,8 +240,7 @@ def _find_core(folder: Path) -> str:
     path = str(folder / "kernel.py")
 
     def compile_() -> dict[str, Any]:
-        load_core.cache_clear()
-        load_core(path)
+        load_core(path, anew=True)
         return {}
 
     find_or_build(folder, CORE_TEXT, compile_)
@@ -290,7 +290,7 @@ def load_kernel(ref: KernelRef) -> Kernel:
 
 
 def _load(ref: KernelRef, *, cache: bool) -> Kernel:
-    load_core(ref.core)
+    load_core(ref.core, cache=seal(Path(ref.core).parent) is not None)
     module = import_file(ref.path, f"sweep_kernel_{Path(ref.path).parent.name}")
     plain = _plain_functions(module)
     entry = module.__dict__.pop("_sweep_run")
@@ -300,8 +300,9 @@ def _load(ref: KernelRef, *, cache: bool) -> Kernel:
     options: Any = {"cache": cache, "error_model": "numpy", "nogil": True}
     try:
         compiled = numba.njit(_signature(len(ref.features)), **options)
-        scalar = compiled(entry)
-        side_by_side = compiled(entry_lanes) if ref.lanes and entry_lanes else None
+        with beside_modules():
+            scalar = compiled(entry)
+            side_by_side = compiled(entry_lanes) if ref.lanes and entry_lanes else None
     except OSError:
         raise
     except Exception as error:
@@ -334,7 +335,7 @@ def _plain_functions(module: types.ModuleType) -> tuple[Any, Any, Any]:
 _CALLED = {
     f"_sweep_{by}{name}"
     for by in ("", "lanes_")
-    for name in ("ticks", "begin", "load", "save", "params", "constants", "warmup")
+    for name in ("begin", "load", "save", "params", "constants", "warmup")
 }
 
 

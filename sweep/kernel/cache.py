@@ -16,7 +16,6 @@ import os
 import shutil
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -63,7 +62,7 @@ def own_digest() -> str:
         digest.update(Path(str(module.__file__)).read_bytes())
     processor = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
     settings: Any = numba.config
-    chosen = (settings.CPU_NAME, settings.CPU_FEATURES)
+    chosen = (settings.CPU_NAME, settings.CPU_FEATURES, getattr(settings, "USING_SVML", False))
     versions = (numba.__version__, np.__version__, sys.version_info[:3])
     digest.update(repr((versions, processor, chosen)).encode())
     return digest.hexdigest()
@@ -92,10 +91,7 @@ def in_cache(name: str, source: str, find: Callable[[Path], Found]) -> Found:
         return find(folder)
     except OSError as error:
         reason = error.strerror or str(error)
-        _warn_once(
-            f"the kernel cache {folder.parent} cannot be used ({reason}); "
-            f"kernels are compiled anew for this run"
-        )
+        _say_once(folder.parent, reason)
     for parent in (tempfile.gettempdir(), "/dev/shm"):
         try:
             return find(Path(_temporary(parent)) / key)
@@ -107,9 +103,18 @@ def in_cache(name: str, source: str, find: Callable[[Path], Found]) -> Found:
     )
 
 
-@functools.cache
-def _warn_once(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=5)
+_SAID: set[Path] = set()
+
+
+def _say_once(folder: Path, reason: str) -> None:
+    # Not a Python warning: those come with a place in the code, which helps nobody here.
+    if folder not in _SAID:
+        _SAID.add(folder)
+        print(
+            f"the kernel cache {folder} cannot be used ({reason}); kernels are compiled anew "
+            f"for this run; set SWEEP_CACHE to a folder with room to keep them",
+            file=sys.stderr,
+        )
 
 
 @functools.cache

@@ -73,6 +73,9 @@ SEEING = 32
 FRESH = 33
 FRAME = 34
 
+#: Behind every tick.
+NEVER = 1 << 62
+
 # Phases.
 NEW_GROUP, OPEN, WARM, START, NEW_CHUNK, RUN, END_CHUNK, CLOSE = 0, 1, 2, 3, 4, 5, 6, 7
 
@@ -95,6 +98,7 @@ ARRAYS: tuple[tuple[str, Any, int], ...] = (
     ("bits", np.int64, 1),
     ("changed", np.int64, 1),
     ("ordered", np.float64, 1),
+    ("ordered_bits", np.int64, 1),
     ("high", np.float64, 3),
     ("low", np.float64, 3),
     ("edges", np.int64, 1),
@@ -127,6 +131,7 @@ def run_core(
     bits: Any,
     changed: Any,
     ordered: Any,
+    ordered_bits: Any,
     high: Any,
     low: Any,
     edges: Any,
@@ -155,7 +160,7 @@ def run_core(
         See `sweep.kernel.loop.run_batch`.
     buffer, bits : ndarray of shape (n_fields * stride,), float64, and the same as int64
     changed : ndarray of shape (n_ticks of a pass,), int64
-    ordered : ndarray of shape (width,), float64
+    ordered, ordered_bits : ndarray of shape (width,), float64, and the same as int64
         Target of the last order, by lane.
     high, low, edges
         Scratch, see `sweep.kernel.marks.prepare` and `sweep.kernel.marks.advance`.
@@ -183,7 +188,7 @@ def run_core(
     mark_close = terms.mark_close != 0
     n_variants = warmups.shape[0]
     n_slices = slices.shape[0]
-    never = slices[n_slices - 1, 1]
+    never = NEVER
     capacity = due.shape[1]
     width = f[WIDTH]
     room = f[ROOM]
@@ -346,6 +351,9 @@ def run_core(
                 buffer[known_at + lane] = c.target
                 ordered[lane] = c.target
             f[BIN_END] = carries[variant[0]].bin_end
+            if f[FRESH] != 0:
+                # The first variant may have ended in a slice before.
+                f[BIN_END] = (ts[begin] // terms.clock + 1) * terms.clock
             f[NEXT_LIVE] = next_live
             f[ALIVE] = alive
             f[POINTER] = begin
@@ -358,20 +366,27 @@ def run_core(
         if phase == NEW_CHUNK:
             chunk = f[CHUNK_BEGIN]
             stop = min(chunk + CHUNK, f[END])
-            ready = prepare(bid, ask, chunk, stop, half, units, mark_close, width > 3, high, low)
+            f[TABLES] = prepare(bid, ask, chunk, stop, half, units, mark_close, n, high, low)
+            # The first ticks of clock periods: each is looked for by halving.
             bin_end = f[BIN_END]
             n_edges = 0
-            for j in range(chunk, stop):
-                if ts[j] >= bin_end:
-                    edges[n_edges] = j
-                    n_edges += 1
-                    bin_end = (ts[j] // terms.clock + 1) * terms.clock
+            j = chunk
+            while ts[stop - 1] >= bin_end:
+                k = stop - 1
+                while j < k:
+                    middle = (j + k) // 2
+                    if ts[middle] >= bin_end:
+                        k = middle
+                    else:
+                        j = middle + 1
+                edges[n_edges] = j
+                n_edges += 1
+                bin_end = (ts[j] // terms.clock + 1) * terms.clock
             for lane in range(n):
                 carries[variant[lane]].edge = 0
             f[BIN_END] = bin_end
             f[N_EDGES] = n_edges
             f[STOP] = stop
-            f[TABLES] = 1 if ready else 0
             f[PHASE] = RUN
             continue
 
@@ -380,7 +395,7 @@ def run_core(
             begin = f[BEGUN]
             chunk = f[CHUNK_BEGIN]
             stop = f[STOP]
-            tables = f[TABLES] != 0
+            tables = f[TABLES]
             n_edges = f[N_EDGES]
             head = f[HEAD]
             count = f[COUNT]
@@ -394,7 +409,18 @@ def run_core(
                         continue
                     tick = i - filled + q
                     row = target_at + (f[PASS] - filled + q) * stride
-                    for lane in range(f[SEEING]):
+                    seeing = f[SEEING]
+                    lane = -1
+                    while lane + 1 < seeing:
+                        lane += 1
+                        if lane & 7 == 0 and seeing > 8:
+                            # Eight at a time that are as they were, to the bit.
+                            differ = 0
+                            for j in range(8):
+                                differ |= bits[row + lane + j] ^ ordered_bits[lane + j]
+                            if differ == 0:
+                                lane += 7
+                                continue
                         target = buffer[row + lane]
                         # Also true for a NaN, which differs from everything.
                         if target != ordered[lane]:
@@ -438,8 +464,11 @@ def run_core(
                     pointer += 1
                 if pointer >= stop:
                     break
-                if in_time and pointer > i:
-                    until = pointer
+                if pointer > i:
+                    # Not before every decision up to there is known: one of them may be
+                    # a bad order, which ends the variant.
+                    if in_time:
+                        until = pointer
                     break
                 lane = queue[LANE, head]
                 if pointer <= dead_at[lane]:
@@ -513,16 +542,20 @@ def run_core(
                 last = min(f[STOP] - 1, dead_at[lane])
                 if last < chunk:
                     continue
+                # A variant that ends here does not know that its period ends as well.
+                n_edges = f[N_EDGES]
+                while n_edges > 0 and edges[n_edges - 1] > last:
+                    n_edges -= 1
                 advance(
                     c,
                     r,
                     high,
                     low,
                     mark_close,
-                    f[TABLES] != 0,
+                    f[TABLES],
                     ts,
                     edges,
-                    f[N_EDGES],
+                    n_edges,
                     chunk,
                     last + 1,
                 )
@@ -612,13 +645,15 @@ def new_frame(
     raw = np.zeros(n_fields * stride + 8)
     first = (-raw.ctypes.data % 64) // 8
     buffer = raw[first : first + n_fields * stride]
+    ordered = np.zeros(width)
     scratch = {
         "buffer": buffer,
         "bits": buffer.view(np.int64),
         "changed": np.zeros(ticks, np.int64),
-        "ordered": np.zeros(width),
+        "ordered": ordered,
+        "ordered_bits": ordered.view(np.int64),
         "high": np.empty((2, LEVELS, CHUNK)),
-        "low": np.empty((2, LEVELS if width > 3 else 1, CHUNK)),
+        "low": np.empty((2, LEVELS, CHUNK)),
         "edges": np.empty(CHUNK, np.int64),
         "variant": np.zeros(width, np.int64),
         "opening": np.zeros(width, np.int64),

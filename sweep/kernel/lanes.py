@@ -178,11 +178,11 @@ def _kind(parameter: Any) -> str:
         return "float"
     if parameter.kind == "integer":
         return "int"
-    if parameter.choices == (False, True) or isinstance(parameter.choices[0], bool):
-        return "bool"
     if isinstance(parameter.choices[0], str):
         return "str"
-    return "float" if any(isinstance(c, float) for c in parameter.choices) else "int"
+    if any(isinstance(c, float) for c in parameter.choices):
+        return "float"
+    return "bool" if all(isinstance(c, bool) for c in parameter.choices) else "int"
 
 
 def _pass(own: dict[str, str], at: dict[str, str], store: list[str], n: int, ticks: int) -> str:

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
-from sweep.fills import close_period, end_spell
+from sweep.fills import close_periods, end_spell, equity_at
 from sweep.schema import STATUS_OK, STATUS_RUINED
 
 __all__ = ["CHUNK", "LEVELS", "advance", "mark_point", "prepare"]
@@ -27,8 +28,21 @@ CHUNK = 1024
 #: Of the tables: spans of 1, 2, 4 ... 1024 ticks.
 LEVELS = 11
 
-#: Ticks up to which a stretch is walked without a look at the tables.
+#: Ticks up to which a stretch is walked without a look at its extremes.
 _WALK = 12
+
+#: Ticks of which the extremes are looked for together, where there are no tables.
+_SCAN = 128
+
+#: Variants from which on tables are worth their while.
+_MANY = 12
+
+# Where the extremes of a stretch come from: from nowhere (a NaN is among the prices, and
+# every tick is walked), from tables, or from looking at all of its ticks.
+NOWHERE, TABLES, TICKS = 0, 1, 2
+
+#: The largest level whose span fits into a number of ticks.
+_LEVEL = np.array([max(n.bit_length() - 1, 0) for n in range(CHUNK + 1)], np.int8)
 
 
 @njit(error_model="numpy")
@@ -40,10 +54,10 @@ def prepare(
     half: float,
     units: float,
     mark_close: bool,
-    tables: bool,
+    n_variants: int,
     high: Any,
     low: Any,
-) -> bool:
+) -> int:
     """Work out the worth of a contract at the ticks ``first`` to ``end``, and its extremes.
 
     Parameters
@@ -57,8 +71,8 @@ def prepare(
         Contract size.
     mark_close : bool
         Mark a long position at the bid and a short one at the ask, instead of the mid.
-    tables : bool
-        Whether to work out the extremes too.
+    n_variants : int
+        For how many variants; few of them are not worth tables.
     high, low : ndarray of shape (2, LEVELS, CHUNK), float64
         ``high[s, k, i]`` becomes the highest worth of the ``2 ** k`` ticks from ``i``;
         ``high[s, 0]`` the worth itself. Series 0 is of long positions, 1 of short ones
@@ -66,44 +80,75 @@ def prepare(
 
     Returns
     -------
-    bool
-        Whether the extremes can be used: they cannot with a NaN among the prices.
+    int
+        Where extremes come from: ``NOWHERE``, ``TABLES`` or ``TICKS``.
     """
     n = end - first
-    if mark_close:
-        for i in range(n):
-            high[0, 0, i] = (bid[first + i] - half) * units
-            high[1, 0, i] = (ask[first + i] + half) * units
-    else:
-        for i in range(n):
-            b = bid[first + i] - half
-            a = ask[first + i] + half
-            high[0, 0, i] = 0.5 * (b + a) * units
-    if not tables:
-        return False
+    bids = bid[first:end]
+    asks = ask[first:end]
     n_series = 2 if mark_close else 1
+    holes = 0
     for s in range(n_series):
-        holes = 0
+        worths = high[s, 0]
         for i in range(n):
-            worth = high[s, 0, i]
-            low[s, 0, i] = worth
+            b = bids[i] - half
+            a = asks[i] + half
+            mark = 0.5 * (b + a)
+            if mark_close:
+                mark = b if s == 0 else a
+            worth = mark * units
+            worths[i] = worth
             holes |= 1 if worth != worth else 0
-        if holes != 0:
-            return False
+    if holes != 0:
+        return NOWHERE
+    if n_variants < _MANY:
+        return TICKS
+    for s in range(n_series):
+        low[s, 0, :n] = high[s, 0, :n]
         span = 1
         for k in range(1, LEVELS):
             if 2 * span > n:
                 break
-            for i in range(n - 2 * span + 1):
-                a = high[s, k - 1, i]
-                b = high[s, k - 1, i + span]
-                high[s, k, i] = a if a > b else b
-            for i in range(n - 2 * span + 1):
-                a = low[s, k - 1, i]
-                b = low[s, k - 1, i + span]
-                low[s, k, i] = a if a < b else b
+            m = n - 2 * span + 1
+            one = high[s, k - 1, :m]
+            other = high[s, k - 1, span : span + m]
+            best = high[s, k, :m]
+            for i in range(m):
+                best[i] = one[i] if one[i] > other[i] else other[i]
+            one = low[s, k - 1, :m]
+            other = low[s, k - 1, span : span + m]
+            worst = low[s, k, :m]
+            for i in range(m):
+                worst[i] = one[i] if one[i] < other[i] else other[i]
             span *= 2
-    return True
+    return TABLES
+
+
+@njit(error_model="numpy")
+def _extremes(worth: Any, begin: int, end: int) -> tuple[float, float]:
+    """Return the highest and the lowest of some values, none of them NaN."""
+    values = worth[begin:end]
+    top0 = top1 = top2 = top3 = low0 = low1 = low2 = low3 = values[0]
+    n = len(values) // 4 * 4
+    for i in range(0, n, 4):
+        # Four at a time, in a form that LLVM takes for one operation on a vector.
+        a = values[i]
+        b = values[i + 1]
+        c = values[i + 2]
+        d = values[i + 3]
+        top0 = a if a > top0 else top0
+        top1 = b if b > top1 else top1
+        top2 = c if c > top2 else top2
+        top3 = d if d > top3 else top3
+        low0 = a if a < low0 else low0
+        low1 = b if b < low1 else low1
+        low2 = c if c < low2 else low2
+        low3 = d if d < low3 else low3
+    for i in range(n, len(values)):
+        a = values[i]
+        top0 = a if a > top0 else top0
+        low0 = a if a < low0 else low0
+    return max(max(top0, top1), max(top2, top3)), min(min(low0, low1), min(low2, low3))
 
 
 @njit(error_model="numpy")
@@ -122,13 +167,6 @@ def mark_point(c: Any, r: Any, equity: float, ts: int, tick: int) -> None:
     if equity <= 0.0 and r.status == STATUS_OK:
         r.status = STATUS_RUINED
         r.tick = tick
-
-
-@njit(error_model="numpy")
-def _equity(c: Any, worth: float) -> float:
-    # A flat account is worth its cash, also where there is no price.
-    equity: float = c.cash + c.position * worth if c.position != 0.0 else c.cash
-    return equity
 
 
 @njit(error_model="numpy")
@@ -163,61 +201,67 @@ def _walk(c: Any, r: Any, worth: Any, ts: Any, origin: int, begin: int, end: int
 
 
 @njit(error_model="numpy")
+def _stays_under(c: Any, r: Any, top: float, bottom: float) -> bool:
+    """Take a stretch by its extremes, if it stays below the high and above ruin."""
+    best = c.cash + c.position * (top if c.position > 0.0 else bottom)
+    worst = c.cash + c.position * (bottom if c.position > 0.0 else top)
+    if best < r.high and (worst > 0.0 or r.status != STATUS_OK):
+        c.trough = worst if worst < c.trough else c.trough
+        c.under = 1
+        return True
+    return False
+
+
+@njit(error_model="numpy")
 def _mark(
     c: Any,
     r: Any,
     high: Any,
     low: Any,
     s: int,
-    tables: bool,
+    tables: int,
     ts: Any,
     origin: int,
     begin: int,
     end: int,
 ) -> None:
-    cash = c.cash
-    position = c.position
-    if position == 0.0:
+    if c.position == 0.0:
         # Equity is the cash at every tick, so that the first and the last tell all.
-        mark_point(c, r, cash, ts[origin + begin], origin + begin)
+        mark_point(c, r, c.cash, ts[origin + begin], origin + begin)
         if c.under == 0:
             c.high_ts = ts[origin + end - 1]
         return
     worth = high[s, 0]
-    if not tables:
-        _walk(c, r, worth, ts, origin, begin, end)
-        return
-    while end - begin > _WALK:
-        span = 1
-        level = 0
-        while 2 * span <= end - begin:
-            span *= 2
-            level += 1
-        # Two spans that overlap cover the stretch; half of it is tried where the whole
-        # reaches the high, down to a stretch that is worth walking.
-        reach = end
-        while True:
-            a = high[s, level, begin]
-            b = high[s, level, reach - span]
-            top = a if a > b else b
-            a = low[s, level, begin]
-            b = low[s, level, reach - span]
-            bottom = a if a < b else b
-            if position < 0.0:
-                top, bottom = bottom, top
-            best = cash + position * top
-            worst = cash + position * bottom
-            if best < r.high and (worst > 0.0 or r.status != STATUS_OK):
-                c.trough = worst if worst < c.trough else c.trough
-                c.under = 1
-                break
-            if span <= _WALK:
+    if tables == TICKS:
+        while end - begin > _WALK:
+            reach = min(begin + _SCAN, end)
+            top, bottom = _extremes(worth, begin, reach)
+            if not _stays_under(c, r, top, bottom):
                 _walk(c, r, worth, ts, origin, begin, reach)
-                break
-            span //= 2
-            level -= 1
-            reach = begin + span
-        begin = reach
+            begin = reach
+    elif tables == TABLES:
+        while end - begin > _WALK:
+            level = int(_LEVEL[end - begin])
+            span = 1 << level
+            # Two spans that overlap cover the stretch; half of it is tried where the
+            # whole reaches the high, down to a stretch that is worth walking.
+            reach = end
+            while True:
+                a = high[s, level, begin]
+                b = high[s, level, reach - span]
+                top = a if a > b else b
+                a = low[s, level, begin]
+                b = low[s, level, reach - span]
+                bottom = a if a < b else b
+                if _stays_under(c, r, top, bottom):
+                    break
+                if span <= _WALK:
+                    _walk(c, r, worth, ts, origin, begin, reach)
+                    break
+                span //= 2
+                level -= 1
+                reach = begin + span
+            begin = reach
     if begin < end:
         _walk(c, r, worth, ts, origin, begin, end)
 
@@ -229,7 +273,7 @@ def advance(
     high: Any,
     low: Any,
     mark_close: bool,
-    tables: bool,
+    tables: int,
     ts: Any,
     edges: Any,
     n_edges: int,
@@ -247,7 +291,9 @@ def advance(
         first edge that is not passed yet, ``c.equity`` that at tick ``c.done - 1``.
     high, low : ndarray of shape (2, LEVELS, CHUNK), float64
         See `prepare`.
-    mark_close, tables : bool
+    mark_close : bool
+    tables : int
+        What `prepare` returned.
     ts : ndarray of shape (n_ticks,), int64
     edges : ndarray of shape (at least n_edges,), int64
         Ticks of the chunk that are the first of a clock period.
@@ -259,14 +305,9 @@ def advance(
     """
     s = 1 if mark_close and c.position < 0.0 else 0
     worth = high[s, 0]
-    while c.edge < n_edges and edges[c.edge] <= end:
-        last = edges[c.edge] - 1
-        equity = c.equity
-        if last >= c.done:
-            equity = _equity(c, worth[last - origin])
-        close_period(c, r, equity)
-        c.edge += 1
+    if c.edge < n_edges and edges[c.edge] <= end:
+        close_periods(c, r, worth, edges, n_edges, origin, end)
     if c.done < end:
         _mark(c, r, high, low, s, tables, ts, origin, c.done - origin, end - origin)
-        c.equity = _equity(c, worth[end - 1 - origin])
+        c.equity = equity_at(c.cash, c.position, worth[end - 1 - origin])
         c.done = end

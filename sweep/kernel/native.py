@@ -8,22 +8,32 @@ all arrays.
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import importlib.util
+import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import llvmlite.binding as llvm
 import numba
 import numpy as np
 from llvmlite import ir
+from numba.core import caching
 from numba.extending import intrinsic
 
 from sweep.kernel.core import ARRAYS, FRAME, new_frame, run_core
 
-__all__ = ["CORE_TEXT", "SYMBOL", "call_kernel", "import_file", "load_core", "pointer"]
+__all__ = [
+    "CORE_TEXT",
+    "SYMBOL",
+    "beside_modules",
+    "call_kernel",
+    "import_file",
+    "load_core",
+    "pointer",
+]
 
 #: Name under which kernels call the core.
 SYMBOL = "sweep_core_entry"
@@ -46,7 +56,7 @@ def _core_text() -> str:
         "from sweep.kernel.core import ARRAYS, FRAME, run_core",
         "from sweep.kernel.native import pointer",
         "",
-        "_run = njit(error_model='numpy')(run_core)",
+        "_run = njit(error_model='numpy', forceinline=True)(run_core)",
         *(f"_{name} = np.dtype(ARRAYS[{k}][1])" for k, (name, _, _) in enumerate(ARRAYS)),
         "",
         "",
@@ -74,13 +84,68 @@ def import_file(path: str, name: str) -> types.ModuleType:
     return module
 
 
-@functools.cache
-def load_core(path: str) -> Any:
-    """Load the compiled core from its module at ``path``, and name it to the process."""
+class _Beside:
+    """Where Numba keeps what it compiles of a module: beside it, whatever the user set.
+
+    Numba's own classes try first whether they can write, and so find nothing in a folder
+    that can only be read.
+    """
+
+    def __init__(self, path: str, line: int) -> None:
+        self._path, self._line = path, line
+
+    @classmethod
+    def from_function(cls, function: Any, path: str) -> _Beside:
+        return cls(path, function.__code__.co_firstlineno)
+
+    def ensure_cache_path(self) -> None:
+        os.makedirs(self.get_cache_path(), exist_ok=True)
+
+    def get_cache_path(self) -> str:
+        return os.path.join(os.path.dirname(self._path), "__pycache__")
+
+    def get_source_stamp(self) -> str:
+        return ""  # the folder is named by the text
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+
+@contextlib.contextmanager
+def beside_modules() -> Iterator[None]:
+    """Keep what is compiled meanwhile, with ``cache=True``, in a folder beside its module."""
+    settings: Any = numba.config
+    known: Any = getattr(caching, "CacheImpl", None) or vars(caching)["_CacheImpl"]  # until 0.61
+    before = known._locator_classes, getattr(settings, "CACHE_LOCATOR_CLASSES", "")
+    known._locator_classes, settings.CACHE_LOCATOR_CLASSES = [_Beside], ""
+    try:
+        yield
+    finally:
+        known._locator_classes, settings.CACHE_LOCATOR_CLASSES = before
+
+
+_CORES: dict[str, Any] = {}
+
+
+def load_core(path: str, *, cache: bool = True, anew: bool = False) -> Any:
+    """Load the compiled core from its module at ``path``, and name it to the process.
+
+    Parameters
+    ----------
+    path : str
+    cache : bool, optional
+        Whether its compiled form is whole, or is to be written.
+    anew : bool, optional
+        Whether to load it although it is loaded already.
+    """
+    if path in _CORES and not anew:
+        return _CORES[path]
     module = import_file(path, "sweep_kernel_core")
     options: Any = {"error_model": "numpy"}
-    entry = numba.cfunc("int64(intp)", cache=True, **options)(module.entry)
+    with beside_modules():
+        entry = numba.cfunc("int64(intp)", cache=cache, **options)(module.entry)
     llvm.add_symbol(SYMBOL, entry.address)
+    _CORES[path] = entry
     return entry
 
 
