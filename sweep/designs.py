@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 
 from sweep.errors import SpaceError
 from sweep.schema import FloatArray1D, FloatArray2D
-from sweep.space import SearchSpace, decode_value, encode_value, level_count, stepped
+from sweep.space import SearchSpace, level_count
 from sweep.strategy import Parameter
 
 __all__ = ["Design", "grid", "random", "sobol"]
@@ -84,6 +84,17 @@ class Design:
             while self._extend():
                 pass
         return self._size
+
+    @property
+    def expected(self) -> int | None:
+        """`size`, or what it comes to if points are left out as they were so far.
+
+        None if there is no end.
+        """
+        if self._size is not None or self._n_blocks is None or self.bound is None:
+            return self._size
+        seen = len(self._ends)
+        return round(self._ends[-1] * self._n_blocks / seen) if seen else self.bound
 
     def rows(self, first: int, count: int) -> FloatArray2D:
         """Return the points numbered ``first`` to ``first + count``, the latter excluded.
@@ -172,64 +183,9 @@ def grid(space: SearchSpace, points: int | None = None) -> Design:
     exact = not space.conditional and not space.constrained
 
     def block(k: int) -> FloatArray2D:
-        begin, end = k * BLOCK, min((k + 1) * BLOCK, total)
-        if exact:
-            return _cells(levels, counts, begin, end)
-        kept = list(_walk(space, levels, counts, begin, end))
-        return np.array(kept, dtype=np.float64).reshape(len(kept), len(levels))
+        return space.cells(levels, k * BLOCK, min((k + 1) * BLOCK, total))
 
     return Design(block, -(-total // BLOCK), len(levels), total, exact)
-
-
-def _cells(
-    levels: list[FloatArray1D], counts: tuple[int, ...], begin: int, end: int
-) -> FloatArray2D:
-    rows = np.empty((end - begin, len(levels)))
-    index = np.arange(begin, end)
-    for i in reversed(range(len(levels))):
-        index, digit = np.divmod(index, counts[i])
-        rows[:, i] = levels[i][digit]
-    return rows
-
-
-def _walk(
-    space: SearchSpace,
-    levels: list[FloatArray1D],
-    counts: tuple[int, ...],
-    begin: int,
-    end: int,
-) -> Iterator[FloatArray1D]:
-    """Yield the rows kept of the cells ``begin`` to ``end``.
-
-    Cells that differ only in parameters that do not count are one row; the cell in which
-    those are at their first level stands for it. Conditions look back only, so a cell
-    that is passed over takes with it all that share its leading digits.
-    """
-    n = len(levels)
-    spans = [math.prod(counts[i + 1 :]) for i in range(n)]  # cells per digit of parameter i
-    defaults = [encode_value(p, p.default) for p in space.parameters]
-    row = np.empty(n)
-    values: dict[str, object] = {}
-    known: list[int] = []  # leading digits that row and values stand at
-    cell = begin
-    while cell < end:
-        digits = [cell // spans[i] % counts[i] for i in range(n)]
-        same = 0
-        while same < len(known) and known[same] == digits[same]:
-            same += 1
-        for i in range(same, n):
-            active = space.is_active(i, values)
-            if not active and digits[i]:
-                known = digits[:i]
-                cell = (cell // (spans[i] * counts[i]) + 1) * spans[i] * counts[i]
-                break
-            row[i] = levels[i][digits[i]] if active else defaults[i]
-            values[space.names[i]] = decode_value(space.parameters[i], float(row[i]))
-        else:
-            known = digits
-            cell += 1
-            if space.is_valid(row):
-                yield row.copy()
 
 
 # -- random and Sobol ------------------------------------------------------------------
@@ -306,9 +262,9 @@ def _block_of(
     def block(k: int) -> FloatArray2D:
         rows = from_uniform(space, uniform(k))
         if space.conditional:
-            rows = np.array([space.canonical(row) for row in rows]).reshape(rows.shape)
+            rows, _ = space.settled(rows)
         if space.constrained:
-            rows = rows[np.array([space.is_valid(row) for row in rows], dtype=bool)]
+            rows = rows[space.valid_rows(rows)]
         return rows
 
     return block
@@ -356,4 +312,5 @@ def _scaled(p: Parameter, u: FloatArray1D) -> FloatArray1D:
         high = math.log(p.high + step / 2)
         level = np.rint((np.exp(low + u * (high - low)) - p.low) / step)
         level = np.clip(level, 0.0, count - 1.0)
-    return np.array([stepped(p, int(k)) for k in level])
+    # As `stepped` has it, for all at once.
+    return np.minimum(p.low + level * step, p.high)

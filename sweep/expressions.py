@@ -20,8 +20,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+import numpy as np
+
+from sweep.elementwise import ColumnNumber, elementwise
 from sweep.errors import InputError
 from sweep.names import did_you_mean
+from sweep.schema import FloatArray1D
 
 __all__ = [
     "Condition",
@@ -88,10 +92,26 @@ class Expression:
     text: str
     names: tuple[str, ...]
     evaluate: Number = field(repr=False, compare=False)
+    evaluate_columns: ColumnNumber = field(repr=False, compare=False)
 
     def __call__(self, values: Mapping[str, float]) -> float:
         """Return the value; NaN where a value that counts is NaN or missing."""
         return self.evaluate(values)
+
+    def column(self, columns: Mapping[str, FloatArray1D], n: int) -> FloatArray1D:
+        """Return the values for ``n`` rows at once, with the bits of one call for each.
+
+        Parameters
+        ----------
+        columns : Mapping of str to ndarray of shape (n,), float64
+            Every name that the expression reads.
+        n : int
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+        """
+        return self.evaluate_columns(columns, n)
 
 
 @dataclass(frozen=True)
@@ -134,6 +154,39 @@ class Condition:
             return min(missed, 0.0)
         # Equality misses a strict bound by nothing, and must still count as missed.
         return max(missed, sys.float_info.min)
+
+    def violations(self, columns: Mapping[str, FloatArray1D], n: int) -> FloatArray1D:
+        """Return `violation` for ``n`` rows at once, with the same bits.
+
+        Parameters
+        ----------
+        columns : Mapping of str to ndarray of shape (n,), float64
+            Every name that the condition reads.
+        n : int
+
+        Returns
+        -------
+        ndarray of shape (n,), float64
+        """
+        left, right = self.left.column(columns, n), self.right.column(columns, n)
+        below = self.operator in ("<", "<=")
+        low, high = (left, right) if below else (right, left)
+        with np.errstate(all="ignore"):
+            holds = low <= high if self.operator in ("<=", ">=") else low < high
+            apart = low - high
+            missed = apart / self._scales(left, right)
+            met = np.where(missed > 0.0, 0.0, missed)
+            not_met = np.where(missed < sys.float_info.min, sys.float_info.min, missed)
+            known = np.where(holds, met, not_met)
+            known = np.where(np.isfinite(apart), known, np.where(holds, -1.0, np.inf))
+            return np.where(np.isnan(left) | np.isnan(right), np.inf, known)
+
+    def _scales(self, left: FloatArray1D, right: FloatArray1D) -> FloatArray1D:
+        bound = left if not self.left.names and self.right.names else right
+        if self.left.names and self.right.names:
+            return np.ones(len(bound))
+        usable = (bound != 0.0) & np.isfinite(1.0 / bound)
+        return np.where(usable, np.abs(bound), 1.0)
 
     def is_satisfied(self, metrics: Mapping[str, float]) -> bool:
         """Whether the condition holds; it does not where a side is NaN."""
@@ -220,7 +273,8 @@ def compile_expression(text: str, names: Iterable[str]) -> Expression:
     """
     compiler = _Compiler(text, names)
     evaluate = compiler.number(compiler.root, 0)
-    return Expression(text.strip(), tuple(sorted(compiler.used)), evaluate)
+    columns = elementwise(compiler.root)
+    return Expression(text.strip(), tuple(sorted(compiler.used)), evaluate, columns)
 
 
 def parse_condition(text: str, names: Iterable[str]) -> Condition:
@@ -245,7 +299,8 @@ def parse_condition(text: str, names: Iterable[str]) -> Condition:
     for node in (root.left, root.comparators[0]):
         compiler.used = set()
         evaluate = compiler.number(node, 0)
-        sides.append(Expression(ast.unparse(node), tuple(sorted(compiler.used)), evaluate))
+        names = tuple(sorted(compiler.used))
+        sides.append(Expression(ast.unparse(node), names, evaluate, elementwise(node)))
     if not sides[0].names and not sides[1].names:
         compiler.fail("this compares two constants; name a metric", root)
     return Condition(text.strip(), sides[0], sign, sides[1])

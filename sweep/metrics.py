@@ -10,10 +10,11 @@ first against the capital; periods without ticks give none. ``n`` is their numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sweep.schema import (
     STATUS_BAD_ORDER,
@@ -24,7 +25,7 @@ from sweep.schema import (
     Rows,
 )
 
-__all__ = ["METRICS", "METRIC_NAMES", "Metric", "merge", "metrics_of", "undefined"]
+__all__ = ["METRICS", "METRIC_NAMES", "Metric", "merge", "metrics_of", "undefined", "why_undefined"]
 
 _SECOND = 1e9
 
@@ -269,14 +270,18 @@ _OF_RETURNS = ("sharpe", "sortino", "calmar", "total_return")
 _OF_TRADES = ("profit_factor", "expectancy", "win_rate", "sqn", "mean_holding_time")
 
 
-def metrics_of(rows: Rows, periods_per_year: float) -> dict[str, FloatArray1D]:
-    """Return every metric of every row.
+def metrics_of(
+    rows: Rows, periods_per_year: float, names: Iterable[str] = METRIC_NAMES
+) -> dict[str, FloatArray1D]:
+    """Return the metrics of every row.
 
     Parameters
     ----------
     rows : ndarray of shape (n_rows,), dtype `sweep.schema.ROW`
     periods_per_year : float
         Clock periods in a year.
+    names : iterable of str, optional
+        All metrics by default.
 
     Returns
     -------
@@ -284,8 +289,8 @@ def metrics_of(rows: Rows, periods_per_year: float) -> dict[str, FloatArray1D]:
         NaN where undefined. Of a row whose evaluation failed, all are NaN; of one whose
         equity fell to zero or below, those of returns.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = {name: m.compute(rows, periods_per_year) for name, m in METRICS.items()}
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        found = {name: METRICS[name].compute(rows, periods_per_year) for name in names}
     failed = (rows["status"] == STATUS_ERROR) | (rows["status"] == STATUS_BAD_ORDER)
     ruined = rows["status"] == STATUS_RUINED
     for name, values in found.items():
@@ -302,24 +307,45 @@ def undefined(name: str, row: Rows) -> str:
     name : str
     row : ndarray of shape (), dtype `sweep.schema.ROW`
     """
-    status = int(row["status"])
-    if status in (STATUS_ERROR, STATUS_BAD_ORDER):
-        return "the evaluation failed"
-    if name in _OF_RETURNS and status == STATUS_RUINED:
-        return "equity fell to zero or below"
-    if name in _OF_TRADES and int(row["trades"]) == 0:
-        return "no trades"
+    return str(why_undefined(name, np.asarray(row).reshape(1))[0])
+
+
+def why_undefined(name: str, rows: Rows) -> NDArray[np.object_]:
+    """Return why a metric is NaN for each of some rows, in a few words.
+
+    Parameters
+    ----------
+    name : str
+    rows : ndarray of shape (n_rows,), dtype `sweep.schema.ROW`
+
+    Returns
+    -------
+    ndarray of shape (n_rows,), object
+        Texts.
+    """
+    status, periods = rows["status"], rows["periods"]
+    everywhere = np.ones(len(rows), bool)
+    reasons = [
+        ((status == STATUS_ERROR) | (status == STATUS_BAD_ORDER), "the evaluation failed"),
+    ]
+    if name in _OF_RETURNS:
+        reasons.append((status == STATUS_RUINED, "equity fell to zero or below"))
+    if name in _OF_TRADES:
+        reasons.append((rows["trades"] == 0, "no trades"))
     if name == "profit_factor":
-        return "no losing trade"
+        reasons.append((everywhere, "no losing trade"))
     if name == "sqn":
-        return "fewer than two trades, or all alike"
-    if name == "sortino" and int(row["periods"]) > 0:
-        return "no losing period"
+        reasons.append((everywhere, "fewer than two trades, or all alike"))
+    if name == "sortino":
+        reasons.append((periods > 0, "no losing period"))
     if name == "calmar":
-        return "no drawdown" if float(row["drawdown"]) == 0.0 else "out of range when annualised"
-    if int(row["periods"]) < 2:
-        return "fewer than two clock periods"
-    return "returns without variance"
+        reasons.append((rows["drawdown"] == 0.0, "no drawdown"))
+        reasons.append((everywhere, "out of range when annualised"))
+    reasons.append((periods < 2, "fewer than two clock periods"))
+    found = np.full(len(rows), "returns without variance", object)
+    for holds, text in reversed(reasons):
+        found[holds] = text
+    return found
 
 
 _ADDED = (

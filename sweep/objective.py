@@ -14,9 +14,12 @@ import math
 import sys
 import traceback
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sweep.errors import InputError, StudyFileError
 from sweep.expressions import (
@@ -28,8 +31,9 @@ from sweep.expressions import (
     parse_objective_ref,
 )
 from sweep.metrics import METRIC_NAMES
+from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 
-__all__ = ["Aims", "Objectives", "Worth", "load_function"]
+__all__ = ["Aims", "Objectives", "Worth", "Worths", "load_function"]
 
 
 class Aims(Protocol):
@@ -74,6 +78,28 @@ class Worth(NamedTuple):
         return all(violation <= 0.0 for violation in self.violations)
 
 
+class Worths(NamedTuple):
+    """What the metrics of many trials are worth; `Worth` as columns.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_trials, n_objectives), float64
+    violations : ndarray of shape (n_trials, n_constraints), float64
+    reasons : ndarray of shape (n_trials,), object
+        A text, or None.
+    raised : ndarray of shape (n_trials,), bool
+    """
+
+    values: FloatArray2D
+    violations: FloatArray2D
+    reasons: NDArray[np.object_]
+    raised: NDArray[np.bool_]
+
+
+#: ``why(metric, places)``: why a metric is undefined for some of the trials, as texts.
+Why = Callable[[str, IntArray1D], NDArray[np.object_]]
+
+
 class Objectives:
     """A study's objectives and constraints, compiled.
 
@@ -104,6 +130,41 @@ class Objectives:
         self._objectives = tuple(map(_compiled, aims.objective))
         self.labels = tuple(objective.label for objective in self._objectives)
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Metrics that objectives and constraints look at; all, for a user's function."""
+        names: set[str] = set()
+        for objective in self._objectives:
+            names.update(objective.reads)
+        for condition in self.constraints:
+            names.update(condition.left.names, condition.right.names)
+        return tuple(name for name in METRIC_NAMES if name in names)
+
+    def columns(self, metrics: Mapping[str, FloatArray1D], n: int, why: Why) -> Worths:
+        """Return what the metrics of many trials are worth, with the bits of `values`.
+
+        Parameters
+        ----------
+        metrics : Mapping of str to ndarray of shape (n,), float64
+            Those that `reads` names, NaN where undefined.
+        n : int
+            Number of trials.
+        why : callable
+            Why a metric is undefined for some of them.
+        """
+        values = np.empty((n, len(self._objectives)))
+        reasons = np.full(n, None, object)
+        raised = np.zeros(n, bool)
+        for j, objective in enumerate(self._objectives):
+            values[:, j], own, failed = objective.column(metrics, n, why)
+            fresh = np.array([r is None for r in reasons], bool) if j else np.ones(n, bool)
+            reasons[fresh] = own[fresh]
+            raised |= failed
+        violations = np.empty((n, len(self.constraints)))
+        for j, condition in enumerate(self.constraints):
+            violations[:, j] = condition.violations(metrics, n)
+        return Worths(values, violations, reasons, raised)
+
     def values(
         self, metrics: Mapping[str, float], undefined: Mapping[str, str] | None = None
     ) -> Worth:
@@ -131,6 +192,7 @@ class _Calculated:
 
     def __init__(self, expression: Expression) -> None:
         self.label = expression.text
+        self.reads = expression.names
         self._expression = expression
 
     def __call__(
@@ -145,9 +207,27 @@ class _Calculated:
         what = f"{name} is {'undefined' if math.isnan(value) else 'infinite'}"
         return math.nan, f"{what}: {why}" if why else what
 
+    def column(
+        self, metrics: Mapping[str, FloatArray1D], n: int, why: Why
+    ) -> tuple[FloatArray1D, NDArray[np.object_], NDArray[np.bool_]]:
+        values = self._expression.column(metrics, n)
+        reasons = np.full(n, None, object)
+        none_raised = np.zeros(n, bool)
+        bad = ~np.isfinite(values)
+        if not bad.any():
+            return values, reasons, none_raised
+        reasons[bad] = f"{self.label} is infinite"
+        reasons[np.isnan(values)] = f"{self.label} is undefined"
+        for name in reversed(self._expression.names):
+            places = np.flatnonzero(bad & np.isnan(metrics[name]))
+            reasons[places] = f"{name} is undefined: " + why(name, places)
+        return np.where(bad, np.nan, values), reasons, none_raised
+
 
 class _Written:
     """An objective that is a user's function."""
+
+    reads = METRIC_NAMES
 
     def __init__(self, reference: ObjectiveRef) -> None:
         self.label = reference.function
@@ -178,6 +258,16 @@ class _Written:
         if math.isfinite(number):
             return number, None
         return math.nan, f"{self.label} returned {number}"
+
+    def column(
+        self, metrics: Mapping[str, FloatArray1D], n: int, why: Why
+    ) -> tuple[FloatArray1D, NDArray[np.object_], NDArray[np.bool_]]:
+        values, reasons, raised = np.empty(n), np.full(n, None, object), np.zeros(n, bool)
+        lists = [metrics[name].tolist() for name in METRIC_NAMES]
+        for k, row in enumerate(zip(*lists, strict=True)):
+            values[k], reasons[k] = self(dict(zip(METRIC_NAMES, row, strict=True)), {})
+            raised[k] = self.raised
+        return values, reasons, raised
 
 
 def _compiled(text: str) -> _Calculated | _Written:

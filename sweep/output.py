@@ -35,6 +35,7 @@ __all__ = [
     "Column",
     "Table",
     "emit",
+    "emit_pieces",
     "json_text",
     "new_file",
     "table_lines",
@@ -135,6 +136,31 @@ def emit(
         _print_table(table, out, vertical, no_color, hint)
     else:
         raise ValueError(f"format {fmt!r} is none of {', '.join(FORMATS)}")
+
+
+def emit_pieces(pieces: Iterable[Table], fmt: str, *, stream: TextIO | None = None) -> None:
+    """Write the rows of several tables as one, for programs; see `emit`.
+
+    Parameters
+    ----------
+    pieces : iterable of Table
+        At least one, with equal keys. Each is let go before the next is taken.
+    fmt : {"json", "csv"}
+    stream : text file, optional
+        Default: stdout.
+    """
+    out = stream or sys.stdout
+    if fmt == "csv":
+        for i, piece in enumerate(pieces):
+            write_rows(out, piece.columns, piece.rows, header=not i)
+        return
+    before = "["
+    for piece in pieces:
+        for record in piece.records():
+            text = json_text(record).rstrip("\n").replace("\n", "\n  ")
+            out.write(f"{before}\n  {text}")
+            before = ","
+    out.write("[]\n" if before == "[" else "\n]\n")
 
 
 def _print_table(table: Table, out: TextIO, vertical: bool, no_color: bool, hint: str) -> None:
@@ -276,10 +302,17 @@ class _UnixLines:
         return self._stream.write(line.removesuffix("\r\n") + "\n")
 
 
-def write_rows(stream: TextIO, columns: Sequence[Column], rows: Iterable[Sequence[Any]]) -> None:
+def write_rows(
+    stream: TextIO,
+    columns: Sequence[Column],
+    rows: Iterable[Sequence[Any]],
+    *,
+    header: bool = True,
+) -> None:
     """Write CSV: a line of keys, then a line per row; rows are taken one at a time."""
     writer = csv.writer(_UnixLines(stream))
-    writer.writerow([c.key for c in columns])
+    if header:
+        writer.writerow([c.key for c in columns])
     kinds = [c.kind for c in columns]
     for row in rows:
         writer.writerow([_csv_cell(k, v) for k, v in zip(kinds, row, strict=True)])

@@ -34,35 +34,18 @@ class Persister:
     Parameters
     ----------
     study : Study
-    sampled : int or None
-        Trials to keep of an exhaustive search, evenly spread by their numbers; None for
-        all trials. The best are kept at the end in any case.
     """
 
-    def __init__(self, study: Study, sampled: int | None) -> None:
+    def __init__(self, study: Study) -> None:
         self._study = study
-        self._sampled = sampled
-        self._stride = 1
-        self._kept = 0
         self.error = ""
         self._abandoned = False
         self._queue: queue.SimpleQueue[Finished | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="optuna-storage", daemon=True)
         self._thread.start()
-        for k in range(len(study.board)):
-            self.add(study.board.trial(k))
 
     def add(self, trial: Finished) -> None:
         """Take in a finished trial. Returns at once."""
-        if self._sampled is not None:
-            if trial.number % self._stride:
-                return
-            self._kept += 1
-            if self._kept >= self._sampled:
-                # From here on every second of those, so that the sample stays bounded:
-                # at most ``sampled`` trials for each doubling of the study.
-                self._stride *= 2
-                self._kept = self._sampled // 2
         self._queue.put(trial)
 
     def finish(self, best: Iterable[int]) -> None:
@@ -79,9 +62,6 @@ class Persister:
         self._thread.join()
 
     def _work(self) -> None:
-        # Here, since it imports Optuna, which the search itself may not need.
-        from sweep.trialstore import TrialStore
-
         study = self._study
         where = study.spec.study.storage
         target = str(study.folder / "optuna.db") if where == "sqlite" else os.path.expandvars(where)
@@ -91,6 +71,9 @@ class Persister:
             while not ended:
                 trials, ended = self._batch()
                 if store is None:
+                    # Only now: it imports Optuna, which would keep the first trial waiting.
+                    from sweep.trialstore import TrialStore
+
                     store = TrialStore(
                         target,
                         study.name,

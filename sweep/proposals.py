@@ -11,11 +11,19 @@ from sweep import designs
 from sweep.errors import StudyFileError
 from sweep.outcomes import Outcome, Proposal
 from sweep.results import Finished
-from sweep.schema import FloatArray1D
+from sweep.schema import FloatArray1D, FloatArray2D
 from sweep.sections import StudySection
-from sweep.space import SearchSpace
+from sweep.space import SearchSpace, level_count
 
-__all__ = ["DESIGNS", "Proposer", "make_proposer", "outcome_of"]
+__all__ = [
+    "DESIGNS",
+    "Points",
+    "Proposer",
+    "depends_on_results",
+    "make_points",
+    "make_proposer",
+    "outcome_of",
+]
 
 #: Samplers whose points do not depend on results, and the options that each takes.
 DESIGNS = {"grid": ("points",), "random": (), "qmc": ("scramble",)}
@@ -135,6 +143,82 @@ class DesignProposer:
         import pickle
 
         self._pruning = pickle.loads(data)
+
+
+class Points:
+    """All points of an exhaustive search: the starting points, then those of a design.
+
+    Parameters
+    ----------
+    design : Design
+    starts : sequence of ndarray of shape (n_params,), float64
+    may_repeat : bool
+        Whether the design may come to a point again.
+    """
+
+    def __init__(
+        self, design: designs.Design, starts: Sequence[FloatArray1D], may_repeat: bool
+    ) -> None:
+        self._design = design
+        self._starts = np.array(starts) if starts else design.rows(0, 0)
+        self.n_starts = len(starts)
+        self.may_repeat = may_repeat
+
+    @property
+    def size(self) -> int | None:
+        """The number of points, where the design has an end that is known."""
+        size = self._design.size if self._design.bound is not None else None
+        return None if size is None else size + self.n_starts
+
+    @property
+    def expected(self) -> int | None:
+        """The number of points, estimated where it is not known yet; None without an end."""
+        expected = self._design.expected
+        return None if expected is None else expected + self.n_starts
+
+    def rows(self, first: int, count: int) -> FloatArray2D:
+        """Return the points ``first`` to ``first + count``, the latter excluded.
+
+        Returns
+        -------
+        ndarray of shape (n_points, n_params), float64
+            Canonical, valid rows; fewer than ``count`` where the design ends.
+
+        Raises
+        ------
+        SpaceError
+            If a strategy's function of parameters raises, or hardly any point is valid.
+        """
+        early = self._starts[first : first + count]
+        if len(early) == count:
+            return early
+        rows = self._design.rows(first + len(early) - self.n_starts, count - len(early))
+        return np.concatenate([early, rows]) if len(early) else rows
+
+
+def make_points(
+    study: StudySection, space: SearchSpace, starts: Sequence[dict[str, Any]]
+) -> Points:
+    """Return the points of a study whose proposals depend on nothing.
+
+    Parameters
+    ----------
+    study : StudySection
+    space : SearchSpace
+    starts : sequence of dict
+        Points that come first.
+
+    Raises
+    ------
+    StudyFileError
+        For an option that the sampler does not take.
+    """
+    name = study.sampler.name
+    design = make_design(name, study.sampler.kwargs, space, study.seed)
+    # A real without steps that always counts is drawn with 30 bits or more: the same
+    # number does not come again.
+    fresh = any(level_count(p) is None and p.when is None for p in space.parameters)
+    return Points(design, [space.encode(v) for v in starts], name != "grid" and not fresh)
 
 
 class SamplerProposer:

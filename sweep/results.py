@@ -1,4 +1,4 @@
-"""The board of a study's finished trials, and the ledger that keeps it on disk.
+"""What is finished: trials, alone and as columns, the board of them, and the ledger.
 
 The ledger is one append-only file of records, each behind its length and a checksum. A
 record is written before anything else learns of what it says, so that whatever a kill
@@ -12,16 +12,17 @@ import os
 import pickle
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sweep.errors import LedgerError
 from sweep.outcomes import pareto_front
-from sweep.schema import ROW, FloatArray1D, FloatArray2D, Rows
+from sweep.schema import ROW, FloatArray1D, FloatArray2D, IntArray1D, Rows
 from sweep.tasks import Carry
 
 __all__ = [
@@ -30,12 +31,19 @@ __all__ = [
     "INFEASIBLE",
     "INVALID",
     "PRUNED",
+    "STATES",
     "Board",
     "Finished",
     "Judged",
     "Ledger",
     "Opened",
+    "Part",
     "Partial",
+    "Stretch",
+    "TrialBlock",
+    "TrialTable",
+    "count_states",
+    "rank",
 ]
 
 COMPLETE = "complete"
@@ -44,6 +52,9 @@ INFEASIBLE = "infeasible"
 INVALID = "invalid"
 FAILED = "failed"
 STATES = (COMPLETE, PRUNED, INFEASIBLE, INVALID, FAILED)
+
+#: Trials that are handed over together where a study is read from its beginning to its end.
+BLOCK = 8192
 
 
 @dataclass(frozen=True)
@@ -132,7 +143,69 @@ class Opened:
     reason: str = ""
 
 
-_MAGIC = b"sweep ledger 1\n"
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive trials of an exhaustive search that are evaluated, and in no part yet.
+
+    Attributes
+    ----------
+    first : int
+        Number of the first trial.
+    params : ndarray of shape (n_trials, n_params), float64
+    duplicate_of : ndarray of shape (n_trials,), int64
+        The earlier trial with the same parameters, or -1.
+    rows : ndarray of shape (n_own,), dtype `sweep.schema.ROW`
+        Of the trials that are no duplicates, in their order.
+    failures : tuple of (int, str)
+        Place among ``rows``, and the reason.
+    """
+
+    first: int
+    params: FloatArray2D
+    duplicate_of: IntArray1D
+    rows: Rows
+    failures: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def end(self) -> int:
+        """Number behind the last trial."""
+        return self.first + len(self.params)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Consecutive trials that lie in a Parquet file, and how to know it again.
+
+    Attributes
+    ----------
+    first, count : int
+        Number of the first trial, and how many.
+    name : str
+        Of the file, in the folder of parts.
+    size : int
+        Bytes.
+    digest : str
+        Hash of the file's bytes.
+    counts : dict of str to int
+        See `count_states`.
+    """
+
+    first: int
+    count: int
+    name: str
+    size: int
+    digest: str
+    counts: dict[str, int]
+
+    @property
+    def end(self) -> int:
+        """Number behind the last trial."""
+        return self.first + self.count
+
+
+Record = Finished | Partial | Opened | Stretch | Part
+
+_MAGIC = b"sweep ledger 2\n"
 _MARK = b"\xf5REC"
 _HEAD = struct.Struct("<4sII")  # mark, length and checksum of the payload
 
@@ -201,7 +274,7 @@ class Ledger:
         except OSError as error:
             raise LedgerError(f"{self.path}: {error.strerror or error}") from None
 
-    def _records(self, file: Any) -> Iterator[tuple[Finished | Partial | Opened, int]]:
+    def _records(self, file: Any) -> Iterator[tuple[Record, int]]:
         """Yield whole records with the place behind each."""
         self.damaged = 0
         while True:
@@ -216,7 +289,7 @@ class Ledger:
             self.damaged += 1
             file.seek(rest)
 
-    def read(self) -> Iterator[Finished | Partial | Opened]:
+    def read(self) -> Iterator[Record]:
         """Read all whole records, changing nothing; also while another process appends.
 
         Raises
@@ -245,7 +318,7 @@ class Ledger:
             f"move it away to begin the study anew"
         )
 
-    def append(self, record: Finished | Partial | Opened) -> None:
+    def append(self, record: Record) -> None:
         """Write a record so that a killed process leaves it behind.
 
         Raises
@@ -271,6 +344,43 @@ class Ledger:
                 f"free some space and run again to go on"
             ) from None
 
+    def rewrite(self, keep: Callable[[Record], bool], *new: Record) -> None:
+        """Append records, and drop those that they stand for, in one step.
+
+        A kill leaves the ledger as it was before, or as it is after.
+
+        Parameters
+        ----------
+        keep : callable
+            Whether a record stays.
+        *new : Record
+
+        Raises
+        ------
+        LedgerError
+            If it cannot be written; the file is as it was then.
+        """
+        kept = [record for record in self.read() if keep(record)]
+        part = self.path.with_suffix(".part")
+        try:
+            with open(part, "wb") as file:
+                file.write(_MAGIC)
+                for record in (*kept, *new):
+                    payload = _encode(record)
+                    file.write(_HEAD.pack(_MARK, len(payload), zlib.crc32(payload)) + payload)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, self.path)
+            sync_folder(self.path.parent)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise LedgerError(
+                f"{self.path}: cannot be written ({error.strerror}); what was finished is kept, "
+                f"free some space and run again to go on"
+            ) from None
+        self.close()
+        self.open()
+
     def sync(self) -> None:
         """Force what was written to the disk, against a loss of power."""
         if self._file is not None and self._unsynced:
@@ -287,7 +397,16 @@ class Ledger:
                 self._file = None
 
 
-def _encode(record: Finished | Partial | Opened) -> bytes:
+def sync_folder(folder: Path) -> None:
+    """Force a folder's entries to the disk, so that a rename outlives a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _encode(record: Record) -> bytes:
     """Return a record as bytes: a tuple, with arrays of rows as their plain memory."""
     if isinstance(record, Finished):
         fields: tuple[Any, ...] = (
@@ -307,13 +426,33 @@ def _encode(record: Finished | Partial | Opened) -> bytes:
         carry = None if record.carry is None else tuple(record.carry)
         rows = record.rows.tobytes()
         fields = ("partial", record.params.tobytes(), record.slices, rows, carry, record.failure)
+    elif isinstance(record, Stretch):
+        fields = (
+            "stretch",
+            record.first,
+            record.params.shape,
+            np.ascontiguousarray(record.params).tobytes(),
+            record.duplicate_of.tobytes(),
+            record.rows.tobytes(),
+            record.failures,
+        )
+    elif isinstance(record, Part):
+        fields = (
+            "part",
+            record.first,
+            record.count,
+            record.name,
+            record.size,
+            record.digest,
+            record.counts,
+        )
     else:
         row = record.row.tobytes()
         fields = ("opened", record.number, record.params.tobytes(), row, record.reason)
     return pickle.dumps(fields, protocol=5)
 
 
-def _decode(payload: bytes) -> Finished | Partial | Opened:
+def _decode(payload: bytes) -> Record:
     kind, *f = pickle.loads(payload)
     if kind == "finished":
         row = np.frombuffer(f[3], ROW)[0]
@@ -322,7 +461,223 @@ def _decode(payload: bytes) -> Finished | Partial | Opened:
         rows = np.frombuffer(f[2], ROW)
         carry = None if f[3] is None else Carry(*f[3])
         return Partial(np.frombuffer(f[0]), f[1], rows, carry, f[4])
+    if kind == "stretch":
+        params = np.frombuffer(f[2]).reshape(f[1])
+        return Stretch(f[0], params, np.frombuffer(f[3], "<i8"), np.frombuffer(f[4], ROW), f[5])
+    if kind == "part":
+        return Part(*f)
     return Opened(f[0], np.frombuffer(f[1]), np.frombuffer(f[2], ROW)[0], f[3])
+
+
+# -- trials as columns -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrialBlock:
+    """Finished trials as columns.
+
+    Attributes
+    ----------
+    numbers : ndarray of shape (n_trials,), int64
+    params : ndarray of shape (n_trials, n_params), float64
+    codes : ndarray of shape (n_trials,), int8
+        States, as places in `STATES`.
+    rows : ndarray of shape (n_trials,), dtype `sweep.schema.ROW`
+    values, violations : ndarray of shape (n_trials, n), float64
+    n_slices : ndarray of shape (n_trials,), int32
+    duplicate_of : ndarray of shape (n_trials,), int64
+    reasons : ndarray of shape (n_trials,), object
+        Texts.
+    intermediate : dict of int to tuple, optional
+        By trial number, where a pruner looked.
+    """
+
+    numbers: IntArray1D
+    params: FloatArray2D
+    codes: NDArray[np.int8]
+    rows: Rows
+    values: FloatArray2D
+    violations: FloatArray2D
+    n_slices: NDArray[np.int32]
+    duplicate_of: IntArray1D
+    reasons: NDArray[np.object_]
+    intermediate: dict[int, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def select(self, places: Any) -> TrialBlock:
+        """Return some of the trials: by a slice, a mask or places."""
+        columns: dict[str, Any] = {n: getattr(self, n)[places] for n in _BLOCK_COLUMNS}
+        return TrialBlock(**columns, intermediate=self.intermediate)
+
+    @staticmethod
+    def join(blocks: Sequence[TrialBlock]) -> TrialBlock:
+        """Return the trials of several blocks behind each other."""
+        if len(blocks) == 1:
+            return blocks[0]
+        columns: dict[str, Any] = {
+            n: np.concatenate([getattr(b, n) for b in blocks]) for n in _BLOCK_COLUMNS
+        }
+        together = {k: v for b in blocks for k, v in b.intermediate.items()}
+        return TrialBlock(**columns, intermediate=together)
+
+    def trial(self, place: int) -> Finished:
+        """Return one trial by its place in the block."""
+        number = int(self.numbers[place])
+        return Finished(
+            number=number,
+            params=self.params[place].copy(),
+            state=STATES[self.codes[place]],
+            row=self.rows[place].copy(),
+            values=tuple(map(float, self.values[place])),
+            violations=tuple(map(float, self.violations[place])),
+            n_slices=int(self.n_slices[place]),
+            intermediate=self.intermediate.get(number, ()),
+            duplicate_of=int(self.duplicate_of[place]),
+            reason=str(self.reasons[place]),
+        )
+
+    def in_state(self, state: str) -> NDArray[np.bool_]:
+        """Mask of the trials in a state, ndarray of shape (n_trials,), bool."""
+        return np.asarray(self.codes == STATES.index(state))
+
+
+_BLOCK_COLUMNS = (
+    "numbers",
+    "params",
+    "codes",
+    "rows",
+    "values",
+    "violations",
+    "n_slices",
+    "duplicate_of",
+    "reasons",
+)
+
+
+def count_states(codes: NDArray[np.int8], duplicate_of: IntArray1D) -> dict[str, int]:
+    """Return the number of trials in each state, duplicates apart.
+
+    Parameters
+    ----------
+    codes : ndarray of shape (n_trials,), int8
+        Places in `STATES`.
+    duplicate_of : ndarray of shape (n_trials,), int64
+
+    Returns
+    -------
+    dict of str to int
+        By state, and ``"duplicates"``; their sum is the number of trials.
+    """
+    own = duplicate_of < 0
+    found = np.bincount(codes[own], minlength=len(STATES))
+    counts = {state: int(n) for state, n in zip(STATES, found, strict=True)}
+    return {**counts, "duplicates": int(len(own) - own.sum())}
+
+
+def rank(
+    numbers: IntArray1D, values: FloatArray2D, directions: tuple[str, ...], count: int
+) -> IntArray1D:
+    """Return the numbers of the best of complete trials: by objective, or the front first.
+
+    Parameters
+    ----------
+    numbers : ndarray of shape (n_trials,), int64
+    values : ndarray of shape (n_trials, n_objectives), float64
+        Finite.
+    directions : tuple of str
+        ``"maximize"`` or ``"minimize"``, one an objective.
+    count : int
+
+    Returns
+    -------
+    ndarray of shape (n_best,), int64
+        With one objective in its order, ties by trial number. With several, the members
+        of the Pareto front, ordered by the first objective, then by the next.
+    """
+    signs = np.array([-1.0 if d == "maximize" else 1.0 for d in directions])
+    if len(directions) > 1:
+        front = pareto_front(values, directions)
+        numbers, values = numbers[front], values[front]
+    losses = values * signs
+    keys = [numbers, *(losses[:, j] for j in range(losses.shape[1] - 1, -1, -1))]
+    return np.asarray(numbers[np.lexsort(keys)][:count], np.int64)
+
+
+class TrialTable(Protocol):
+    """Finished trials of a study, in memory or in files: what both can be asked.
+
+    Whole columns (``params``, ``rows``, ...) are read into memory when they are asked
+    for; `blocks` gives them piece by piece.
+    """
+
+    def __len__(self) -> int:
+        """Return the number of trials."""
+
+    def trial(self, number: int) -> Finished:
+        """Return one trial; `IndexError` if there is none of this number."""
+
+    def select(self, numbers: IntArray1D) -> TrialBlock:
+        """Return some trials as columns, in the order of ``numbers``."""
+
+    def blocks(self, *leave_out: str) -> Iterator[TrialBlock]:
+        """Yield all trials in order, some thousand at a time.
+
+        Columns that are left out (``"params"``, ``"rows"``, ``"values"``, ``"violations"``,
+        ``"reasons"``) need not be read, and mean nothing.
+        """
+
+    def find(self, params: FloatArray1D) -> int:
+        """Return the first trial with these parameters that was evaluated, or -1."""
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of trials in each state, see `count_states`."""
+
+    def evaluated(self) -> int:
+        """Return the number of distinct variants that were evaluated."""
+
+    def best(self, directions: tuple[str, ...], count: int) -> list[int]:
+        """Return the best complete trials, duplicates left out; see `rank`."""
+
+    @property
+    def params(self) -> FloatArray2D:
+        """Parameters, ndarray of shape (n_trials, n_params), float64."""
+
+    @property
+    def rows(self) -> Rows:
+        """Rows, ndarray of shape (n_trials,)."""
+
+    @property
+    def values(self) -> FloatArray2D:
+        """Objectives, ndarray of shape (n_trials, n_values), float64."""
+
+    @property
+    def violations(self) -> FloatArray2D:
+        """Violations, ndarray of shape (n_trials, n_violations), float64."""
+
+    @property
+    def n_slices(self) -> NDArray[np.int32]:
+        """Slices evaluated, ndarray of shape (n_trials,), int32."""
+
+    @property
+    def duplicate_of(self) -> IntArray1D:
+        """Trial whose evaluation is shared, ndarray of shape (n_trials,), int64, or -1."""
+
+    @property
+    def states(self) -> list[str]:
+        """State of every trial."""
+
+    @property
+    def reasons(self) -> dict[int, str]:
+        """Why trials are not complete, by number."""
+
+    @property
+    def intermediate(self) -> dict[int, tuple[tuple[int, float], ...]]:
+        """What a pruner saw, by number: step and value."""
+
+    def in_state(self, state: str) -> NDArray[np.bool_]:
+        """Mask of the trials in a state."""
 
 
 class Board:
@@ -398,18 +753,31 @@ class Board:
         """
         if not 0 <= number < self._size:
             raise IndexError(f"no trial {number}; there are {self._size}")
-        return Finished(
-            number=number,
-            params=self._params[number].copy(),
-            state=STATES[self._states[number]],
-            row=self._rows[number].copy(),
-            values=tuple(map(float, self._values[number])),
-            violations=tuple(map(float, self._violations[number])),
-            n_slices=int(self._slices[number]),
-            intermediate=self.intermediate.get(number, ()),
-            duplicate_of=int(self._duplicate[number]),
-            reason=self.reasons.get(number, ""),
+        return self.select(np.array([number])).trial(0)
+
+    def select(self, numbers: IntArray1D) -> TrialBlock:
+        """Return some trials as columns, in the order of ``numbers``."""
+        return TrialBlock(
+            numbers=np.asarray(numbers, np.int64),
+            params=self._params[numbers],
+            codes=self._states[numbers],
+            rows=self._rows[numbers],
+            values=self._values[numbers],
+            violations=self._violations[numbers],
+            n_slices=self._slices[numbers],
+            duplicate_of=self._duplicate[numbers],
+            reasons=np.array([self.reasons.get(int(k), "") for k in numbers], object),
+            intermediate=self.intermediate,
         )
+
+    def blocks(self, *leave_out: str) -> Iterator[TrialBlock]:
+        """Yield all trials in order, some thousand at a time, with every column."""
+        for first in range(0, self._size, BLOCK):
+            yield self.select(np.arange(first, min(first + BLOCK, self._size)))
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of trials in each state, see `count_states`."""
+        return count_states(self._states[: self._size], self.duplicate_of)
 
     @property
     def params(self) -> FloatArray2D:
@@ -471,12 +839,4 @@ class Board:
             first objective, then by the next.
         """
         chosen = np.flatnonzero(self.in_state(COMPLETE) & (self.duplicate_of < 0))
-        if not len(chosen):
-            return []
-        signs = np.array([-1.0 if d == "maximize" else 1.0 for d in directions])
-        losses = self.values[chosen] * signs
-        if len(directions) > 1:
-            chosen = chosen[pareto_front(self.values[chosen], directions)]
-            losses = self.values[chosen] * signs
-        keys = [chosen, *(losses[:, j] for j in range(losses.shape[1] - 1, -1, -1))]
-        return [int(k) for k in chosen[np.lexsort(keys)][:count]]
+        return [int(k) for k in rank(chosen, self.values[chosen], directions, count)]

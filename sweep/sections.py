@@ -253,7 +253,9 @@ class DataSection:
         What is kept from the search at the end of the range: a share of its time (0 for
         none), its length, or its beginning. A quarter by default.
     store : str
-        ``"disk"`` or ``"memory"``.
+        ``"disk"``, ``"memory"``, or ``"stream"``: nowhere.
+    memory : int
+        Bytes that a pass over the source may take, where the ticks lie nowhere.
     """
 
     # The ticks are identified by their content, so that where they lie and how they are
@@ -277,7 +279,8 @@ class DataSection:
     slices: int | Duration = key(_SLICES, 1)
     slicing: str = key(kinds.choice("carry", "independent"), "carry")
     holdout: float | Duration | Moment = key(_HOLDOUT, 0.25)
-    store: str = key(kinds.choice("disk", "memory"), "disk", result=False)
+    store: str = key(kinds.choice("disk", "memory", "stream"), "disk", result=False)
+    memory: int = key(kinds.size(), 256_000_000, result=False)
 
     def holdout_split(self, last_ts: int) -> tuple[float, int | None]:
         """Return the holdout's share of the time, or its first stamp.

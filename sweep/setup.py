@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,24 @@ import numpy as np
 from sweep.errors import DataError, SpaceError, StudyFileError
 from sweep.kernel import build_kernel
 from sweep.metrics import METRICS
+from sweep.parts import PREFIXES
+from sweep.proposals import DESIGNS, depends_on_results
 from sweep.quantities import Duration
 from sweep.ranges import Override
-from sweep.schema import Slice, TickHandle
-from sweep.slices import Ranges, cut_by_time, cut_evenly, select, split_holdout
+from sweep.schema import IntArray1D, Slice, TickHandle
+from sweep.slices import (
+    Marks,
+    Ranges,
+    UnmarkedError,
+    cut_by_time,
+    cut_evenly,
+    select,
+    split_holdout,
+)
+from sweep.sources import SourceSpec
 from sweep.space import SearchSpace
 from sweep.spec import StudySpec
-from sweep.store import import_ticks
+from sweep.store import Imported, import_ticks
 from sweep.strategy import Strategy, load_strategy, strategy_from_source
 from sweep.tasks import Context, orders_in_flight
 from sweep.tickmap import attach
@@ -26,7 +37,11 @@ from sweep.tickmap import attach
 __all__ = ["Setup", "prepare"]
 
 #: Columns of a table of trials besides its parameters.
-_TAKEN = (*METRICS, *(f"holdout_{m}" for m in METRICS), "trial", "state", "slices", "reason")
+_TAKEN = (
+    *METRICS,
+    *(f"holdout_{m}" for m in METRICS),
+    *("trial", "state", "slices", "duplicate_of", "reason"),
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,8 @@ class Setup:
     slices : tuple of Slice
         Of the search range, in the order of time.
     carry_over : bool
+    source : SourceSpec or None
+        Where the ticks are read anew in every pass; None where they are in the store.
     """
 
     strategy: Strategy
@@ -52,6 +69,7 @@ class Setup:
     ranges: Ranges
     slices: tuple[Slice, ...]
     carry_over: bool
+    source: SourceSpec | None = None
 
     @property
     def ticks(self) -> TickHandle:
@@ -89,6 +107,8 @@ def prepare(
         else strategy_from_source(source, spec.study.strategy)
     )
     space = bind(SearchSpace.of(strategy.params), spec.space)
+    if spec.data.store == "stream":
+        return _prepare_stream(spec, strategy, space, progress=progress, imported=imported)
     found = import_ticks(
         spec.data.source_spec(),
         where="memory" if spec.data.store == "memory" else "disk",
@@ -102,19 +122,97 @@ def prepare(
 def assemble(spec: StudySpec, strategy: Strategy, space: SearchSpace, handle: TickHandle) -> Setup:
     """Return the setup for ticks that are in the store; see `prepare`."""
     ticks = attach(handle)
+    begin, end, ranges, slices = _cut(spec, ticks.ts)
+    mid = 0.5 * (float(ticks.bid[begin]) + float(ticks.ask[begin]))
+    costs = spec.costs.to_costs()
+    room = orders_in_flight(ticks.ts[begin:end], costs.latency)
+    return _assemble(spec, strategy, space, handle, ranges, slices, mid, room)
+
+
+def _prepare_stream(
+    spec: StudySpec,
+    strategy: Strategy,
+    space: SearchSpace,
+    *,
+    progress: Callable[[int, float | None], None] | None,
+    imported: Callable[[Any], None] | None,
+) -> Setup:
+    """Return the setup for ticks that are never in the store; see `prepare`."""
+    # Here, since few studies need them.
+    from sweep.stream import check_streamable, sizes_for
+    from sweep.survey import survey
+
+    check_stream(spec)
+    source = spec.data.source_spec()
+    # What is wrong with the strategy is said before a long source is read.
+    kernel = build_kernel(strategy, space)
+    check_streamable(kernel)
+    sizes = sizes_for(spec.data.memory, kernel)
+    asked = {t for t in (spec.data.begin, spec.data.end) if t is not None}
+    while True:
+        found = survey(source, asked, run=sizes.run, progress=progress)
+        try:
+            begin, _, ranges, slices = _cut(spec, found.marks)
+            break
+        except UnmarkedError as more:
+            asked |= set(more.stamps)
+    if imported is not None:
+        imported(Imported(found.handle, found.report, found.read))
+    mid = found.marks.mid(begin)
+    setup = _assemble(spec, strategy, space, found.handle, ranges, slices, mid, 2)
+    return replace(setup, source=source)
+
+
+def check_stream(spec: StudySpec) -> None:
+    """Refuse what cannot be done in passes over the source.
+
+    Raises
+    ------
+    StudyFileError
+        The text says what would do instead.
+    """
+    instead = 'or set data.store = "disk", which maps ticks larger than memory too'
+    name = spec.study.sampler.name
+    if depends_on_results(spec.study):
+        what = f"the sampler {name} learns from" if name not in DESIGNS else "a pruner goes by"
+        raise StudyFileError(
+            f'data.store = "stream" evaluates as many variants as it can in each pass over the '
+            f"source, and {what} each result; use study.sampler = "
+            f'"grid", "random" or "qmc" and no pruner, {instead}'
+        )
+    if spec.study.live_holdout:
+        raise StudyFileError(
+            f"study.live_holdout looks at the holdout while the study runs, which with "
+            f'data.store = "stream" is a pass over the source each time; leave it out, {instead}'
+        )
+
+
+def _cut(spec: StudySpec, ts: IntArray1D | Marks) -> tuple[int, int, Ranges, tuple[Slice, ...]]:
+    """Return the study's first tick, its end, its ranges and slices."""
+    begin, end = select(ts, spec.data.begin, spec.data.end)
+    share, start = spec.data.holdout_split(int(ts[end - 1]))
+    ranges = split_holdout(ts, begin, end, share=share, start=start)
+    cuts = spec.data.slices
+    if isinstance(cuts, Duration):
+        return begin, end, ranges, cut_by_time(ts, ranges.search, cuts.ns)
+    return begin, end, ranges, cut_evenly(ranges.search, cuts)
+
+
+def _assemble(
+    spec: StudySpec,
+    strategy: Strategy,
+    space: SearchSpace,
+    handle: TickHandle,
+    ranges: Ranges,
+    slices: tuple[Slice, ...],
+    mid: float,
+    room: int,
+) -> Setup:
     if spec.study.pruner.name == "wilcoxon" and spec.data.slicing == "carry":
         raise StudyFileError(
             "study.pruner: wilcoxon compares slices with each other; "
             'set data.slicing = "independent"'
         )
-    begin, end = select(ticks.ts, spec.data.begin, spec.data.end)
-    share, start = spec.data.holdout_split(int(ticks.ts[end - 1]))
-    ranges = split_holdout(ticks.ts, begin, end, share=share, start=start)
-    cuts = spec.data.slices
-    if isinstance(cuts, Duration):
-        slices = cut_by_time(ticks.ts, ranges.search, cuts.ns)
-    else:
-        slices = cut_evenly(ranges.search, cuts)
     carry_over = spec.data.slicing == "carry"
     kernel = build_kernel(strategy, space)
     if kernel.needs_sizes and "bid_size" not in handle.columns:
@@ -128,7 +226,6 @@ def assemble(spec: StudySpec, strategy: Strategy, space: SearchSpace, handle: Ti
             f"{strategy.path}: State holds arrays, which cannot be carried from slice to slice; "
             f'to prune, set data.slicing = "independent"'
         )
-    mid = 0.5 * (float(ticks.bid[begin]) + float(ticks.ask[begin]))
     costs = spec.costs.to_costs()
     if costs.half_spread and handle.kind != "trades":
         raise StudyFileError(
@@ -139,7 +236,7 @@ def assemble(spec: StudySpec, strategy: Strategy, space: SearchSpace, handle: Ti
         kernel=kernel,
         costs=costs,
         account=spec.account.to_account(mid),
-        capacity=orders_in_flight(ticks.ts[begin:end], costs.latency),
+        capacity=room,
     )
     return Setup(strategy, space, context, ranges, slices, carry_over)
 
@@ -153,7 +250,7 @@ def bind(space: SearchSpace, overrides: tuple[tuple[str, Override], ...]) -> Sea
         If a range names no parameter or does not fit it.
     """
     for name in space.names:
-        if name in _TAKEN:
+        if name in _TAKEN or name.startswith(PREFIXES):
             raise SpaceError(
                 f"parameter {name}: a table of trials has a column of that name already; "
                 f"give the parameter another one"

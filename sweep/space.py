@@ -11,15 +11,16 @@ from __future__ import annotations
 import difflib
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sweep.errors import SpaceError
-from sweep.schema import FloatArray1D
+from sweep.schema import FloatArray1D, FloatArray2D
 from sweep.strategy import Parameter, Space, check_parameter
 
 __all__ = ["SearchSpace"]
@@ -203,6 +204,131 @@ class SearchSpace:
                 f"Params.valid() raised {type(error).__name__}: {error} at {values}"
             ) from None
 
+    # -- many rows ---------------------------------------------------------------------
+
+    def decoded(self, rows: FloatArray2D) -> list[list[Any]]:
+        """Return the values of many rows, a list for each parameter; see `decode`.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows, n_params), float64
+        """
+        return [_decoded(p, rows[:, i]) for i, p in enumerate(self.parameters)]
+
+    def valid_rows(self, rows: FloatArray2D) -> NDArray[np.bool_]:
+        """Return for each row whether the strategy's constraint holds; see `is_valid`.
+
+        Without a constraint nothing is called; with one, ``valid`` is called once a row.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows, n_params), float64
+        """
+        if not self.constrained:
+            return np.ones(len(rows), bool)
+        columns = self.decoded(rows)
+        if self._probed:
+            probe = self._probe()
+            values, valid = vars(probe), self.params.valid
+            try:
+                found = []
+                for point in zip(*columns, strict=True):
+                    values.update(zip(self.names, point, strict=True))
+                    found.append(bool(valid(probe)))
+                return np.array(found, bool)
+            except Exception:  # what it was is found out, and said, below
+                pass
+        return np.array([self.is_valid(row) for row in rows], bool)
+
+    def settled(self, rows: FloatArray2D) -> tuple[FloatArray2D, NDArray[np.bool_]]:
+        """Return canonical rows, and which parameters count in each; see `canonical`.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows, n_params), float64
+
+        Returns
+        -------
+        rows : ndarray of shape (n_rows, n_params), float64
+        active : ndarray of shape (n_rows, n_params), bool
+        """
+        active = np.ones(rows.shape, bool)
+        if not self.conditional:
+            return rows, active
+        rows = rows.copy()
+        columns: list[list[Any]] = []
+        for i, p in enumerate(self.parameters):
+            if p.when is not None:
+                active[:, i] = self._active(i, columns, len(rows))
+                rows[~active[:, i], i] = encode_value(p, p.default)
+            columns.append(_decoded(p, rows[:, i]))
+        return rows, active
+
+    def _active(self, index: int, earlier: list[list[Any]], n: int) -> NDArray[np.bool_]:
+        """Return for which of ``n`` points a parameter counts, given the earlier values."""
+        names = self.names[:index]
+        when = self.parameters[index].when
+        assert when is not None
+        points: list[tuple[Any, ...]] = [()] * n
+        if earlier:
+            points = list(zip(*earlier, strict=True))
+        if self._probed:
+            probe = self._probe()
+            values = vars(probe)
+            try:
+                found = []
+                for point in points:
+                    values.update(zip(names, point, strict=True))
+                    found.append(bool(when(probe)))
+                return np.array(found, bool)
+            except Exception:  # what it was is found out, and said, below
+                pass
+        return np.array(
+            [self.is_active(index, dict(zip(names, point, strict=True))) for point in points], bool
+        )
+
+    @cached_property
+    def _probed(self) -> bool:
+        """Whether one object can stand for all points in turn: it is a plain `Space`."""
+        cls = self.params
+        plain = (
+            cls.__init__ is Space.__init__
+            and cls.__setattr__ is object.__setattr__
+            and cls.__getattribute__ is object.__getattribute__
+        )
+        return plain and not any(hasattr(getattr(cls, name), "__set__") for name in self.names)
+
+    def _probe(self) -> Space:
+        return self.params()
+
+    def cells(self, levels: list[FloatArray1D], begin: int, end: int) -> FloatArray2D:
+        """Return the distinct valid rows among some cells of a grid, in its order.
+
+        Cells that differ only in parameters that do not count are one row; the cell in
+        which those are at their first level stands for it.
+
+        Parameters
+        ----------
+        levels : list of ndarray, float64
+            Of each parameter; the last varies fastest.
+        begin, end : int
+            Cells, the latter excluded.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_params), float64
+        """
+        rows = np.empty((end - begin, len(levels)))
+        digits = np.empty((end - begin, len(levels)), np.int64)
+        index = np.arange(begin, end)
+        for i in reversed(range(len(levels))):
+            index, digits[:, i] = np.divmod(index, len(levels[i]))
+            rows[:, i] = levels[i][digits[:, i]]
+        if self.conditional:
+            rows, active = self.settled(rows)
+            rows = rows[(active | (digits == 0)).all(axis=1)]
+        return rows[self.valid_rows(rows)] if self.constrained else rows
+
     # -- levels ------------------------------------------------------------------------
 
     def levels(self, index: int, points: int | None = None) -> FloatArray1D:
@@ -270,18 +396,12 @@ class SearchSpace:
             return None
         if not self.conditional and not self.constrained:
             return bound
-        return sum(1 for _ in self._rows())
-
-    def _rows(self) -> Iterator[FloatArray1D]:
-        levels = [_all_levels(p) for p in self.parameters]
-        seen: set[bytes] = set()
-        for point in itertools.product(*levels):
-            row = self.canonical(np.array(point, dtype=np.float64))
-            key = row.tobytes()
-            if key in seen or not self.is_valid(row):
-                continue
-            seen.add(key)
-            yield row
+        levels = [np.array(_all_levels(p), np.float64) for p in self.parameters]
+        block = 1 << 14
+        return sum(
+            len(self.cells(levels, begin, min(begin + block, bound)))
+            for begin in range(0, bound, block)
+        )
 
 
 def _restrict_choices(
@@ -431,6 +551,16 @@ def encode_value(p: Parameter, value: Any) -> float:
     if not p.low <= number <= p.high:
         raise SpaceError(f"parameter {p.name}: {number:g} lies outside {p.low:g}..{p.high:g}")
     return number
+
+
+def _decoded(p: Parameter, column: FloatArray1D) -> list[Any]:
+    """Return the values that a column of numbers stands for, see `decode_value`."""
+    if p.kind in ("categorical", "boolean"):
+        return [p.choices[k] for k in column.astype(np.int64).tolist()]
+    if p.kind == "integer":
+        return list(map(int, column.tolist()))
+    found: list[Any] = column.tolist()
+    return found
 
 
 def decode_value(p: Parameter, number: float) -> Any:

@@ -18,7 +18,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ import numpy as np
 from sweep import sources
 from sweep.checks import Checker, Chunk, TickReport, gap_statistics
 from sweep.errors import DataError, StoreError
-from sweep.ordering import sort_chunks
+from sweep.ordering import RUN, sort_chunks
 from sweep.quantities import parse_size
 from sweep.schema import IntArray1D, TickHandle
 from sweep.sources import Reading, SourceSpec
@@ -55,16 +55,22 @@ from sweep.tickmap import (
 
 __all__ = [
     "FORMAT",
+    "FULL",
     "Entry",
     "Imported",
     "Progress",
     "attach",
+    "checked",
     "clear",
+    "conclude",
     "evict",
+    "has_room",
     "import_ticks",
+    "key_of",
     "list_entries",
     "release",
     "root",
+    "scratch",
     "verify",
 ]
 
@@ -72,11 +78,12 @@ Where = Literal["disk", "memory"]
 #: Called with the ticks read so far, and the share of the source, if known.
 Progress = Callable[[int, float | None], None]
 
-_BUILD, _LOCK = ".build-", ".lock-"
+_BUILD, _LOCK, _SCRATCH = ".build-", ".lock-", ".scratch-"
 #: Left free on a disk beside what an import needs.
 _SPARE = 32 << 20
 _DISK_LIMIT = 50 << 30
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
+#: Error numbers of a store that is full.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
 
 
 @dataclass(frozen=True)
@@ -172,7 +179,7 @@ def import_ticks(
     StoreError
         If there is too little room, or no permission. Nothing is kept.
     """
-    key = _key(source)
+    key = key_of(source)
     folder = root(where)
     entry = folder / key
     found = _open(entry, source)
@@ -198,7 +205,7 @@ def _make(folder: Path, where: str) -> None:
         raise StoreError(f"{folder}: cannot be made: {error.strerror}; set SWEEP_CACHE") from error
 
 
-def _key(source: SourceSpec) -> str:
+def key_of(source: SourceSpec) -> str:
     """Key of the entry: all that its ticks depend on, and nothing else."""
     settings = asdict(source)
     for name in ("path", "synth"):
@@ -235,10 +242,11 @@ def _build(source: SourceSpec, entry: Path, where: str, progress: Progress | Non
         checker = Checker(source.policies, source.name, reading.files)
         writer = _Writer(temporary, where, source.name)
         try:
-            for chunk in _checked(reading, checker, temporary, writer, progress):
+            chunks = _watched(reading, checker, writer, progress)
+            for chunk in checked(chunks, checker, temporary / "runs"):
                 if not checker.refused:
                     writer.write(chunk)
-            _conclude(source, checker, writer, before)
+            conclude(source, checker, writer.rows, before)
             report = _report(source, reading, checker, writer)
         finally:
             writer.close()
@@ -258,39 +266,63 @@ def _build(source: SourceSpec, entry: Path, where: str, progress: Progress | Non
     return Imported(found.handle, found.report, True)
 
 
-def _checked(
-    reading: Reading,
-    checker: Checker,
-    temporary: Path,
-    writer: _Writer,
-    progress: Progress | None,
+def _watched(
+    reading: Reading, checker: Checker, writer: _Writer, progress: Progress | None
 ) -> Iterator[Chunk]:
-    """Chunks of a source through all checks, in order."""
+    """Chunks of a source, with the room that they need looked after."""
+    for chunk in reading.chunks():
+        if writer.rows_expected is None and reading.expected_rows is not None:
+            writer.expect(reading.expected_rows, set(chunk), checker.policies.backward)
+        yield chunk
+        if progress is not None:
+            progress(checker.rows_read, reading.share)
 
-    def watched() -> Iterator[Chunk]:
-        for chunk in reading.chunks():
-            if writer.rows_expected is None and reading.expected_rows is not None:
-                writer.expect(reading.expected_rows, set(chunk), checker.policies.backward)
-            yield chunk
-            if progress is not None:
-                progress(checker.rows_read, reading.share)
 
-    rows = checker.rows(watched())
+def checked(
+    chunks: Iterable[Chunk], checker: Checker, runs: Path, *, run: int = RUN
+) -> Iterator[Chunk]:
+    """Yield the ticks of a source through all checks, in order of time.
+
+    Parameters
+    ----------
+    chunks : iterable of dict of ndarray
+        From `sweep.sources.Reading.chunks`.
+    checker : Checker
+        Its ``refused`` says when the ticks have become worthless.
+    runs : Path
+        Folder for what is sorted on the disk, where the policy asks for it.
+    run : int, optional
+        Ticks sorted at a time.
+    """
+    rows = checker.rows(chunks)
     if checker.policies.backward == "sort":
-        rows = sort_chunks(rows, temporary / "runs")
+        rows = sort_chunks(rows, runs, run=run)
     return checker.series(rows)
 
 
-def _conclude(
-    source: SourceSpec, checker: Checker, writer: _Writer, before: dict[str, Any]
-) -> None:
-    """Refuse what a policy or a source that changed forbids to keep."""
+def conclude(source: SourceSpec, checker: Checker, rows: int, before: dict[str, Any]) -> None:
+    """Refuse what a policy or a source that changed forbids to keep.
+
+    Parameters
+    ----------
+    source : SourceSpec
+    checker : Checker
+        After the last tick.
+    rows : int
+        Ticks that were kept.
+    before : dict
+        The source's fingerprint before it was read.
+
+    Raises
+    ------
+    DataError
+    """
     error = checker.error()
     if error is not None:
         raise error
     if sources.fingerprint(source) != before:
         raise DataError(f"{source.name}: the source changed while it was read; run it again")
-    if not writer.rows:
+    if not rows:
         dropped = "; ".join(f"{f.count:,} {f.check}" for f in checker.findings() if f.count)
         raise DataError(
             f"{source.name}: no ticks are left of {checker.rows_read:,}"
@@ -547,8 +579,40 @@ def _locked(folder: Path, key: str) -> Iterator[None]:
             os.close(descriptor)
 
 
+@contextmanager
+def scratch(where: str) -> Iterator[Path]:
+    """Make a folder in the store for ticks on their way, which goes when the block ends.
+
+    Its lock is held meanwhile: what a process that was killed left behind is removed by
+    the next one that asks for such a folder, and by :func:`clear`.
+
+    Parameters
+    ----------
+    where : {"disk", "memory"}
+
+    Raises
+    ------
+    StoreError
+        If it cannot be made.
+    """
+    folder = root(where)
+    _make(folder, where)
+    name = uuid.uuid4().hex
+    path = folder / f"{_SCRATCH}{name}"
+    with _locked(folder, name):
+        _sweep_up(folder)
+        try:
+            path.mkdir(mode=0o700)
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be made: {error.strerror}") from error
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _sweep_up(folder: Path, held: str | None = None) -> None:
-    """Remove what killed builds and removals left.
+    """Remove what killed builds, passes and removals left.
 
     A build is under way while its key's lock is held; ``held`` is the key that the
     caller itself has locked, of which any build folder is therefore a dead one.
@@ -560,6 +624,11 @@ def _sweep_up(folder: Path, held: str | None = None) -> None:
             key = path.name.removeprefix(_BUILD).partition("-")[0]
             if key == held or not _is_locked(folder / f"{_LOCK}{key}"):
                 shutil.rmtree(path, ignore_errors=True)
+        elif path.name.startswith(_SCRATCH):
+            lock = folder / f"{_LOCK}{path.name.removeprefix(_SCRATCH)}"
+            if not _is_locked(lock):
+                shutil.rmtree(path, ignore_errors=True)
+                lock.unlink(missing_ok=True)
 
 
 def _is_locked(path: Path) -> bool:
@@ -582,6 +651,19 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def has_room(where: str, needed: int) -> bool:
+    """Whether a store has room for so many bytes, and some to spare.
+
+    Raises
+    ------
+    StoreError
+        If there is no such store.
+    """
+    folder = root(where)
+    _make(folder, where)
+    return needed + _SPARE <= _free(folder, where)
 
 
 def _free(folder: Path, where: str) -> int:
@@ -608,7 +690,7 @@ def _ways(where: str) -> str:
 
 
 def _store_error(error: OSError, folder: Path, where: str, name: str) -> StoreError:
-    if error.errno in _FULL:
+    if error.errno in FULL:
         free = shutil.disk_usage(folder).free
         return StoreError(
             f"{name}: the tick store in {folder} is full ({free / 1e6:,.1f} MB free); "

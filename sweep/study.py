@@ -1,8 +1,9 @@
 """A study: a folder with settings, ledger and trials, and what can be asked of it.
 
 The folder holds ``study.json`` (settings, hashes, versions), ``strategy.py`` (the
-strategy as it was), ``ledger.bin`` (every finished row), ``sampler.bin`` (the sampler's
-state), ``optuna.db`` (trials for Optuna's tools) and ``lock``.
+strategy as it was), ``ledger.bin`` (every finished row that lies in no part), ``trials``
+(Parquet parts, where the search is exhaustive), ``sampler.bin`` (the sampler's state),
+``optuna.db`` (trials for Optuna's tools) and ``lock``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from sweep.archive import Archive
 from sweep.errors import (
     InputError,
     LedgerError,
@@ -25,30 +28,44 @@ from sweep.errors import (
     StudyFileError,
     StudyMismatchError,
 )
-from sweep.metrics import METRICS, metrics_of, undefined
+from sweep.exhaustive import finished_block, spans_of
+from sweep.judge import Judge
+from sweep.metrics import METRICS, metrics_of
 from sweep.objective import Objectives
-from sweep.proposals import DesignProposer, Proposer, make_proposer
+from sweep.parts import Layout
+from sweep.proposals import (
+    DesignProposer,
+    Points,
+    Proposer,
+    depends_on_results,
+    make_points,
+    make_proposer,
+)
 from sweep.results import (
-    COMPLETE,
     FAILED,
-    INFEASIBLE,
+    STATES,
     Board,
     Finished,
-    Judged,
     Ledger,
     Opened,
+    Part,
     Partial,
+    Record,
+    Stretch,
+    TrialBlock,
+    TrialTable,
 )
-from sweep.schema import STATUS_BAD_ORDER, STATUS_ERROR, FloatArray1D, Rows
-from sweep.setup import Setup, bind, prepare, slice_order, starting_points
+from sweep.schema import FloatArray1D, IntArray1D, Rows
+from sweep.setup import Setup, assemble, bind, prepare, slice_order, starting_points
 from sweep.space import SearchSpace
 from sweep.spec import StudySpec, differences, from_settings
+from sweep.store import import_ticks
 from sweep.tasks import Replay, replay
 from sweep.version import __version__
 
-__all__ = ["Judge", "ReplayResult", "Study", "find_study", "metrics_of_row"]
+__all__ = ["ReplayResult", "Study", "difference", "find_study", "metrics_of_row"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -77,40 +94,6 @@ def metrics_of_row(row: Rows, periods_per_year: float) -> dict[str, float]:
     return {name: float(values[0]) for name, values in found.items()}
 
 
-@dataclass(frozen=True)
-class Judge:
-    """What rows are worth: a pure function of them and of the study's aims."""
-
-    objectives: Objectives
-    periods_per_year: float
-
-    def __call__(self, rows: Rows) -> list[Judged]:
-        """Return what each of ``rows`` is worth."""
-        columns = metrics_of(rows, self.periods_per_year)
-        judged = []
-        for k in range(len(rows)):
-            metrics = {name: float(values[k]) for name, values in columns.items()}
-            reasons = {name: undefined(name, rows[k]) for name, v in metrics.items() if v != v}
-            worth = self.objectives.values(metrics, reasons)
-            broken = [
-                c.text
-                for c, v in zip(self.objectives.constraints, worth.violations, strict=True)
-                if v > 0.0
-            ]
-            if int(rows[k]["status"]) in (STATUS_BAD_ORDER, STATUS_ERROR):
-                state, reason = FAILED, "the evaluation failed"
-            elif worth.raised:
-                state, reason = FAILED, worth.reason or ""
-            elif worth.reason is not None:
-                state, reason = INFEASIBLE, worth.reason
-            elif broken:
-                state, reason = INFEASIBLE, f"not met: {', '.join(broken)}"
-            else:
-                state, reason = COMPLETE, ""
-            judged.append(Judged(state, worth.values, worth.violations, reason))
-        return judged
-
-
 class Study:
     """A study's folder, opened.
 
@@ -122,8 +105,12 @@ class Study:
     folder : Path
     spec : StudySpec
     space : SearchSpace
-    board : Board
+    board : TrialTable
         Finished trials.
+    exhaustive : bool
+        Whether its points depend on nothing, so that its trials lie in Parquet parts.
+    damaged : list of str
+        Parts that are gone or damaged: `sweep run` evaluates their trials again.
     opened : dict of int to Opened
         Trials evaluated on the holdout.
     objectives : Objectives
@@ -144,8 +131,11 @@ class Study:
         self.objectives = Objectives(spec.study)
         self.opened: dict[int, Opened] = {}
         self.partials: dict[bytes, list[Partial]] = {}
+        self.exhaustive = not depends_on_results(spec.study)
+        self.spans: list[Part | Stretch] = []
+        self.damaged: list[str] = []
         self.ledger = Ledger(folder / "ledger.bin")
-        self.board = self.new_board()
+        self.board: TrialTable = self.new_board()
         self._setup = setup
 
     # -- making and opening ------------------------------------------------------------
@@ -188,7 +178,11 @@ class Study:
         # Refuses what a sampler, a pruner or an objective cannot take, before a file is made.
         Objectives(spec.study)
         starts = starting_points(spec, setup.space)
-        proposer = make_proposer(spec.study, setup.space, starts, len(setup.slices))
+        proposer: Proposer | Points
+        if depends_on_results(spec.study):
+            proposer = make_proposer(spec.study, setup.space, starts, len(setup.slices))
+        else:
+            proposer = make_points(spec.study, setup.space, starts)
         _check_end(spec, setup.space, proposer)
         path = folder / "study.json"
         if path.exists():
@@ -236,26 +230,64 @@ class Study:
         study._load()
         return study
 
-    def new_board(self) -> Board:
+    def new_board(self) -> Board | Archive:
         """Return an empty board of this study's shape."""
+        if self.exhaustive:
+            return Archive(self.folder / "trials", self.layout)
         return Board(
             len(self.space.parameters), len(self.directions), len(self.objectives.constraints)
         )
 
+    @property
+    def layout(self) -> Layout:
+        """The columns of its Parquet parts."""
+        constraints = tuple(c.text for c in self.objectives.constraints)
+        return Layout(self.space, self.objectives.labels, constraints)
+
     def _load(self) -> None:
-        self.board, self.partials, self.opened = self.new_board(), {}, {}
+        self.board, self.partials, self.opened, self.spans = self.new_board(), {}, {}, []
         for record in self.ledger.read():
             self.take(record)
+        if isinstance(self.board, Archive):
+            self.spans = spans_of(self.spans)
+            self._fill(self.board)
 
-    def take(self, record: Finished | Partial | Opened) -> None:
+    def take(self, record: Record) -> None:
         """Take in one record of the ledger."""
         if isinstance(record, Opened):
             self.opened[record.number] = record
         elif isinstance(record, Partial):
             self.partials.setdefault(record.params.tobytes(), []).append(record)
-        elif record.number == len(self.board):
+        elif isinstance(record, Part | Stretch):
+            self.spans.append(record)
+        elif isinstance(self.board, Board) and record.number == len(self.board):
             self.board.add(record)
             self.partials.pop(record.params.tobytes(), None)
+
+    def _fill(self, board: Archive) -> None:
+        """Take the trials from the first up to the first that is missing."""
+        self.damaged = []
+        for span in self.spans:
+            if isinstance(span, Part) and not _has_size(board.folder / span.name, span.size):
+                self.damaged.append(span.name)
+        for span in self.spans:
+            if span.first != len(board) or (isinstance(span, Part) and span.name in self.damaged):
+                return
+            if isinstance(span, Stretch):
+                board.append(self.finished_block(span))
+            elif board.behind:
+                return
+            else:
+                board.adopt(span)
+
+    def finished_block(self, stretch: Stretch) -> TrialBlock:
+        """Return the trials of a stretch that follows on the board, judged."""
+        return finished_block(stretch, self.judge, int(self.about["n_slices"]), self.known)
+
+    def known(self, numbers: IntArray1D) -> tuple[Rows, NDArray[np.object_]]:
+        """Return the rows of trials, and why each failed (empty if it did not)."""
+        found = self.board.select(numbers)
+        return found.rows, np.where(found.in_state(FAILED), found.reasons, "")
 
     # -- what it is --------------------------------------------------------------------
 
@@ -284,6 +316,19 @@ class Study:
         setup = prepare(self.spec, source=source)
         _compare(self.folder, self.about, _describe(self.spec, setup))
         return setup
+
+    @cached_property
+    def mapped(self) -> Setup:
+        """The same with ticks in the store: a replay shows every tick."""
+        setup = self.setup
+        if setup.source is None:
+            return setup
+        found = import_ticks(setup.source)
+        if found.handle.content != setup.ticks.content:
+            raise StudyMismatchError(
+                f"{setup.source.name}: holds other ticks than when the study was begun"
+            )
+        return assemble(self.spec, setup.strategy, setup.space, found.handle)
 
     @property
     def periods_per_year(self) -> float:
@@ -316,12 +361,12 @@ class Study:
         return metrics_of_row(found.row, self.periods_per_year)
 
     def _first(self, number: int) -> int:
-        duplicate = int(self.board.duplicate_of[number])
+        duplicate = self.board.trial(number).duplicate_of
         return duplicate if duplicate >= 0 else number
 
     def params(self, number: int) -> dict[str, Any]:
         """Return the values of a trial's parameters; those that do not count are left out."""
-        row = self.board.params[number]
+        row = self.board.trial(number).params
         values = self.space.decode(row)
         return {name: values[name] for name in self.space.active_names(row)}
 
@@ -340,42 +385,65 @@ class Study:
             parameters, the metrics, ``holdout_`` metrics where opened, ``slices``,
             ``duplicate_of``, ``reason``.
         """
-        board = self.board
-        chosen = np.arange(len(board)) if numbers is None else np.array(list(numbers), np.int64)
-        states = board.states
-        columns: dict[str, list[Any]] = {
-            "trial": chosen.tolist(),
-            "state": [states[k] for k in chosen],
+        chosen = range(len(self.board)) if numbers is None else list(numbers)
+        found = self.columns_of(self.board.select(np.array(chosen, np.int64)))
+        return {n: v if isinstance(v, list) else v.tolist() for n, v in found.items()}
+
+    def columns_of(self, block: TrialBlock) -> dict[str, list[Any] | NDArray[Any]]:
+        """Return a block of trials as the columns of `columns`; numbers as arrays."""
+        columns: dict[str, list[Any] | NDArray[Any]] = {
+            "trial": block.numbers,
+            "state": [STATES[code] for code in block.codes],
         }
         for j, label in enumerate(self.objectives.labels):
             if label not in METRICS:
-                columns[label] = board.values[chosen, j].tolist()
-        decoded = [self.params(int(k)) for k in chosen]
-        for name in self.space.names:
-            columns[name] = [values.get(name) for values in decoded]
-        empty = board.n_slices[chosen] == 0
-        for name, values in metrics_of(board.rows[chosen], self.periods_per_year).items():
-            columns[name] = np.where(empty, np.nan, values).tolist()
-        if self.opened:
-            held = [self.holdout_metrics(int(k)) or {} for k in chosen]
-            for name in METRICS:
-                columns[f"holdout_{name}"] = [h.get(name, float("nan")) for h in held]
-        columns["slices"] = board.n_slices[chosen].tolist()
-        columns["duplicate_of"] = [None if d < 0 else int(d) for d in board.duplicate_of[chosen]]
-        columns["reason"] = [board.reasons.get(int(k), "") for k in chosen]
+                columns[label] = block.values[:, j]
+        _, active = self.space.settled(block.params)
+        for i, values in enumerate(self.space.decoded(block.params)):
+            shown = zip(values, active[:, i].tolist(), strict=True)
+            columns[self.space.names[i]] = [value if counts else None for value, counts in shown]
+        empty = block.n_slices == 0
+        for name, figures in metrics_of(block.rows, self.periods_per_year).items():
+            columns[name] = np.where(empty, np.nan, figures)
+        columns |= self._holdout_columns(block)
+        columns["slices"] = block.n_slices
+        columns["duplicate_of"] = [None if d < 0 else d for d in block.duplicate_of.tolist()]
+        columns["reason"] = block.reasons.tolist()
+        return columns
+
+    def _holdout_columns(self, block: TrialBlock) -> dict[str, NDArray[Any]]:
+        """Return the metrics on the holdout, NaN where it was not opened; none if it never was."""
+        if not self.opened:
+            return {}
+        columns = {f"holdout_{name}": np.full(len(block), np.nan) for name in METRICS}
+        first = np.where(block.duplicate_of >= 0, block.duplicate_of, block.numbers)
+        for place in np.flatnonzero(np.isin(first, list(self.opened))):
+            held = self.opened[int(first[place])]
+            if not held.reason:
+                for name, value in metrics_of_row(held.row, self.periods_per_year).items():
+                    columns[f"holdout_{name}"][place] = value
         return columns
 
     def trials(self) -> Any:
         """Return all trials as a pandas DataFrame, one row a trial.
 
         The columns have the names of `sweep trials -f csv`: times in seconds end in ``_s``.
+        An exhaustive search may have more trials than memory holds this way; its Parquet
+        parts, in the folder ``trials`` of the study, can be read piece by piece.
         """
         import pandas as pd
 
-        columns = self.columns()
         units = {name: f"{name}_s" for name, m in METRICS.items() if m.unit == "s"}
         units |= {f"holdout_{name}": f"holdout_{key}" for name, key in units.items()}
-        return pd.DataFrame({units.get(name, name): values for name, values in columns.items()})
+        pieces = [self.columns_of(block) for block in self.board.blocks()]
+        columns: dict[str, Any] = {}
+        for name in (pieces or [self.columns_of(self.board.select(np.zeros(0, np.int64)))])[0]:
+            parts: list[Any] = [piece[name] for piece in pieces]
+            if parts and isinstance(parts[0], np.ndarray):
+                columns[units.get(name, name)] = np.concatenate(parts)
+            else:
+                columns[units.get(name, name)] = [value for part in parts for value in part]
+        return pd.DataFrame(columns)
 
     # -- replay and holdout ------------------------------------------------------------
 
@@ -399,7 +467,7 @@ class Study:
             If a trial's replay differs from its row in any bit.
         StrategyError, SpaceError
         """
-        setup = self.setup
+        setup = self.mapped
         if isinstance(variant, (int, np.integer)):
             number = int(variant)
             try:
@@ -424,7 +492,7 @@ class Study:
             )
             row = result.row
             if trial is not None and row.tobytes() != trial.row.tobytes():
-                raise ReplayMismatchError(_difference(trial, row))
+                raise ReplayMismatchError(difference(trial, row))
         values = self.space.decode(params)
         return ReplayResult(values, metrics_of_row(row, self.periods_per_year), result, on)
 
@@ -441,7 +509,7 @@ class Study:
         holdout = self.setup.ranges.holdout
         if holdout is None:
             raise InputError("this study keeps no holdout; data.holdout sets one")
-        found = replay(self.setup.context, params, (holdout,), carry_over=False)
+        found = replay(self.mapped.context, params, (holdout,), carry_over=False)
         return found.row, found
 
 
@@ -479,12 +547,22 @@ def _is_begun(folder: Path, source: str) -> bool:
     return True
 
 
-def _check_end(spec: StudySpec, space: SearchSpace, proposer: Proposer) -> None:
+def _has_size(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
+
+
+def _check_end(spec: StudySpec, space: SearchSpace, proposer: Proposer | Points) -> None:
     """Raise `StudyFileError` for a study that nothing would end."""
     study = spec.study
     if any(rule is not None for rule in (study.trials, study.time_limit, study.patience)):
         return
-    finite = isinstance(proposer, DesignProposer) and proposer.size() is not None
+    if isinstance(proposer, Points):
+        finite = proposer.expected is not None
+    else:
+        finite = isinstance(proposer, DesignProposer) and proposer.size() is not None
     if not finite and space.exact_size() is None:
         raise StudyFileError(
             f"{spec.path or 'the study'}: nothing ends this study: its space has no end; set "
@@ -546,10 +624,15 @@ def _compare(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
 def _read_about(path: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if about["format"] != FORMAT:
-            raise KeyError("format")
+        found = about["format"]
     except (OSError, ValueError, KeyError, TypeError):
         raise InputError(f"{path}: cannot be read as a study of this version of Sweep") from None
+    if found != FORMAT:
+        raise InputError(
+            f"{path}: this study was made by another version of Sweep (its folder has format "
+            f"{found}, this version reads {FORMAT}); read it with that version, or run the study "
+            f"again with --out another folder"
+        )
     return about
 
 
@@ -569,7 +652,8 @@ def _write(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def _difference(trial: Finished, row: Rows) -> str:
+def difference(trial: Finished, row: Rows) -> str:
+    """Return what to say of a trial whose row, evaluated again, is another one."""
     names = row.dtype.names or ()
     fields = [
         n for n in names if np.asarray(row[n]).tobytes() != np.asarray(trial.row[n]).tobytes()

@@ -177,8 +177,12 @@ class TrialStore:
         """
         missing = list({t.number: t for t in trials if t.number not in self._stored}.values())
         with _explained(self.where):
-            for trial in missing:
-                self._storage.create_new_trial(self._study_id, self._template(trial))
+            templates = [self._template(trial) for trial in missing]
+            if _add_together(self._storage, self._study_id, templates):
+                self._stored.update(trial.number for trial in missing)
+                return len(missing)
+            for trial, template in zip(missing, templates, strict=True):
+                self._storage.create_new_trial(self._study_id, template)
                 self._stored.add(trial.number)
         return len(missing)
 
@@ -214,6 +218,88 @@ class TrialStore:
         frozen.datetime_start = _moment(trial.started, frozen.datetime_start)
         frozen.datetime_complete = _moment(trial.ended, frozen.datetime_start)
         return frozen
+
+
+def _add_together(
+    storage: BaseStorage, study_id: int, templates: Sequence[optuna.trial.FrozenTrial]
+) -> bool:
+    """Add trials to an SQLite file in one transaction; False where that cannot be done.
+
+    Optuna's own way looks up a trial again for each of its parameters and attributes, some
+    12 ms for each trial: more than all else that an exhaustive search does besides
+    evaluating. These are the rows that it writes, through its own models.
+    """
+    if not isinstance(storage, RDBStorage) or storage.engine.name != "sqlite":
+        return False
+    try:
+        from optuna.storages._rdb import models
+
+        tables = {
+            name: getattr(models, f"Trial{name}Model").__table__
+            for name in ("", "Param", "Value", "UserAttribute", "SystemAttribute")
+        }
+        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in tables}
+        with storage.engine.begin() as connection:
+            ids, numbers = tables[""].c.trial_id, tables[""].c.number
+            of_study = tables[""].c.study_id == study_id
+            last = connection.execute(sqlalchemy.select(sqlalchemy.func.max(ids))).scalar()
+            known = connection.execute(
+                sqlalchemy.select(sqlalchemy.func.count(numbers)).where(of_study)
+            ).scalar()
+            for place, template in enumerate(templates):
+                if template.intermediate_values:
+                    return False  # pruned studies store few trials at a time
+                key = {"trial_id": (last or 0) + 1 + place}
+                number = (known or 0) + place
+                _add_rows(rows, models, key, study_id, number, template)
+            for name, table in tables.items():
+                if rows[name]:
+                    connection.execute(table.insert(), rows[name])
+    except (ImportError, AttributeError, KeyError, TypeError, sqlalchemy.exc.IntegrityError):
+        return False  # another Optuna, or another writer
+    return True
+
+
+def _add_rows(
+    rows: dict[str, list[dict[str, Any]]],
+    models: Any,
+    key: dict[str, int],
+    study_id: int,
+    number: int,
+    template: optuna.trial.FrozenTrial,
+) -> None:
+    """Add what Optuna stores of one trial to the rows of each table."""
+    from optuna.distributions import distribution_to_json
+
+    model = models.TrialModel(
+        study_id=study_id,
+        number=number,
+        state=template.state,
+        datetime_start=template.datetime_start,
+        datetime_complete=template.datetime_complete,
+    )
+    columns = {column.name: attribute for attribute, column in model.__mapper__.columns.items()}
+    whole = {name: getattr(model, attribute) for name, attribute in columns.items()}
+    rows[""].append({**whole, **key})
+    for name, value in template.params.items():
+        distribution = template.distributions[name]
+        rows["Param"].append(
+            {
+                **key,
+                "param_name": name,
+                "param_value": distribution.to_internal_repr(value),
+                "distribution_json": distribution_to_json(distribution),
+            }
+        )
+    for objective, value in enumerate(template.values or ()):
+        stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+        rows["Value"].append({**key, "objective": objective, "value": stored, "value_type": kind})
+    for table, attributes in (
+        ("UserAttribute", template.user_attrs),
+        ("SystemAttribute", template.system_attrs),
+    ):
+        for name, value in attributes.items():
+            rows[table].append({**key, "key": name, "value_json": json.dumps(value)})
 
 
 def shown_distribution(p: Parameter) -> BaseDistribution:

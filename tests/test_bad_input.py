@@ -334,24 +334,25 @@ def test_too_little_space_is_said_before_anything_is_written(
     assert entries(cache) == []
 
 
+@pytest.mark.parametrize(("sampler", "trials"), [("tpe", 150), ("random", 500)])
 def test_a_disk_that_fills_up_while_a_study_runs(
-    tmp_path: Path, request: pytest.FixtureRequest
+    tmp_path: Path, request: pytest.FixtureRequest, sampler: str, trials: int
 ) -> None:
-    path = write_study(tmp_path, sampler="random", trials=150)
+    path = write_study(tmp_path, sampler=sampler, trials=trials)
     out = tmp_path / "out"
-    ran(tmp_path / "warm", sampler="random", trials=4)  # compiles and imports
+    ran(tmp_path / "warm", sampler=sampler, trials=4)  # compiles and imports
     limit = request.getfixturevalue("small_files")
     result = sweep("run", path, "--out", out, *SERIAL)
     assert result.code == 1, result.err
     assert "ledger.bin: cannot be written" in result.err
     assert "what was finished is kept" in result.err
     finished = len(Study.open(out).board)
-    assert finished < 150
+    assert finished < trials
     assert (out / "ledger.bin").stat().st_size <= limit
     soft = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, soft))
     assert sweep("run", path, "--out", out, *SERIAL).code == 0
-    unbroken = ran(tmp_path / "whole", sampler="random", trials=150)
+    unbroken = ran(tmp_path / "whole", sampler=sampler, trials=trials)
     assert Study.open(out).board.rows.tobytes() == Study.open(unbroken).board.rows.tobytes()
 
 

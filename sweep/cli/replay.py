@@ -173,7 +173,7 @@ def _said(study: Study, variant: int | dict[str, Any], found: ReplayResult) -> s
         return f"holdout, opened for {n} variant{'s'[: n != 1]} so far"
     if isinstance(variant, dict):
         return "no trial of the search"
-    whole = int(study.board.n_slices[variant]) == len(study.setup.slices)
+    whole = study.board.trial(variant).n_slices == len(study.setup.slices)
     return "the same bits as in the search" if whole else "pruned in the search: more slices here"
 
 

@@ -15,7 +15,6 @@ from sweep.cli.options import note
 from sweep.cli.tables import best_lines, screen_width, trials_table
 from sweep.errors import ReplayMismatchError, SweepError
 from sweep.format import bytes_text, count, duration, percent
-from sweep.results import STATES
 from sweep.runner import Summary
 from sweep.study import Study
 
@@ -24,6 +23,7 @@ __all__ = [
     "about_lines",
     "holdout_line",
     "is_running",
+    "say_damaged",
     "summary_document",
     "summary_lines",
     "trial_counts",
@@ -49,10 +49,7 @@ def _fact(label: str, text: str) -> Text:
 
 def trial_counts(study: Study) -> dict[str, int]:
     """Return the number of trials in each state, of duplicates, and of all together."""
-    board = study.board
-    own = board.duplicate_of < 0
-    counts = {state: int((board.in_state(state) & own).sum()) for state in STATES}
-    return {"trials": len(board), **counts, "duplicates": int((~own).sum())}
+    return {"trials": len(study.board), **study.board.counts()}
 
 
 def _counts_text(study: Study) -> str:
@@ -144,6 +141,10 @@ def summary_document(study: Study, summary: Summary, startup_s: float = 0.0) -> 
         "workers": s.workers,
         "sampler_s": s.sampler_s,
         "evaluation_s": s.evaluation_s,
+        "kernel_s": s.kernel_s,
+        "cpu_s": s.cpu_s,
+        "verify_cpu_s": s.verify_cpu_s,
+        "worker_cpu_s": s.worker_cpu_s,
         "sampler_share": sampler,
         "evaluation_share": evaluation,
         "idle_share": s.idle_share,
@@ -265,6 +266,17 @@ def verify(study: Study, numbers: Sequence[int], *, quiet: bool = False) -> bool
         )
         return None
     return True
+
+
+def say_damaged(study: Study, *, quiet: bool = False) -> None:
+    """Tell the user of trials that are not shown, as the files that held them are damaged."""
+    if study.damaged:
+        note(
+            f"warning: {', '.join(study.damaged)}: missing or damaged; trials from "
+            f"{len(study.board):,} on are not shown. The study's own sweep run evaluates what is "
+            f"lost again",
+            quiet=quiet,
+        )
 
 
 def verdict(checked: bool | None, asked: bool, n: int) -> str:

@@ -41,6 +41,7 @@ def show(
     from sweep.output import Table, emit, json_text
 
     study = open_study(folder, source)
+    report.say_damaged(study, quiet=quiet)
     best = study.best()
     checked = report.verify(study, best, quiet=quiet) if verify and best else None
     document = {

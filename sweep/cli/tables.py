@@ -127,7 +127,7 @@ def _blocks(study: Study, numbers: Sequence[int]) -> list[Block]:
     train = [study.metrics(n) for n in numbers]
     held = [study.holdout_metrics(n) or {} for n in numbers]
     for j, label in enumerate(goals):
-        values = [float(study.board.values[n, j]) for n in numbers]
+        values = [study.board.trial(n).values[j] for n in numbers]
         cells = tuple(as_cells(metric_column(label).kind, values))
         blocks.append(Block(_SHORT.get(label, label), cells, 0 if not j else 1, True, "train"))
     beside = [(name, priority) for name, priority in _BESIDE if name not in goals]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,12 +18,17 @@ from sweep.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from sweep.results import TrialBlock
+    from sweep.schema import IntArray1D
     from sweep.study import Study
 
 __all__ = ["trials"]
 
 #: Rows of a table where ``--top`` does not say.
 _SHOWN = 20
+#: Trials that are read together where all are written, and where they lie scattered.
+_PIECE = 8192
+_SORTED_PIECE = 65_536
 _STATES = ("complete", "pruned", "infeasible", "invalid", "failed")
 
 
@@ -54,61 +58,81 @@ def trials(
     Columns are those of `-f csv`: parameters, metrics, objectives, state. A table shows
     20 rows unless --top says otherwise; JSON and CSV have all.
     """
+    from sweep.cli import report
     from sweep.cli.tables import trials_table
-    from sweep.output import emit
+    from sweep.output import emit, emit_pieces
 
     study = open_study(folder)
+    report.say_damaged(study, quiet=quiet)
     chosen = _chosen(study, sort_by, ascending, where, state)
     found = len(chosen)
     limit = top if top is not None else _SHOWN if fmt == "table" else 0
     if limit:
         chosen = chosen[:limit]
-    emit(trials_table(study, chosen), fmt, no_color=no_color)
+    if fmt == "table":
+        emit(trials_table(study, chosen.tolist()), fmt, no_color=no_color)
+    else:
+        size = _PIECE if sort_by is None else _SORTED_PIECE
+        starts = range(0, max(len(chosen), 1), size)
+        pieces = (trials_table(study, chosen[k : k + size].tolist()) for k in starts)
+        emit_pieces(pieces, fmt)
     if len(chosen) < found:
         note(f"{len(chosen):,} of {found:,} trials shown; --top 0 shows all", quiet=quiet)
-    if chosen and sys.stderr.isatty():
+    if len(chosen) and sys.stderr.isatty():
         hint(["sweep", "replay", str(chosen[0]), "--study", study.folder], quiet=quiet)
 
 
 def _chosen(
     study: Study, sort_by: str | None, ascending: bool, where: str | None, state: str | None
-) -> list[int]:
+) -> IntArray1D:
     """Return the numbers of the trials that pass, in order."""
+    import numpy as np
+
+    from sweep.errors import InputError
     from sweep.expressions import parse_where
+    from sweep.names import did_you_mean
+
+    if ascending and sort_by is None:
+        raise click.UsageError("--ascending needs --sort-by COLUMN")
+    names = list(_columns(study, study.board.select(np.zeros(0, np.int64))))
+    passes = None if where is None else parse_where(where, names)
+    if sort_by is not None and sort_by not in names:
+        raise InputError(
+            f"--sort-by {sort_by}: there is no such column{did_you_mean(sort_by, names)}; "
+            f"there are {', '.join(names)}"
+        )
+    if passes is None and sort_by is None and state is None:
+        return np.arange(len(study.board))
+    numbers: list[int] = []
+    keys: list[Any] = []
+    for block in study.board.blocks():
+        if state is not None:
+            block = block.select(block.in_state(state))
+        columns = _columns(study, block)
+        kept = list(range(len(block)))
+        if passes is not None:
+            read = {name: columns[name] for name in passes.names if name in columns}
+            kept = [k for k in kept if passes({name: c[k] for name, c in read.items()})]
+        numbers += block.numbers[kept].tolist()
+        if sort_by is not None:
+            keys += [columns[sort_by][k] for k in kept]
+    if sort_by is not None:
+        return np.array([numbers[k] for k in _sorted(keys, ascending)], np.int64)
+    return np.array(numbers, np.int64)
+
+
+def _columns(study: Study, block: TrialBlock) -> dict[str, list[Any]]:
     from sweep.format import metric_column
     from sweep.metrics import METRICS
 
-    columns: dict[str, list[Any]] = study.columns()
+    found = study.columns_of(block)
+    columns = {n: v if isinstance(v, list) else v.tolist() for n, v in found.items()}
     # A name with its unit, as in CSV, is as good as one without.
-    columns |= {metric_column(name).key: columns[name] for name in METRICS}
-    numbers = list(range(len(study.board)))
-    if state is not None:
-        numbers = [n for n in numbers if columns["state"][n] == state]
-    if where is not None:
-        passes = parse_where(where, columns)
-        read = {name: columns[name] for name in passes.names if name in columns}
-        numbers = [n for n in numbers if passes({name: c[n] for name, c in read.items()})]
-    if sort_by is not None:
-        numbers = _sorted(numbers, _column(columns, sort_by), ascending)
-    elif ascending:
-        raise click.UsageError("--ascending needs --sort-by COLUMN")
-    return numbers
+    return columns | {metric_column(name).key: columns[name] for name in METRICS}
 
 
-def _column(columns: dict[str, list[Any]], name: str) -> Sequence[Any]:
-    from sweep.errors import InputError
-    from sweep.names import did_you_mean
-
-    if name not in columns:
-        raise InputError(
-            f"--sort-by {name}: there is no such column{did_you_mean(name, columns)}; "
-            f"there are {', '.join(columns)}"
-        )
-    return columns[name]
-
-
-def _sorted(numbers: list[int], column: Sequence[Any], ascending: bool) -> list[int]:
-    """Return trials by a column; those without a value come last, ties by number."""
-    known = [n for n in numbers if column[n] is not None and column[n] == column[n]]
-    rest = [n for n in numbers if column[n] is None or column[n] != column[n]]
-    return sorted(known, key=lambda n: column[n], reverse=not ascending) + rest
+def _sorted(keys: list[Any], ascending: bool) -> list[int]:
+    """Return the places of keys in order; those without a value come last, ties as they are."""
+    known = [k for k, key in enumerate(keys) if key is not None and key == key]
+    rest = [k for k, key in enumerate(keys) if key is None or key != key]
+    return sorted(known, key=lambda k: keys[k], reverse=not ascending) + rest

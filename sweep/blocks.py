@@ -1,0 +1,91 @@
+"""Tasks on one block of a tick series that is never in memory as a whole.
+
+What workers run for :mod:`sweep.stream`: they map a block, evaluate a batch of variants
+on it from where the block before left off, and let go of it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sweep.tasks import Carry, Context, Outcome, Task, evaluate
+from sweep.tickmap import release
+
+__all__ = ["evaluate_block", "with_room"]
+
+
+def evaluate_block(context: Context, tasks: tuple[Task, ...], within: int) -> tuple[Outcome, ...]:
+    """Evaluate tasks of one batch on one block, and let go of the block's memory.
+
+    Parameters
+    ----------
+    context : Context
+        Its ticks and its capacity do not count.
+    tasks : tuple of Task
+        All on the same ticks, their own (`Task.ticks`).
+    within : int
+        Room for the orders that ticks of this block alone can have in flight, see
+        `sweep.tasks.orders_in_flight`.
+
+    Returns
+    -------
+    tuple of Outcome
+        Their carries have no more room than for the orders in flight.
+    """
+    try:
+        return tuple(_evaluate(context, task, within) for task in tasks)
+    finally:
+        for path in {t.ticks.path for t in tasks if t.ticks is not None}:
+            release(path)
+
+
+def _evaluate(context: Context, task: Task, within: int) -> Outcome:
+    room = within
+    if task.carry is not None:
+        # What was in flight when the block began, and what is ordered in it: together at
+        # least as many as can be in flight at once.
+        room += _waiting(task.carry)
+        task = replace(task, carry=_counted(with_room(task.carry, room), -task.base))
+    outcome = evaluate(replace(context, capacity=room), task)
+    if outcome.carry is None:
+        return outcome
+    carry = with_room(outcome.carry, max(_waiting(outcome.carry), 1))
+    return replace(outcome, carry=_counted(carry, task.base))
+
+
+def _counted(carry: Carry, by: int) -> Carry:
+    """Return a carry whose own tick, from which orders count, is counted from elsewhere."""
+    carries = carry.carries.copy()
+    carries["live_from"] += by
+    return carry._replace(carries=carries)
+
+
+def _waiting(carry: Carry) -> int:
+    return int(carry.carries["pending"].max(initial=0))
+
+
+def with_room(carry: Carry, room: int) -> Carry:
+    """Return the same carry with room for ``room`` orders in flight.
+
+    Parameters
+    ----------
+    carry : Carry
+    room : int
+        At least as many as any of its variants has in flight.
+    """
+    count, held = carry.due.shape
+    kept = min(held, room)
+    # The ring unrolled: the oldest order first.
+    places = (carry.carries["head"][:, None] + np.arange(kept)) % held
+    carries = carry.carries.copy()
+    carries["head"] = 0
+
+    def unrolled(ring: Any) -> Any:
+        out = np.zeros((count, room), ring.dtype)
+        out[:, :kept] = np.take_along_axis(ring, places, axis=1)
+        return out
+
+    return carry._replace(carries=carries, due=unrolled(carry.due), targets=unrolled(carry.targets))

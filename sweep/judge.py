@@ -1,0 +1,99 @@
+"""What rows are worth: objectives, requirements, and the state that follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweep.metrics import metrics_of, why_undefined
+from sweep.objective import Objectives
+from sweep.results import COMPLETE, FAILED, INFEASIBLE, STATES, Judged
+from sweep.schema import STATUS_BAD_ORDER, STATUS_ERROR, FloatArray2D, Rows
+
+__all__ = ["Judge", "Verdicts"]
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What many rows are worth; `sweep.results.Judged` as columns.
+
+    Attributes
+    ----------
+    codes : ndarray of shape (n_rows,), int8
+        States, as places in `sweep.results.STATES`.
+    values, violations : ndarray of shape (n_rows, n), float64
+    reasons : ndarray of shape (n_rows,), object
+        Texts; empty where the state is ``complete``.
+    """
+
+    codes: NDArray[np.int8]
+    values: FloatArray2D
+    violations: FloatArray2D
+    reasons: NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What rows are worth: a pure function of them and of the study's aims."""
+
+    objectives: Objectives
+    periods_per_year: float
+
+    def __call__(self, rows: Rows) -> list[Judged]:
+        """Return what each of ``rows`` is worth."""
+        v = self.verdicts(rows)
+        return [
+            Judged(STATES[code], tuple(values), tuple(violations), reason)
+            for code, values, violations, reason in zip(
+                v.codes, v.values.tolist(), v.violations.tolist(), v.reasons, strict=True
+            )
+        ]
+
+    def verdicts(self, rows: Rows) -> Verdicts:
+        """Return what ``rows`` are worth, as columns.
+
+        A row's verdict does not depend on the rows beside it.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows,), dtype `sweep.schema.ROW`
+        """
+        n = len(rows)
+        metrics = metrics_of(rows, self.periods_per_year, self.objectives.reads)
+        worth = self.objectives.columns(
+            metrics, n, lambda name, places: why_undefined(name, rows[places])
+        )
+        codes = np.full(n, STATES.index(COMPLETE), np.int8)
+        reasons = np.full(n, "", object)
+        missed = worth.violations > 0.0
+        self._say_missed(missed, codes, reasons)
+        unclear = np.flatnonzero(worth.reasons != None)  # noqa: E711 - of each element
+        codes[unclear] = STATES.index(INFEASIBLE)
+        reasons[unclear] = worth.reasons[unclear]
+        raised = np.flatnonzero(worth.raised)
+        codes[raised] = STATES.index(FAILED)
+        failed = (rows["status"] == STATUS_BAD_ORDER) | (rows["status"] == STATUS_ERROR)
+        codes[failed] = STATES.index(FAILED)
+        reasons[failed] = "the evaluation failed"
+        return Verdicts(codes, worth.values, worth.violations, reasons)
+
+    def _say_missed(
+        self,
+        missed: NDArray[np.bool_],
+        codes: NDArray[np.int8],
+        reasons: NDArray[np.object_],
+    ) -> None:
+        """Mark the rows that miss a requirement, with the requirements that they miss."""
+        places = np.flatnonzero(missed.any(axis=1))
+        if not len(places):
+            return
+        codes[places] = STATES.index(INFEASIBLE)
+        texts = [c.text for c in self.objectives.constraints]
+        kinds, which = np.unique(missed[places], axis=0, return_inverse=True)
+        said = np.array(
+            [f"not met: {', '.join(t for t, m in zip(texts, k, strict=True) if m)}" for k in kinds],
+            object,
+        )
+        reasons[places] = said[which.reshape(-1)]

@@ -1,0 +1,147 @@
+"""A survey knows of ticks that it does not keep what an import knows of those in the store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from generators import SECOND, tick_series
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sweep import store
+from sweep.checks import Policies, gap_statistics
+from sweep.errors import DataError
+from sweep.schema import Slice, Ticks
+from sweep.slices import Marks, UnmarkedError, cut_by_time, select, split_holdout
+from sweep.sources import SourceSpec, write_parquet
+from sweep.survey import survey
+from sweep.synth import SynthSpec
+from sweep.tickmap import attach
+
+MARKET = SourceSpec("synth", synth=SynthSpec(seed=8, sessions=4, ticks_per_session=30_000))
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("sizes", [False, True])
+def test_hash_and_report_are_those_of_the_store(sizes: bool) -> None:
+    source = replace(
+        MARKET, synth=SynthSpec(seed=8, sessions=4, ticks_per_session=30_000, sizes=sizes)
+    )
+    kept, seen = store.import_ticks(source), survey(source)
+    assert replace(seen.handle, path=kept.handle.path) == kept.handle
+    assert replace(seen.report, median_gap=0) == replace(kept.report, median_gap=0)
+    assert seen.report.median_gap == pytest.approx(kept.report.median_gap, rel=1 / 4_000)
+
+
+def test_a_survey_is_kept_until_the_source_changes(tmp_path: Path) -> None:
+    path = tmp_path / "ticks.parquet"
+    ts = np.arange(100) * SECOND
+    chunk = {"ts": ts, "bid": np.full(100, 1.0), "ask": np.full(100, 2.0)}
+    write_parquet(iter([chunk]), path)
+    source = SourceSpec(str(path))
+    first = survey(source, [5 * SECOND])
+    again = survey(source, [5 * SECOND])
+    assert first.read
+    assert not again.read
+    assert again.handle == first.handle
+    assert again.report == first.report
+    assert again.marks.find(5 * SECOND) == 5
+    assert survey(source, [7 * SECOND]).read
+    write_parquet(iter([{**chunk, "bid": np.full(100, 1.5)}]), path)
+    changed = survey(source)
+    assert changed.read
+    assert changed.handle.content != first.handle.content
+
+
+def test_a_damaged_survey_is_made_anew() -> None:
+    first = survey(MARKET)
+    (path,) = (store.root("disk") / ".surveys").iterdir()
+    path.write_text("{")
+    again = survey(MARKET)
+    assert again.read
+    assert again.handle == first.handle
+
+
+def test_policies_hold(tmp_path: Path) -> None:
+    path = tmp_path / "ticks.parquet"
+    ts = np.arange(1_000) * SECOND
+    ts[[300, 700]] -= 50 * SECOND
+    bid = np.full(1_000, 1.0)
+    bid[5] = np.nan
+    write_parquet(iter([{"ts": ts, "bid": bid, "ask": np.full(1_000, 2.0)}]), path)
+    source = SourceSpec(str(path))
+    with pytest.raises(DataError) as of_survey:
+        survey(source)
+    with pytest.raises(DataError) as of_import:
+        store.import_ticks(source)
+    assert str(of_survey.value) == str(of_import.value)
+    source = replace(source, policies=Policies(nan="drop", backward="sort"))
+    kept, seen = store.import_ticks(source), survey(source, run=100)
+    assert seen.handle.content == kept.handle.content
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    ticks=tick_series(min_size=12, max_size=80),
+    data=st.data(),
+)
+def test_cuts_by_marks_are_cuts_by_stamps(
+    tmp_path_factory: pytest.TempPathFactory, ticks: Ticks, data: st.DataObject
+) -> None:
+    path = tmp_path_factory.mktemp("any") / "ticks.parquet"
+    write_parquet(iter([{"ts": ticks.ts, "bid": ticks.bid, "ask": ticks.ask}]), path)
+    source = SourceSpec(str(path))
+    low, high = int(ticks.ts[0]) - 5, int(ticks.ts[-1]) + 5
+    stamps = st.one_of(st.integers(low, high), st.sampled_from(ticks.ts.tolist()))
+    first, end = data.draw(st.one_of(st.none(), stamps)), data.draw(st.one_of(st.none(), stamps))
+    share = data.draw(st.sampled_from((0.0, 0.25, 0.5)))
+    width = data.draw(st.sampled_from((SECOND, 3_600 * SECOND, 30 * 3_600 * SECOND)))
+    if (high - low) // width > 10_000:
+        width = max((high - low) // 100, 1)
+
+    def cut(ts: object) -> object:
+        try:
+            a, b = select(ts, first, end)  # type: ignore[arg-type]
+            ranges = split_holdout(ts, a, b, share=share)  # type: ignore[arg-type]
+            return a, b, ranges, cut_by_time(ts, ranges.search, width)  # type: ignore[arg-type]
+        except DataError as error:
+            return str(error)
+
+    asked: set[int] = set()
+    while True:
+        marks = survey(source, asked).marks
+        try:
+            found = cut(marks)
+            break
+        except UnmarkedError as more:
+            asked |= set(more.stamps)
+    assert found == cut(ticks.ts)
+    if isinstance(found, tuple):
+        at = found[0]
+        assert marks.mid(at) == 0.5 * (float(ticks.bid[at]) + float(ticks.ask[at]))
+
+
+def test_the_median_gap_is_near_the_exact_one() -> None:
+    kept = store.import_ticks(MARKET)
+    exact = gap_statistics(attach(kept.handle).ts)
+    report = survey(MARKET).report
+    assert abs(report.median_gap - exact[0]) <= exact[0] / 4_096
+    assert (report.largest_gap, report.largest_gap_ts) == exact[1:]
+
+
+def test_marks_say_what_they_do_not_know() -> None:
+    marks: Marks = survey(MARKET).marks
+    with pytest.raises(UnmarkedError) as error:
+        marks.find(3)
+    assert error.value.stamps == (3,)
+    with pytest.raises(IndexError, match="at no mark"):
+        marks[1_000]
+    assert len(marks) == marks.n_ticks
+    assert Slice(0, len(marks), 0).end == marks.n_ticks
