@@ -37,6 +37,7 @@ _COMMANDS = {
     "best": _Command("sweep.cli.best:best", "Show the best trials, or write them to a file."),
     "replay": _Command("sweep.cli.replay:replay", "Evaluate one variant alone, in full detail."),
     "data": _Command("sweep.cli.data:data", "Import, list and generate ticks."),
+    "bench": _Command("sweep.cli.bench:bench", "Measure what Sweep costs on this machine."),
 }
 
 
