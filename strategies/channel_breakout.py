@@ -48,6 +48,10 @@ def features(ticks, params):
     )
 
 
+def lookback(params):
+    return max(params.entry, params.exit)
+
+
 def warmup(params):
     return params.entry + 1
 

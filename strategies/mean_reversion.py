@@ -51,8 +51,12 @@ def features(ticks, params):
     return Features(rolling_mean(ticks.mid, params.window), deviation, usual)
 
 
-def warmup(params):
+def lookback(params):
     return params.window + (params.background if params.use_filter else 0)
+
+
+def warmup(params):
+    return lookback(params)
 
 
 def start(tick, params):

@@ -46,6 +46,10 @@ def features(ticks, params):
     return Features(lag(ticks.mid, params.window), rolling_std(ticks.mid, params.window))
 
 
+def lookback(params):
+    return params.window
+
+
 def warmup(params):
     return params.window
 

@@ -40,6 +40,10 @@ def features(ticks, params):
     return Features(rolling_mean(ticks.mid, params.fast), rolling_mean(ticks.mid, params.slow))
 
 
+def lookback(params):
+    return max(params.fast, params.slow)
+
+
 def warmup(params):
     return params.slow
 

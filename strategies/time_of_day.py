@@ -40,6 +40,10 @@ def features(ticks, params):
     return Features(lag(ticks.mid, params.window))
 
 
+def lookback(params):
+    return params.window
+
+
 def warmup(params):
     return params.window if params.use_trend else 0
 

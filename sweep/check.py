@@ -48,6 +48,13 @@ _FEATURE_TICKS = 40_000
 _CUTS = 5
 _POINTS = 4
 
+#: Ticks on which look-back is tested, places at which features begin anew, ticks compared
+#: behind each, and the share of a feature's range that may be rounding.
+_BACK_TICKS = 120_000
+_BACK_PLACES = 5
+_BACK_COMPARED = 2_000
+_ROUNDING = 1e-6
+
 #: Variants that are run side by side.
 _LANES = 64
 _SLICES = 7
@@ -180,6 +187,7 @@ class Checks:
             self.contract,
             self.features,
             self.looks_ahead,
+            self.looks_back,
             self.compiles,
             self.runs,
             self.repeats,
@@ -335,6 +343,124 @@ class Checks:
                     "sweep.features do",
                 )
             )
+
+    def looks_back(self) -> Iterator[Finding]:
+        """Compute features block by block, with the look-back that is declared."""
+        if not self.kernel.ref.features:
+            return
+        names = len(self.kernel.ref.features)
+        memory = f"features take {8 * names} bytes a tick"
+        if self.strategy.function("lookback") is None:
+            yield Finding(
+                "look-back",
+                NOTE,
+                f"there is no lookback(params): {memory}, for all ticks at once",
+                "return the ticks before a tick that features depend on, such as the longest "
+                "window; they are then worked out block by block",
+            )
+            return
+        if not self.kernel.ref.resumable:
+            yield Finding(
+                "look-back",
+                NOTE,
+                f"State holds arrays, so that {memory}, for all ticks at once",
+                "keep numbers in State",
+            )
+            return
+        ticks = self.ticks.between(0, min(len(self.ticks.ts), _BACK_TICKS))
+        tried = 0
+        for row in self.rows:
+            back = self._lookback(row)
+            whole = self._features(ticks, row)
+            rest = len(ticks.ts) - back
+            for k in range(1, _BACK_PLACES + 1):
+                # Behind the look-back: before it, there is nothing that could be missing.
+                begin = back + int(rest * k / (_BACK_PLACES + 1))
+                if rest <= _BACK_PLACES:
+                    continue
+                tried += 1
+                for name in whole:
+                    if wrong := self._differs(ticks, whole, name, begin, back, row):
+                        raise _Stop(self._too_short(ticks, whole, name, begin, back, row, wrong))
+        if tried:
+            text = f"long enough, at {tried} places"
+            yield Finding("look-back", OK, text)
+        else:
+            yield Finding(
+                "look-back",
+                NOTE,
+                f"not tested: it is longer than the {len(ticks.ts):,} ticks",
+                "try it on more ticks with --source PATH",
+            )
+
+    def _lookback(self, row: FloatArray1D) -> int:
+        line = definition_line(self.strategy.source, "lookback")
+        try:
+            return int(self.kernel.lookback(self.kernel.params(row)) or 0)
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            raise _Stop(
+                Finding(
+                    "look-back",
+                    FAIL,
+                    f"{self.strategy.path}:{line}: lookback() raised {said}, at {self._shown(row)}",
+                    "return a number of ticks",
+                )
+            ) from None
+
+    def _differs(
+        self,
+        ticks: Ticks,
+        whole: dict[str, FloatArray1D],
+        name: str,
+        begin: int,
+        back: int,
+        row: FloatArray1D,
+    ) -> tuple[int, float] | None:
+        """Return tick and value where a feature that begins ``back`` before differs."""
+        first, end = max(begin - back, 0), min(begin + _BACK_COMPARED, len(ticks.ts))
+        found = self._features(ticks.between(first, end), row)[name][begin - first :]
+        expected = whole[name][begin:end]
+        finite = whole[name][np.isfinite(whole[name])]
+        scale = float(np.ptp(finite)) if len(finite) else 0.0
+        with np.errstate(invalid="ignore"):
+            near = np.abs(found - expected) <= _ROUNDING * scale
+        wrong = np.flatnonzero(~(near | same_bits(found, expected)))
+        return (begin + int(wrong[0]), float(found[wrong[0]])) if len(wrong) else None
+
+    def _too_short(
+        self,
+        ticks: Ticks,
+        whole: dict[str, FloatArray1D],
+        name: str,
+        begin: int,
+        back: int,
+        row: FloatArray1D,
+        wrong: tuple[int, float],
+    ) -> Finding:
+        short, enough = back, begin
+        while enough - short > 1:
+            middle = (short + enough) // 2
+            if self._differs(ticks, whole, name, begin, middle, row):
+                short = middle
+            else:
+                enough = middle
+        line = definition_line(self.strategy.source, "lookback")
+        tick, value = wrong
+        advice = f"it depends on about {enough:,} ticks: return at least that from lookback()"
+        if enough > 0.9 * begin:
+            advice = (
+                "it seems to depend on all ticks since the first: leave lookback() out, or keep "
+                "what it adds up in State"
+            )
+        return Finding(
+            "look-back",
+            FAIL,
+            f"{self.strategy.path}:{line}: feature {name} at tick {tick} is "
+            f"{float(whole[name][tick])!r}, but {value!r} with the {back:,} ticks before a block "
+            f"that lookback() asks for, at {self._shown(row)}",
+            advice,
+        )
 
     # -- evaluation --------------------------------------------------------------------
 

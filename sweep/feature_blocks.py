@@ -20,7 +20,7 @@ from sweep.errors import StrategyError
 from sweep.kernel import Kernel
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D, Slice, Ticks
 
-__all__ = ["BLOCK", "Call", "alike", "calls_of", "feature_arrays"]
+__all__ = ["BLOCK", "Call", "agree", "alike", "calls_of", "feature_arrays"]
 
 #: Ticks of a block; it begins at a multiple of them, counted from the series' first tick.
 BLOCK = 1 << 19
@@ -161,12 +161,27 @@ def alike(
     own = calls(params[left[0]])
     if not kernel.ref.features or len(left) == 1:
         return left, own
-    feature_arrays(kernel, ticks, content, half, own[0], params[left[0]])
-    read = next(reversed(_FOUND))[1]
-    names = kernel.params(params[left[0]])._fields
-    columns = [names.index(name) for name, _ in read]
-    same = (params[left][:, columns] == params[left[0], columns]).all(axis=1)
+    _, read = feature_arrays(kernel, ticks, content, half, own[0], params[left[0]])
+    same = agree(kernel, params[left], read)
     return np.array([v for v in left[same].tolist() if calls(params[v]) == own]), own
+
+
+def agree(kernel: Kernel, params: FloatArray2D, read: tuple[str, ...]) -> Any:
+    """Return which variants agree with the first in the parameters that were read.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    params : ndarray of shape (n_variants, n_params), float64
+    read : tuple of str
+
+    Returns
+    -------
+    ndarray of shape (n_variants,), bool
+    """
+    names = kernel.params(params[0])._fields
+    columns = [names.index(name) for name in read]
+    return (params[:, columns] == params[0, columns]).all(axis=1)
 
 
 class _Reads:
@@ -194,7 +209,7 @@ _FOUND: OrderedDict[tuple[Any, ...], tuple[Any, ...]] = OrderedDict()
 
 def feature_arrays(
     kernel: Kernel, ticks: Ticks, content: str, half: float, call: Call, row: FloatArray1D
-) -> tuple[Any, ...]:
+) -> tuple[tuple[Any, ...], tuple[str, ...]]:
     """Return the feature arrays of a variant for a call, from ``call.first`` on.
 
     They are found again for variants that agree in the parameters that were read.
@@ -208,8 +223,11 @@ def feature_arrays(
 
     Returns
     -------
-    tuple of ndarray of shape (call.end - call.first,), float64
+    arrays : tuple of ndarray of shape (call.end - call.first,), float64
         An array that nobody reads where the strategy has no features.
+    read : tuple of str
+        The parameters that were read. What is read may depend on the ticks, so that it
+        is another for each call.
 
     Raises
     ------
@@ -217,13 +235,13 @@ def feature_arrays(
         If the user's function raises.
     """
     if not kernel.ref.features:
-        return kernel.features(ticks, None)
+        return kernel.features(ticks, None), ()
     params = kernel.params(row)
     where = (kernel.ref.path, content, call.first, call.end, half)
     for key, found in _FOUND.items():
         if key[0] == where and all(getattr(params, name) == value for name, value in key[1]):
             _FOUND.move_to_end(key)
-            return found
+            return found, tuple(name for name, _ in key[1])
     seen = ticks.between(call.first, call.end)
     if half:
         # As `step` sees them: with the study's half-spread around trades.
@@ -239,7 +257,7 @@ def feature_arrays(
     _FOUND[(where, tuple(read.items()))] = arrays
     while len(_FOUND) > 1 and sum(map(_size, _FOUND.values())) > _KEPT:
         _FOUND.popitem(last=False)
-    return arrays
+    return arrays, tuple(read)
 
 
 def _size(arrays: tuple[Any, ...]) -> int:

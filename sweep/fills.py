@@ -187,7 +187,7 @@ def book_trade(r: Any, profit: float, holding: int) -> None:
     r.gross_loss -= profit if profit < 0.0 else 0.0
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def settle(
     c: Any,
     r: Any,

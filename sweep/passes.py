@@ -52,6 +52,7 @@ class Passes:
     ) -> None:
         assert setup.source is not None
         self.source = setup.source
+        self.fingerprint = setup.fingerprint
         self.context = setup.context
         self.memory, self.engine, self.progress = memory, engine, progress
         sizes = sizes_for(memory, setup.context.kernel, n_slices=len(setup.slices))
@@ -106,6 +107,7 @@ class Passes:
                 memory=self.memory,
                 # The survey has seen that they are well.
                 whole=False,
+                fingerprint=self.fingerprint,
                 interrupted=lambda: self._cancelled,
                 progress=self.progress,
             )
@@ -121,16 +123,22 @@ class Passes:
 def _outcomes(going: list[tuple[Task, Any]], found: Streamed) -> list[Outcome]:
     reasons = dict(found.failures)
     outcomes, first = [], 0
-    for task, _ in going:
+    # Tasks do not know who evaluated them; each stands for one of the workers in turn.
+    pids = sorted(found.busy) or [os.getpid()]
+    shares = [len(range(k, len(going), len(pids))) for k in range(len(pids))]
+    for k, (task, _) in enumerate(going):
         count = len(task.params)
+        pid = pids[k % len(pids)]
         failures = [(v, reasons[first + v]) for v in range(count) if first + v in reasons]
         outcomes.append(
             Outcome(
                 number=task.number,
                 rows=found.rows[first : first + count],
                 failures=tuple(failures),
-                seconds=found.evaluation_s * count / max(len(found.rows), 1),
-                pid=os.getpid(),
+                seconds=found.busy.get(pid, 0.0) / max(shares[k % len(pids)], 1),
+                kernel_seconds=found.kernel_s * count / max(len(found.rows), 1),
+                pid=pid,
+                uss_bytes=found.uss_bytes.get(pid, 0),
             )
         )
         first += count
@@ -182,6 +190,7 @@ def evaluate_alone(
         sizes=replace(sizes, block=max(2 * sizes.block // 3, 1)),
         batch=1,
         whole=False,
+        fingerprint=setup.fingerprint,
         interrupted=interrupted,
     )
     return found.rows, dict(found.failures)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sweep import sources
 from sweep.errors import DataError, SpaceError, StudyFileError
 from sweep.kernel import build_kernel
 from sweep.metrics import METRICS
@@ -59,6 +60,8 @@ class Setup:
     slices : tuple of Slice
         Of the search range, in the order of time.
     carry_over : bool
+    fingerprint : dict or None
+        With a source: what `sweep.sources.fingerprint` said when it was looked at.
     source : SourceSpec or None
         Where the ticks are read anew in every pass; None where they are in the store.
     """
@@ -70,6 +73,7 @@ class Setup:
     slices: tuple[Slice, ...]
     carry_over: bool
     source: SourceSpec | None = None
+    fingerprint: dict[str, Any] | None = None
 
     @property
     def ticks(self) -> TickHandle:
@@ -144,6 +148,7 @@ def _prepare_stream(
 
     check_stream(spec)
     source = spec.data.source_spec()
+    before = sources.fingerprint(source)
     # What is wrong with the strategy is said before a long source is read.
     kernel = build_kernel(strategy, space)
     check_streamable(kernel)
@@ -160,7 +165,7 @@ def _prepare_stream(
         imported(Imported(found.handle, found.report, found.read))
     mid = found.marks.mid(begin)
     setup = _assemble(spec, strategy, space, found.handle, ranges, slices, mid, 2)
-    return replace(setup, source=source)
+    return replace(setup, source=source, fingerprint=before)
 
 
 def check_stream(spec: StudySpec) -> None:

@@ -11,7 +11,7 @@ from sweep.fills import CARRY, FILL, terms_of
 from sweep.kernel import Kernel, empty_state
 from sweep.schema import ROW, Account, Costs, FloatArray1D, FloatArray2D, Rows, Slice, Ticks
 
-__all__ = ["Solo", "disturbed", "run_solo", "same_bits"]
+__all__ = ["Solo", "disturbed", "run_lanes", "run_solo", "same_bits"]
 
 
 class Solo(NamedTuple):

@@ -72,6 +72,9 @@ def step(state, tick, params):
 #
 # def features(ticks, params):
 #     return Features(rolling_std(ticks.mid, params.slow))
+#
+# def lookback(params):
+#     return int(params.slow)  # ticks before a tick that its features depend on
 '''
 
 

@@ -155,6 +155,12 @@ class Streamed:
         Summed over tasks.
     waited_s : float
         In which no task was under way because the next block was not there yet.
+    kernel_s : float
+        Processor time within compiled kernels, summed over tasks.
+    busy : dict of int to float
+        Of ``evaluation_s``, by process.
+    uss_bytes : dict of int to int
+        See `sweep.tasks.own_bytes`, by process.
     """
 
     rows: Rows
@@ -164,6 +170,9 @@ class Streamed:
     reading_s: float
     evaluation_s: float
     waited_s: float
+    kernel_s: float
+    busy: dict[int, float]
+    uss_bytes: dict[int, int]
 
 
 def evaluate_stream(
@@ -179,6 +188,7 @@ def evaluate_stream(
     sizes: Sizes | None = None,
     batch: int | None = None,
     whole: bool = True,
+    fingerprint: dict[str, Any] | None = None,
     interrupted: Callable[[], bool] | None = None,
     progress: Callable[[int, float | None], None] | None = None,
 ) -> Streamed:
@@ -206,6 +216,9 @@ def evaluate_stream(
         Variants of a task.
     whole : bool, optional
         Whether the ticks behind the last slice are read and checked too.
+    fingerprint : dict, optional
+        What `sweep.sources.fingerprint` said of the source when it was looked at first;
+        a source that has changed since is refused.
     interrupted : callable, optional
         Asked several times a second; the pass ends with KeyboardInterrupt where it says so.
     progress : callable, optional
@@ -235,15 +248,21 @@ def evaluate_stream(
         sizes = sizes_for(memory, context.kernel, lead=reach.lead, n_slices=len(cuts.slices))
     began = time.perf_counter()
     parts = []
+    busy: dict[int, float] = {}
+    uss: dict[int, int] = {}
     for first in range(0, max(len(params), 1), sizes.variants):
         some = params[first : first + sizes.variants]
         own = replace(reach, warmups=reach.warmups[first : first + sizes.variants])
         with _Pass(source, context, some, cuts, engine, sizes, own) as one:
             one.batch = batch
             one.whole = whole and first == 0
+            one.fingerprint = fingerprint
             one.interrupted = interrupted or (lambda: False)
             one.progress = progress or (lambda rows, share: None)
             parts.append((first, one.run()))
+            for pid, seconds in one.busy.items():
+                busy[pid] = busy.get(pid, 0.0) + seconds
+            uss |= one.uss
     return Streamed(
         rows=np.concatenate([p.rows for _, p in parts]),
         failures=tuple((first + v, why) for first, p in parts for v, why in p.failures),
@@ -252,6 +271,9 @@ def evaluate_stream(
         reading_s=sum(p.reading_s for _, p in parts),
         evaluation_s=sum(p.evaluation_s for _, p in parts),
         waited_s=sum(p.waited_s for _, p in parts),
+        kernel_s=sum(p.kernel_s for _, p in parts),
+        busy=busy,
+        uss_bytes=uss,
     )
 
 
@@ -316,6 +338,7 @@ class _Done:
     reading_s: float
     evaluation_s: float
     waited_s: float
+    kernel_s: float
 
 
 class _Pass:
@@ -335,6 +358,7 @@ class _Pass:
         self.engine, self.sizes, self.reach = engine, sizes, reach
         self.batch: int | None = None
         self.whole = True
+        self.fingerprint: dict[str, Any] | None = None
         self.interrupted: Callable[[], bool] = lambda: False
         self.progress: Callable[[int, float | None], None] = lambda rows, share: None
         self.rows = np.zeros((len(params), len(cuts.slices)), ROW)
@@ -349,7 +373,9 @@ class _Pass:
         self.going: dict[int, int] = {}
         self.breaks = 0
         self.numbers = 0
-        self.evaluation_s = self.waited_s = 0.0
+        self.evaluation_s = self.waited_s = self.kernel_s = 0.0
+        self.busy: dict[int, float] = {}
+        self.uss: dict[int, int] = {}
         self._exits = ExitStack()
 
     def __enter__(self) -> _Pass:
@@ -380,6 +406,7 @@ class _Pass:
             run=self.sizes.run,
         )
         reader.whole, reader.progress = self.whole, self.progress
+        reader.fingerprint = self.fingerprint
         # Before the folder goes, so that nothing is written into it any more.
         self._exits.callback(reader.stop)
         reader.start()
@@ -414,6 +441,7 @@ class _Pass:
             reader.seconds,
             self.evaluation_s,
             self.waited_s,
+            self.kernel_s,
         )
 
     # -- batches -----------------------------------------------------------------------
@@ -558,6 +586,10 @@ class _Pass:
         if outcome.error:
             raise EvaluationError(f"tasks cannot be evaluated:\n{outcome.error}")
         self.evaluation_s += outcome.seconds
+        self.kernel_s += outcome.kernel_seconds
+        self.busy[outcome.pid] = self.busy.get(outcome.pid, 0.0) + outcome.seconds
+        if outcome.uss_bytes:
+            self.uss[outcome.pid] = outcome.uss_bytes
         left = np.array([v not in dropped for v in batch.variants], np.bool_)
         for column, place in enumerate(part.places):
             if place >= 0:
@@ -573,7 +605,7 @@ class _Pass:
     def _end(self, variant: int, part: Part, rows: Rows) -> None:
         """Fill in the rows of a variant that failed, as one task over all slices does."""
         if rows[-1]["status"] == STATUS_ERROR:
-            self.rows[variant]["status"] = STATUS_ERROR
+            self.rows[variant] = rows[-1]
             return
         self.rows[variant, self._slice_of(part) :] = rows[-1]
 

@@ -84,8 +84,12 @@ class StreamedRun(Run):
             self.warn(f"{names}: missing or damaged; {n:,} trials are evaluated again")
         if self.study.spec.study.patience is not None:
             # What ended the study is found in the order of the trials alone.
-            ends = [0, *(part.end for part in whole)]
-            whole = [part for part, end in zip(whole, ends, strict=False) if part.first == end]
+            contiguous: list[Part] = []
+            for part in whole:
+                if part.first != (contiguous[-1].end if contiguous else 0):
+                    break
+                contiguous.append(part)
+            whole = contiguous
         return whole
 
     def _check_points(self, stretches: list[Stretch]) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sweep.errors import StrategyError, SweepError
-from sweep.feature_blocks import Call, alike, calls_of, feature_arrays
+from sweep.feature_blocks import Call, agree, alike, calls_of, feature_arrays
 from sweep.fills import CARRY, FILL, terms_of
 from sweep.kernel import Kernel, KernelRef, empty_state, load_kernel
 from sweep.schema import (
@@ -143,7 +143,7 @@ class Outcome:
     seconds : float
         Wall time of the evaluation in the worker.
     kernel_seconds : float
-        Of it, wall time within compiled kernels.
+        Of it, the processor's time within compiled kernels.
     pid : int
     uss_bytes : int
         See `own_bytes`.
@@ -263,7 +263,9 @@ def _run(
                     _run_group(context, kernel, ticks, task, alone, calls, store, rows, width=1)
                 except Exception as error:
                     failures.append((v, _failed(context, kernel, ticks, task, v, error)))
+                    rows[v] = np.zeros((), ROW)
                     rows[v]["status"] = STATUS_ERROR
+                    rows[v]["tick"] = -1
         left = np.setdiff1d(left, group, assume_unique=True)
     if task.base:
         known = 0 if task.carry is None else task.carry.rows["status"][:, None]
@@ -285,6 +287,10 @@ def _new_carry(context: Context, n: int) -> Carry:
         np.zeros((n, context.capacity)),
         np.zeros(n, ROW),
     )
+
+
+class _ApartError(Exception):
+    """Variants that shared their features so far do not any longer: run them one by one."""
 
 
 def _alike(
@@ -334,15 +340,17 @@ def _run_group(
     row = np.zeros(len(params), ROW) if task.carry is None else rows[group, 0]
     done = 0
     for call in calls:
-        features = feature_arrays(
+        features, read = feature_arrays(
             kernel, ticks, content, context.costs.half_spread, call, params[0]
         )
+        if len(params) > 1 and not agree(kernel, params, read).all():
+            raise _ApartError
         if call.fresh:
             memory.carries[:] = np.zeros((), CARRY)
         part = np.zeros((len(params), len(call.slices)), ROW)
         part[:, 0] = row
         length = call.slices[-1].end - call.slices[0].begin
-        began = time.perf_counter()
+        began = time.thread_time()
         run(
             ticks.ts,
             ticks.bid,
@@ -366,11 +374,16 @@ def _run_group(
             position[done : done + length],
             fills,
         )
-        _IN_KERNELS[0] += time.perf_counter() - began
+        _IN_KERNELS[0] += time.thread_time() - began
         row = part[:, -1].copy()
         # A slice in pieces takes its row from the last of them.
         rows[np.ix_(group, np.array(call.places))] = part
         done += length
+    if kernel.ref.features and not task.carry_over:
+        # A variant that gave an order that is no number is not evaluated further.
+        for m in range(1, len(task.slices)):
+            dead = group[rows[group, m - 1]["status"] == STATUS_BAD_ORDER]
+            rows[dead, m] = rows[dead, m - 1]
     for whole, own in zip(store, memory, strict=True):
         whole[group] = own
 
@@ -551,7 +564,7 @@ def own_bytes(ticks_path: str) -> int:
                 if line.startswith("Private_"):
                     total += int(line.split()[1]) if counted else 0
                 elif "-" in line.split(" ", 1)[0]:
-                    counted = ticks_path not in line
+                    counted = not ticks_path or ticks_path not in line
     except OSError:
         return 0
     _MEASURED[:] = [now, total * 1024]

@@ -171,6 +171,7 @@ class Reader(threading.Thread):
         self.slots = threading.Semaphore(ring)
         self.used: queue.SimpleQueue[Path] = queue.SimpleQueue()
         self.whole = True
+        self.fingerprint: dict[str, Any] | None = None
         #: Whether a worker waits: then a block ends with the ticks that are there.
         self.wanted = False
         self.seconds = 0.0
@@ -211,6 +212,11 @@ class Reader(threading.Thread):
 
     def _read(self) -> None:
         before = sources.fingerprint(self.source)
+        if self.fingerprint is not None and before != self.fingerprint:
+            raise DataError(
+                f"{self.source.name}: the source changed since the study looked at it first; "
+                f"run it again"
+            )
         reading = sources.read(self.source)
         checker = Checker(self.source.policies, self.source.name, reading.files)
         chunks = store.checked(reading.chunks(), checker, self.runs, run=self.piece)
@@ -221,6 +227,11 @@ class Reader(threading.Thread):
             if not checker.refused:
                 self._take(chunk)
                 if self.rows >= self.end and not self.whole:
+                    if sources.fingerprint(self.source) != before:
+                        raise DataError(
+                            f"{self.source.name}: the source changed while it was read; "
+                            f"run it again"
+                        )
                     return
             self.progress(checker.rows_read, reading.share)
         store.conclude(self.source, checker, self.rows, before)

@@ -8,10 +8,11 @@ import pytest
 from cli_helpers import Result, sweep
 from study_helpers import ROOT, STRATEGY
 
-from sweep.check import FAIL, OK, Checks, check_strategy, generated_ticks
+from sweep.check import FAIL, NOTE, OK, Checks, Finding, check_strategy, generated_ticks
 from sweep.schema import Ticks
 from sweep.space import SearchSpace
 from sweep.strategy import Strategy, load_strategy, strategy_from_source
+from tests.test_lanes import vectors_of_doubles
 
 HEAD = """\
 from typing import NamedTuple
@@ -70,16 +71,26 @@ def test_a_good_strategy_passes_every_check(tmp_path: Path, ticks: Ticks) -> Non
             ("loads", "parameters", "contract", "compiles", "look-ahead", "runs", "repeats"), OK
         ),
         **dict.fromkeys(("plain Python", "slices", "speed"), OK),
-        "vectorises": "note",
+        "vectorises": NOTE,
     }
+    assert report.findings[-1].text.startswith("no: the parameter side is a text; variants run")
     assert [p["name"] for p in report.parameters] == ["fast", "slow", "side", "pause", "wait"]
+
+
+@pytest.mark.skipif(not vectors_of_doubles(), reason="no vectors of doubles")
+def test_a_strategy_that_runs_side_by_side_says_so(ticks: Ticks) -> None:
+    checks = checks_of(load_strategy(ROOT / "strategies" / "ema_crossover.py"), ticks)
+    found = [f for check in (checks.parameters, checks.compiles, checks.lanes) for f in check()]
+    assert [f.status for f in found] == [OK, OK, OK]
+    assert "64 side by side" in found[-1].text
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "strategies").glob("*.py")), ids=lambda p: p.stem)
 def test_every_strategy_that_is_shipped_keeps_the_contract(path: Path) -> None:
-    checks = checks_of(load_strategy(path), generated_ticks(2, 10_000))
+    checks = checks_of(load_strategy(path), generated_ticks(8, 12_500))
     for check in (checks.parameters, checks.contract, checks.features, checks.looks_ahead):
         assert all(f.status != FAIL for f in check())
+    assert all(f.status == OK for f in checks.looks_back())
 
 
 WRONG = {
@@ -206,6 +217,90 @@ def test_features_of_the_past_pass(tmp_path: Path, ticks: Ticks) -> None:
     checks = checks_of(load_strategy(tmp_path / "mine.py"), ticks)
     found = [f for check in (checks.parameters, checks.looks_ahead) for f in check()]
     assert [f.status for f in found] == [OK, OK]
+
+
+WINDOWS = """\
+class Features(NamedTuple):
+    z: np.ndarray
+    y: np.ndarray
+
+
+def features(ticks, params):
+    m = ticks.mid
+    return Features({z}, np.concatenate([[0.0], m[1:] - m[:-1]]))
+
+
+def lookback(params):
+    return {back}
+
+
+def step(state, tick, params, features):
+    return State(tick.mid, state.k + 1), 1.0 if features.z > features.y else -1.0
+"""
+IMPORTS = "from sweep.features import rolling_max, rolling_mean\n"
+
+
+def look_back(ticks: Ticks, z: str, back: str, state: str = "k: int") -> tuple[str, str, str]:
+    """Check look-back alone; return status, text and advice."""
+    text = IMPORTS + HEAD.replace("k: int", state) + WINDOWS.format(z=z, back=back)
+    checks = checks_of(strategy_from_source(text, "mine.py"), ticks)
+    list(checks.parameters())
+    try:
+        (found,) = checks.looks_back()
+    except Exception as stop:
+        (found,) = stop.args
+    return found.status, found.text, found.advice
+
+
+@pytest.mark.parametrize("back", ["params.n", "params.n - 1", "3 * params.n"])
+@pytest.mark.parametrize("z", ["rolling_mean(m, params.n)", "rolling_max(m, params.n)"])
+def test_a_look_back_that_is_long_enough_passes(z: str, back: str, ticks: Ticks) -> None:
+    status, text, _ = look_back(ticks, z, back)
+    assert (status, "long enough" in text) == (OK, True)
+
+
+@pytest.mark.parametrize("back", ["params.n - 2", "params.n // 2", "0"])
+@pytest.mark.parametrize("z", ["rolling_mean(m, 2 * params.n)", "rolling_mean(m, params.n)"])
+def test_a_look_back_that_is_too_short_is_named_with_what_would_do(z, back, ticks) -> None:
+    status, text, advice = look_back(ticks, z, back)
+    assert status == FAIL
+    assert "mine.py:" in text
+    assert "feature z at tick" in text
+    assert "ticks before a block" in text
+    needed = int(advice.split("about ")[1].split()[0].replace(",", ""))
+    n = int(text.rsplit("n=", 1)[1])
+    assert needed == (2 * n if "2 *" in z else n) - 1
+
+
+def test_a_feature_of_all_ticks_before_cannot_be_cut_into_blocks(ticks: Ticks) -> None:
+    status, text, advice = look_back(ticks, "np.cumsum(m)", "100")
+    assert (status, "feature z" in text) == (FAIL, True)
+    assert "all ticks since the first" in advice
+
+
+def test_rounding_is_no_look_back(ticks: Ticks) -> None:
+    status, _, _ = look_back(ticks, "m - np.cumsum(m * 0.0 + 1e-13)", "5")
+    assert status == OK
+
+
+def test_a_look_back_that_cannot_be_tested_or_used_is_a_note(ticks: Ticks) -> None:
+    status, text, _ = look_back(ticks, "m - 1.0", "10_000_000")
+    assert (status, "not tested" in text) == (NOTE, True)
+    (found,) = no_look_back(ticks)
+    assert (found.status, "8 bytes a tick" in found.text) == (NOTE, True)
+    assert "lookback" in found.text
+
+
+def no_look_back(ticks: Ticks) -> list[Finding]:
+    checks = checks_of(strategy_from_source(HEAD + FEATURES.format(z="m - 1.0"), "mine.py"), ticks)
+    list(checks.parameters())
+    return list(checks.looks_back())
+
+
+def test_a_look_back_that_raises_is_named_with_its_line(ticks: Ticks) -> None:
+    status, text, _ = look_back(ticks, "m - 1.0", "params.window")
+    assert status == FAIL
+    assert "lookback() raised AttributeError" in text
 
 
 def test_features_of_another_length_are_named(tmp_path: Path, ticks: Ticks) -> None:

@@ -24,9 +24,8 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 
-from sweep import features, fills, schema
+from sweep import features, fills, schema, strategy
 from sweep.errors import StrategyError
-from sweep.kernel import core, lanes, loop, marks, native, text
 
 __all__ = ["find_or_build", "in_cache", "kernels_folder", "own_digest", "seal"]
 
@@ -58,8 +57,10 @@ def kernels_folder() -> Path:
 def own_digest() -> str:
     """Return a hash of Sweep's own compiled text, of what compiles it, and of the processor."""
     digest = hashlib.blake2b(digest_size=16)
-    for module in (core, features, fills, lanes, loop, marks, native, schema, text):
-        digest.update(Path(str(module.__file__)).read_bytes())
+    own = Path(__file__).parent
+    files = [Path(str(module.__file__)) for module in (features, fills, schema, strategy)]
+    for file in (*files, *sorted(own.glob("*.py"))):
+        digest.update(file.read_bytes())
     processor = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
     settings: Any = numba.config
     chosen = (settings.CPU_NAME, settings.CPU_FEATURES, getattr(settings, "USING_SVML", False))

@@ -104,7 +104,8 @@ def prepare(
     if n_variants < _MANY:
         return TICKS
     for s in range(n_series):
-        low[s, 0, :n] = high[s, 0, :n]
+        for i in range(n):
+            low[s, 0, i] = high[s, 0, i]
         span = 1
         for k in range(1, LEVELS):
             if 2 * span > n:
@@ -169,7 +170,7 @@ def mark_point(c: Any, r: Any, equity: float, ts: int, tick: int) -> None:
         r.tick = tick
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def _walk(c: Any, r: Any, worth: Any, ts: Any, origin: int, begin: int, end: int) -> None:
     """Mark at each of the ticks ``begin`` to ``end``; places are relative to ``origin``."""
     cash = c.cash
@@ -266,7 +267,7 @@ def _mark(
         _walk(c, r, worth, ts, origin, begin, end)
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def advance(
     c: Any,
     r: Any,

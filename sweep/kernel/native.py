@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import inspect
 import os
 import sys
 import types
@@ -19,20 +20,20 @@ from typing import Any
 import llvmlite.binding as llvm
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import caching
+from numba.core import caching, cgutils
 from numba.extending import intrinsic
+from numba.np import arrayobj
 
 from sweep.kernel.core import ARRAYS, FRAME, new_frame, run_core
 
 __all__ = [
     "CORE_TEXT",
     "SYMBOL",
+    "array_at",
     "beside_modules",
     "call_kernel",
     "import_file",
     "load_core",
-    "pointer",
 ]
 
 #: Name under which kernels call the core.
@@ -40,34 +41,55 @@ SYMBOL = "sweep_core_entry"
 
 
 @intrinsic
-def pointer(typing_context: Any, address: Any) -> Any:
-    """Return the pointer to an address, given as an integer."""
+def array_at(typing_context: Any, address: Any, shape: Any, dtype: Any) -> Any:
+    """Return the C-contiguous array of a shape and dtype whose memory begins at an address."""
+    kind = dtype.dtype if hasattr(dtype, "dtype") else dtype.instance_type
+    array = numba.types.Array(kind, len(shape), "C")
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+        item = context.get_abi_sizeof(context.get_data_type(array.dtype))
+        found = context.make_array(array)(context, builder)
+        lengths = cgutils.unpack_tuple(builder, arguments[1])  # type: ignore[no-untyped-call]
+        strides = [context.get_constant(numba.types.intp, item)]
+        for length in lengths[:0:-1]:
+            strides.insert(0, builder.mul(strides[0], length))
+        arrayobj.populate_array(  # type: ignore[no-untyped-call]
+            found,
+            data=builder.inttoptr(arguments[0], found.data.type),
+            shape=lengths,
+            strides=strides,
+            itemsize=context.get_constant(numba.types.intp, item),
+            meminfo=None,
+        )
+        return found._getvalue()
 
-    return numba.types.voidptr(numba.types.intp), generate
+    return array(address, shape, dtype), generate
 
 
 def _core_text() -> str:
+    """Return the module of the core's entry: its arrays from their addresses, and its text.
+
+    The text and not a call: passing the arrays would take longer than most calls do.
+    """
     lines = [
         "import numpy as np",
-        "from numba import carray, cfunc, njit",
-        "from sweep.kernel.core import ARRAYS, FRAME, run_core",
-        "from sweep.kernel.native import pointer",
+        "from sweep.kernel import core",
+        "from sweep.kernel.native import array_at as _array_at",
         "",
-        "_run = njit(error_model='numpy', forceinline=True)(run_core)",
+        "globals().update({k: v for k, v in vars(core).items() if not k.startswith('__')})",
         *(f"_{name} = np.dtype(ARRAYS[{k}][1])" for k, (name, _, _) in enumerate(ARRAYS)),
         "",
         "",
         "def entry(address):",
-        f"    f = carray(pointer(address), ({FRAME + 4 * len(ARRAYS)},), np.int64)",
+        f"    f = _array_at(address, ({FRAME + 4 * len(ARRAYS)},), np.int64)",
     ]
-    for k, (name, _, ndim) in enumerate(ARRAYS):
+    arguments = list(inspect.signature(run_core).parameters)[1:]
+    for k, ((name, _, ndim), argument) in enumerate(zip(ARRAYS, arguments, strict=True)):
         at = FRAME + 4 * k
         shape = ", ".join(f"f[{at + 1 + d}]" for d in range(ndim))
-        lines.append(f"    {name} = carray(pointer(f[{at}]), ({shape},), _{name})")
-    return "\n".join([*lines, f"    return _run(f, {', '.join(a[0] for a in ARRAYS)})", ""])
+        lines.append(f"    {argument} = _array_at(f[{at}], ({shape},), _{name})")
+    body = inspect.getsource(run_core).split('"""', 2)[2]
+    return "\n".join([*lines, body])
 
 
 CORE_TEXT = _core_text()
@@ -141,7 +163,8 @@ def load_core(path: str, *, cache: bool = True, anew: bool = False) -> Any:
     if path in _CORES and not anew:
         return _CORES[path]
     module = import_file(path, "sweep_kernel_core")
-    options: Any = {"error_model": "numpy"}
+    # Nothing in it owns memory.
+    options: Any = {"error_model": "numpy", "_nrt": False}
     with beside_modules():
         entry = numba.cfunc("int64(intp)", cache=cache, **options)(module.entry)
     llvm.add_symbol(SYMBOL, entry.address)

@@ -32,6 +32,7 @@ _REASONS = (
         "step() contains a loop, an index or a raise that depends on the variant",
     ),
     ("loop is not the innermost loop", "step() contains a loop"),
+    ("cannot prove it is safe to reorder", "step() contains a loop"),
     ("instruction cannot be vectorized", "step() converts or divides integers"),
 )
 
