@@ -198,8 +198,14 @@ def test_figures_of_hand_written_arms_are_called_as_in_rows() -> None:
 @pytest.mark.parametrize(
     ("name", "figures"),
     [
-        ("scaling", {"two_workers_over_one", "idle_share_tpe_500", "share_of_2_times_one"}),
-        ("memory", {"uss_mib_per_worker", "orchestrator_uss_mib"}),
+        pytest.param(
+            "scaling",
+            {"two_workers_over_one", "idle_share_tpe_500", "share_of_2_times_one"},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "memory", {"uss_mib_per_worker", "orchestrator_uss_mib"}, marks=pytest.mark.slow
+        ),
         pytest.param("start", {"warm_seconds", "cold_seconds"}, marks=pytest.mark.slow),
         ("grid", {"kernel_share", "variants_per_second", "peak_uss_mib", "growth_mib"}),
         ("stream", {"of_slower", "light_of_slower", "heavy_of_slower"}),

@@ -194,6 +194,7 @@ ARMS = {
 }
 
 
+@pytest.mark.slow
 def test_peers_that_are_missing_or_fail_or_differ_are_left_out_with_a_word(tmp_path, monkeypatch):
     here = Path(serve.__file__).parent
     for name in ("serve.py", "with_sweep.py", "with_numpy.py"):

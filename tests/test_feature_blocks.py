@@ -209,6 +209,32 @@ def test_blocks_change_no_bit_of_a_shipped_strategy(path, monkeypatch) -> None:
         assert found[0] == found[1] == found[2]
 
 
+#: Reads `m` where the market has gone above a price, and there alone.
+BY_PRICE = BLOCKWISE.replace(
+    "    return Features(rolling_mean",
+    """    shift = np.zeros(len(ticks.mid))
+    if (ticks.mid > LEVEL).any():
+        shift[ticks.mid > LEVEL] = params.m
+    return Features(shift + rolling_mean""",
+).replace("class Params(Space)", "LEVEL = 0.0\n\n\nclass Params(Space)")
+
+
+def test_reads_that_depend_on_the_ticks_tell_variants_apart(monkeypatch) -> None:
+    ticks = market(np.random.default_rng(6), 800)
+    level = float(np.quantile(ticks.mid[:64], 1.0))
+    assert (ticks.mid > level).any()
+    kernel, space = kernel_of(BY_PRICE.replace("LEVEL = 0.0", f"LEVEL = {level!r}"))
+    monkeypatch.setattr(feature_blocks, "BLOCK", 64)
+    context = context_of(kernel, ticks, COSTS, ACCOUNT)
+    rows = grid(space, (5,), 14)
+    slices = (Slice(0, 800, 0),)
+    together = run(context, Task(0, rows, slices), 2)
+    alone = [run(context, Task(0, rows[v : v + 1], slices), 2).rows for v in range(len(rows))]
+    assert together.rows.tobytes() == np.concatenate(alone).tobytes()
+    assert not together.failures
+    assert len({row.tobytes() for row in alone}) > 1
+
+
 def test_a_replay_in_blocks_has_the_curves_of_one_at_once(monkeypatch) -> None:
     kernel, space = kernel_of(BLOCKWISE)
     ticks = market(np.random.default_rng(4), 900)

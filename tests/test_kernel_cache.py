@@ -289,7 +289,7 @@ def test_a_whole_cache_that_can_only_be_read_is_used_without_a_word(warm: Bench)
 @pytest.mark.parametrize(
     ("number", "below"),
     # A folder that cannot be written to; a disk that is full once Numba saves what it compiled.
-    [("EROFS", ""), ("ENOSPC", "|.nbc")],
+    [("EROFS", ""), pytest.param("ENOSPC", "|.nbc", marks=pytest.mark.slow)],
 )
 def test_a_cache_that_cannot_be_written_to_costs_time_and_one_line(
     warm: Bench, number: str, below: str
@@ -307,6 +307,7 @@ def test_a_cache_that_cannot_be_written_to_costs_time_and_one_line(
     assert seal(gone) is None
 
 
+@pytest.mark.slow
 def test_a_study_runs_where_the_cache_cannot_be_written_to(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()

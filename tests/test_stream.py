@@ -732,6 +732,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_what_a_killed_pass_leaves_is_removed_by_the_next(tmp_path: Path) -> None:
     context = context_for(MARKET)
     script = tmp_path / "killed.py"

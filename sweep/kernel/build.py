@@ -240,6 +240,8 @@ def _find_core(folder: Path) -> str:
     path = str(folder / "kernel.py")
 
     def compile_() -> dict[str, Any]:
+        if sys.stderr.isatty():
+            print("compiling for this processor, which is done once", file=sys.stderr)
         load_core(path, anew=True)
         return {}
 
