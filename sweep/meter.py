@@ -39,7 +39,8 @@ class Summary:
     sampler_s, evaluation_s : float
         Seconds in the sampler (one process), and in tasks (summed over workers).
     kernel_s : float
-        Of ``evaluation_s``, seconds in compiled kernels.
+        Processor time within compiled kernels, where ``evaluation_s`` is wall time; both
+        summed over tasks.
     cpu_s : float
         CPU seconds of this process, from the run's beginning: with worker processes, all
         that is not evaluation.

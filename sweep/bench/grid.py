@@ -76,7 +76,7 @@ def run(settings: Settings) -> BenchResult:
 
 
 def _kernel_seconds(run: dict[str, Any]) -> float:
-    return float(run.get("kernel_s", run["evaluation_s"]))
+    return float(run["kernel_s"])
 
 
 def _own(sample: Sample) -> float:
@@ -102,8 +102,8 @@ def _parts(found: Launched) -> tuple[tuple[str, float, float], ...]:
     kernels = _kernel_seconds(found.run)
     parts = {
         "kernels": kernels,
-        "workers, the rest": max(workers - kernels, 0.0),
+        "workers, the rest": workers - kernels,
         "orchestrator": orchestrator,
     }
-    parts["not seen"] = max(found.cpu - sum(parts.values()), 0.0)
+    parts["not seen"] = found.cpu - sum(parts.values())
     return tuple((name, value, value / found.cpu) for name, value in parts.items())
