@@ -248,6 +248,61 @@ def test_no_result_depends_on_where_the_chunks_are_cut(
         assert all(np.array_equal(kept[name], again[name]) for name in kept)
 
 
+clean_rows = st.lists(
+    st.tuples(st.integers(0, 30), st.sampled_from((99.0, 100.0)), st.sampled_from((100.0, 101.0))),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(clean_rows, st.integers(0, 30), dirty_rows, st.booleans())
+def test_chunks_that_need_no_check_pass_as_those_that_are_checked(
+    rows: list[tuple[int, float, float]],
+    first: int,
+    dirty: list[tuple[int | None, float, float]],
+    sizes: bool,
+) -> None:
+    """Each tick by itself is checked in full only where a look at the chunk does not do."""
+    parts = [market(sorted(rows)), market(dirty), market(rows)]
+    parts[0]["ts"] += first
+    if sizes:
+        for part in parts:
+            part["bid_size"] = np.array([NAN, 1.0, 2.0, INF, -1.0])[np.arange(len(part["ts"])) % 3]
+    looked_at = passed(parts, **LAX)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checker, "_spotless", lambda self, chunk: False)
+        checked = passed(parts, **LAX)
+    assert looked_at[1:] == checked[1:]
+    if looked_at[0] is None or checked[0] is None:
+        assert looked_at[0] is checked[0]
+    else:
+        for name, column in checked[0].items():
+            assert np.array_equal(looked_at[0][name], column, equal_nan=True)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from((0, 1, -1, 40, -40, 500)), st.integers(1, 30)), min_size=1),
+    st.integers(2, 40),
+)
+def test_outliers_do_not_depend_on_a_shorter_way_to_rule_them_out(
+    steps: list[tuple[int, int]], block: int
+) -> None:
+    """A block none of whose moves exceeds 20 of most spreads has no outliers: not worked out."""
+    mid = 1_000.0 + 0.5 * np.cumsum([move for move, _ in steps])
+    half = 0.005 * np.array([width for _, width in steps])
+    ts = np.arange(len(steps)) * 10**9
+    chunk = {"ts": ts, "bid": mid - half, "ask": mid + half, "row": pack_rows(0, ts // 10**9 + 1)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "BLOCK", block)
+        ruled_out = passed([chunk], outlier="drop")
+        patch.setattr(checks._Scale, "covers", lambda self, move: False)
+        worked_out = passed([chunk], outlier="drop")
+    assert ruled_out[1] == worked_out[1]
+    assert (ruled_out[0] is None) == (worked_out[0] is None)
+    if ruled_out[0] is not None and worked_out[0] is not None:
+        assert np.array_equal(ruled_out[0]["row"], worked_out[0]["row"])
+
+
 @given(dirty_rows)
 def test_what_passes_is_a_valid_series(rows: list[tuple[int | None, float, float]]) -> None:
     kept, _, error = passed([market(rows)], **LAX)
