@@ -1,7 +1,7 @@
 """Tasks on one block of a tick series that is never in memory as a whole.
 
-What workers run for :mod:`sweep.stream`: they map a block, evaluate a batch of variants
-on it from where the block before left off, and let go of it again.
+What workers run for :mod:`sweep.stream`: they evaluate a batch of variants on a block, from
+where the block before left off.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from sweep.tasks import Carry, Context, Outcome, Task, evaluate
-from sweep.tickmap import release
+from sweep.tickmap import attach_slot
 
 __all__ = ["evaluate_block", "with_room"]
 
 
 def evaluate_block(context: Context, tasks: tuple[Task, ...], within: int) -> tuple[Outcome, ...]:
-    """Evaluate tasks of one batch on one block, and let go of the block's memory.
+    """Evaluate tasks of one batch on one block.
 
     Parameters
     ----------
@@ -35,11 +35,9 @@ def evaluate_block(context: Context, tasks: tuple[Task, ...], within: int) -> tu
     tuple of Outcome
         Their carries have no more room than for the orders in flight.
     """
-    try:
-        return tuple(_evaluate(context, task, within) for task in tasks)
-    finally:
-        for path in {t.ticks.path for t in tasks if t.ticks is not None}:
-            release(path)
+    for handle in {t.ticks for t in tasks if t.ticks is not None}:
+        attach_slot(handle)
+    return tuple(_evaluate(context, task, within) for task in tasks)
 
 
 def _evaluate(context: Context, task: Task, within: int) -> Outcome:

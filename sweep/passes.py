@@ -19,10 +19,16 @@ import numpy as np
 from sweep.engines.base import Engine
 from sweep.schema import FloatArray2D, Rows, Slice
 from sweep.setup import Setup
-from sweep.stream import Streamed, evaluate_stream, sizes_for
+from sweep.stream import Sizes, Streamed, evaluate_stream, sizes_for
 from sweep.tasks import Outcome, Task
 
 __all__ = ["Passes", "evaluate_alone"]
+
+
+def sizes_of(setup: Setup, memory: int) -> Sizes:
+    """Return what a pass of a study may hold at a time; see `sweep.stream.sizes_for`."""
+    columns = len(setup.ticks.columns)
+    return sizes_for(memory, setup.context.kernel, columns=columns, n_slices=len(setup.slices))
 
 
 class Passes:
@@ -52,10 +58,10 @@ class Passes:
     ) -> None:
         assert setup.source is not None
         self.source = setup.source
-        self.fingerprint = setup.fingerprint
+        self.seen = setup.seen
         self.context = setup.context
         self.memory, self.engine, self.progress = memory, engine, progress
-        sizes = sizes_for(memory, setup.context.kernel, n_slices=len(setup.slices))
+        sizes = sizes_of(setup, memory)
         self.variants = sizes.variants
         self._waiting: list[tuple[Task, Future[Outcome]]] = []
         self._thread: threading.Thread | None = None
@@ -107,7 +113,7 @@ class Passes:
                 memory=self.memory,
                 # The survey has seen that they are well.
                 whole=False,
-                fingerprint=self.fingerprint,
+                seen=self.seen,
                 interrupted=lambda: self._cancelled,
                 progress=self.progress,
             )
@@ -178,7 +184,7 @@ def evaluate_alone(
     if on == "holdout":
         assert setup.ranges.holdout is not None
         slices, carry_over = (setup.ranges.holdout,), False
-    sizes = sizes_for(memory, setup.context.kernel, n_slices=len(slices))
+    sizes = sizes_of(setup, memory)
     found = evaluate_stream(
         setup.source,
         setup.context,
@@ -190,7 +196,7 @@ def evaluate_alone(
         sizes=replace(sizes, block=max(2 * sizes.block // 3, 1)),
         batch=1,
         whole=False,
-        fingerprint=setup.fingerprint,
+        seen=setup.seen,
         interrupted=interrupted,
     )
     return found.rows, dict(found.failures)

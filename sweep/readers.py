@@ -33,7 +33,7 @@ from sweep.timestamps import BadStampError, StampParser, from_numpy, to_numpy
 __all__ = ["BATCH", "FileReader", "Piece", "Wish", "write_parquet"]
 
 #: Ticks in a chunk, at the most: some 10 MB of columns.
-BATCH = 1 << 18
+BATCH = 1 << 16
 #: Arrow reads a number of blocks ahead: with 8 MiB each, 10 million rows took 450 MB of
 #: memory, with 1 MiB 170 MB, and no longer.
 _CSV_BLOCK = 1 << 20

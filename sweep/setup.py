@@ -33,6 +33,7 @@ from sweep.spec import StudySpec
 from sweep.store import Imported, import_ticks
 from sweep.strategy import Strategy, load_strategy, strategy_from_source
 from sweep.tasks import Context, orders_in_flight
+from sweep.tick_reader import Seen
 from sweep.tickmap import attach
 
 __all__ = ["Setup", "prepare"]
@@ -60,8 +61,8 @@ class Setup:
     slices : tuple of Slice
         Of the search range, in the order of time.
     carry_over : bool
-    fingerprint : dict or None
-        With a source: what `sweep.sources.fingerprint` said when it was looked at.
+    seen : Seen or None
+        With a source: what was seen of it when it was looked at.
     source : SourceSpec or None
         Where the ticks are read anew in every pass; None where they are in the store.
     """
@@ -73,7 +74,7 @@ class Setup:
     slices: tuple[Slice, ...]
     carry_over: bool
     source: SourceSpec | None = None
-    fingerprint: dict[str, Any] | None = None
+    seen: Seen | None = None
 
     @property
     def ticks(self) -> TickHandle:
@@ -165,7 +166,8 @@ def _prepare_stream(
         imported(Imported(found.handle, found.report, found.read))
     mid = found.marks.mid(begin)
     setup = _assemble(spec, strategy, space, found.handle, ranges, slices, mid, 2)
-    return replace(setup, source=source, fingerprint=before)
+    seen = Seen(before, found.report.untouched, len(found.handle.columns))
+    return replace(setup, source=source, seen=seen)
 
 
 def check_stream(spec: StudySpec) -> None:

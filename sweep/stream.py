@@ -32,7 +32,7 @@ from sweep.kernel import KernelRef, load_kernel
 from sweep.schema import ROW, STATUS_ERROR, FloatArray2D, Rows, Slice
 from sweep.sources import SourceSpec
 from sweep.tasks import Carry, Context, Outcome, Task
-from sweep.tick_reader import Block, Reader
+from sweep.tick_reader import Block, Reader, Seen
 from sweep.tickmap import COLUMNS
 
 __all__ = [
@@ -50,7 +50,7 @@ MEMORY = 256_000_000
 
 #: Ticks of a block at most: long enough that a task's way to a worker and back costs
 #: nothing beside it, short enough that reading and evaluating soon overlap.
-BLOCK = 1 << 18
+BLOCK = 1 << 20
 #: Ticks of a block at least.
 _SMALLEST = 1 << 12
 #: Blocks at a time: one that is read, one that is evaluated, and two in between, since
@@ -93,7 +93,7 @@ class Sizes:
 
 
 def sizes_for(
-    memory: int, kernel: KernelRef, *, columns: int = 5, lead: int = 0, n_slices: int = 1
+    memory: int, kernel: KernelRef, *, columns: int = len(COLUMNS), lead: int = 0, n_slices: int = 1
 ) -> Sizes:
     """Work out what a pass may hold at a time.
 
@@ -188,7 +188,7 @@ def evaluate_stream(
     sizes: Sizes | None = None,
     batch: int | None = None,
     whole: bool = True,
-    fingerprint: dict[str, Any] | None = None,
+    seen: Seen | None = None,
     interrupted: Callable[[], bool] | None = None,
     progress: Callable[[int, float | None], None] | None = None,
 ) -> Streamed:
@@ -216,9 +216,9 @@ def evaluate_stream(
         Variants of a task.
     whole : bool, optional
         Whether the ticks behind the last slice are read and checked too.
-    fingerprint : dict, optional
-        What `sweep.sources.fingerprint` said of the source when it was looked at first;
-        a source that has changed since is refused.
+    seen : Seen, optional
+        What was seen of the source when it was looked at first; one that has changed since
+        is refused.
     interrupted : callable, optional
         Asked several times a second; the pass ends with KeyboardInterrupt where it says so.
     progress : callable, optional
@@ -245,7 +245,10 @@ def evaluate_stream(
     params = np.ascontiguousarray(params, dtype=np.float64)
     reach = Reach.of(context.kernel, params, cuts)
     if sizes is None:
-        sizes = sizes_for(memory, context.kernel, lead=reach.lead, n_slices=len(cuts.slices))
+        columns = len(COLUMNS) if seen is None else seen.columns
+        sizes = sizes_for(
+            memory, context.kernel, columns=columns, lead=reach.lead, n_slices=len(cuts.slices)
+        )
     began = time.perf_counter()
     parts = []
     busy: dict[int, float] = {}
@@ -256,7 +259,7 @@ def evaluate_stream(
         with _Pass(source, context, some, cuts, engine, sizes, own) as one:
             one.batch = batch
             one.whole = whole and first == 0
-            one.fingerprint = fingerprint
+            one.seen = seen
             one.interrupted = interrupted or (lambda: False)
             one.progress = progress or (lambda rows, share: None)
             parts.append((first, one.run()))
@@ -358,7 +361,7 @@ class _Pass:
         self.engine, self.sizes, self.reach = engine, sizes, reach
         self.batch: int | None = None
         self.whole = True
-        self.fingerprint: dict[str, Any] | None = None
+        self.seen: Seen | None = None
         self.interrupted: Callable[[], bool] = lambda: False
         self.progress: Callable[[int, float | None], None] = lambda rows, share: None
         self.rows = np.zeros((len(params), len(cuts.slices)), ROW)
@@ -386,7 +389,7 @@ class _Pass:
 
     def run(self) -> _Done:
         """Go over the source."""
-        width = 8 * len(COLUMNS)
+        width = 8 * (len(COLUMNS) if self.seen is None else self.seen.columns)
         block = max(self.sizes.block, self.reach.align)
         ring = self.sizes.ring * (block + self.reach.lead) * width
         folder = self._exits.enter_context(_room_for(ring))
@@ -406,7 +409,7 @@ class _Pass:
             run=self.sizes.run,
         )
         reader.whole, reader.progress = self.whole, self.progress
-        reader.fingerprint = self.fingerprint
+        reader.seen = self.seen
         # Before the folder goes, so that nothing is written into it any more.
         self._exits.callback(reader.stop)
         reader.start()
@@ -504,12 +507,12 @@ class _Pass:
             block = self.blocks.pop(self.oldest)
             # Where a worker was lost, it may yet read; else nobody does.
             if self.breaks:
-                block.remove()
+                block.slot.remove()
             else:
-                reader.used.put(block.path)
+                reader.used.put(block.slot)
             del self.parts[self.oldest]
             self.oldest += 1
-            reader.slots.release()
+            reader.places.release()
 
     # -- tasks -------------------------------------------------------------------------
 

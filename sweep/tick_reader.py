@@ -1,20 +1,21 @@
 """Reading a source ahead of its evaluation: a thread that cuts it into blocks of ticks.
 
-Each block is a small entry of the store, which workers attach like any other. It is
-written into the files of a block that nobody needs any more, where there is one.
+Each block lies in a slot, which workers attach like an entry of the store. There are few of
+them: a block is written over one that nobody needs any more.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import queue
 import shutil
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,25 +23,103 @@ from sweep import sources, store
 from sweep.checks import Checker, Chunk, take
 from sweep.cuts import OPEN, Cuts, Reach
 from sweep.errors import DataError, StoreError
-from sweep.schema import TickHandle
+from sweep.schema import IntArray1D, TickHandle
 from sweep.sources import SourceSpec
 from sweep.tasks import orders_in_flight
-from sweep.tickmap import COLUMNS, LEASE, column_path
+from sweep.tickmap import COLUMNS, column_path
 
-__all__ = ["Block", "Reader"]
+__all__ = ["Block", "Reader", "Seen", "Slot"]
 
 #: Orders in flight for which there may be room without need.
 _ROOM = 1 << 12
+#: Ticks of a chunk that need no check are handed on in pieces, so that one who waits gets
+#: a block soon.
+_PIECE = 1 << 16
+
+
+class Seen(NamedTuple):
+    """What a study saw of its source when it looked at it first.
+
+    Attributes
+    ----------
+    fingerprint : dict
+        Of `sweep.sources.fingerprint`; a source that has changed since is refused.
+    untouched : bool
+        Whether the checks left every tick as it was read; then a pass need not repeat them.
+    columns : int
+        Of its ticks.
+    """
+
+    fingerprint: dict[str, Any]
+    untouched: bool
+    columns: int
+
+
+class Slot:
+    """Room for the ticks of one block, which another one takes once nobody needs them.
+
+    Its columns are files, mapped here and by workers for as long as ticks pass. Their room
+    is claimed before it is written to, so that a device that is full is an error and no
+    signal that ends the process.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder, which is made.
+    columns : tuple of str
+    capacity : int
+        Ticks.
+
+    Raises
+    ------
+    OSError
+        If there is no room; also from `write`.
+    """
+
+    def __init__(self, path: Path, columns: tuple[str, ...], capacity: int) -> None:
+        self.path = path
+        self.columns: dict[str, np.ndarray[Any, Any]] = {}
+        self._claimed = 0
+        self._files: dict[str, int] = {}
+        path.mkdir()
+        for name in columns:
+            dtype = np.dtype(COLUMNS[name])
+            file = os.open(column_path(path, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._files[name] = file
+            os.ftruncate(file, capacity * dtype.itemsize)
+            self.columns[name] = np.frombuffer(mmap.mmap(file, 0), dtype)
+
+    def write(self, at: int, chunk: Chunk) -> None:
+        """Write ticks behind the first ``at``."""
+        until = at + len(chunk["ts"])
+        for name, column in self.columns.items():
+            if until > self._claimed:
+                size = column.itemsize
+                claimed = self._claimed * size
+                os.posix_fallocate(self._files[name], claimed, until * size - claimed)
+            column[at:until] = chunk[name]
+        self._claimed = max(self._claimed, until)
+
+    def close(self) -> None:
+        """Let go of the files, which stay; twice is fine."""
+        self.columns.clear()
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def remove(self) -> None:
+        """Delete the files; who has them mapped keeps them."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
 @dataclass
 class Block:
-    """Some consecutive ticks of the series, as an entry of the store.
+    """Some consecutive ticks of the series, in a slot.
 
     Attributes
     ----------
     number : int
-    path : Path
+    slot : Slot
     first : int
         Its first tick, in the whole series.
     begin, end : int
@@ -48,67 +127,33 @@ class Block:
     last : bool
         Whether nothing comes behind it.
     handle : TickHandle or None
-        Once it is whole.
+        Once it is whole; see `sweep.tickmap.attach_slot`.
     within : int
         See `sweep.tasks.orders_in_flight`.
     """
 
     number: int
-    path: Path
+    slot: Slot
     first: int
     begin: int
     end: int
     last: bool = False
     handle: TickHandle | None = None
     within: int = 2
-    _files: dict[str, int] = field(default_factory=dict)
-    _span: tuple[int, int] = (0, 0)
-
-    def open(self, columns: tuple[str, ...], used: Path | None) -> None:
-        """Begin to write: into the files of a block that nobody needs any more, or new ones."""
-        if used is None:
-            self.path.mkdir()
-            (self.path / LEASE).touch()
-        else:
-            # Their memory is there already; new memory costs as much as what fills it.
-            used.rename(self.path)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-        for name in columns:
-            self._files[name] = os.open(column_path(self.path, name), flags, 0o600)
-
-    def write(self, chunk: Chunk) -> None:
-        """Append ticks."""
-        for name, file in self._files.items():
-            view = memoryview(np.ascontiguousarray(chunk[name], COLUMNS[name]).data).cast("B")
-            while len(view):
-                view = view[os.write(file, view) :]
-
-    def close(self) -> None:
-        """Close the files; twice is fine."""
-        while self._files:
-            os.close(self._files.popitem()[1])
 
     def seal(self, kind: str, latency: int) -> None:
         """Describe the block to those who attach it."""
-        columns = tuple(self._files)
+        path, columns = self.slot.path, tuple(self.slot.columns)
         rows = self.end - self.first
-        for name, file in self._files.items():
-            os.ftruncate(file, rows * np.dtype(COLUMNS[name]).itemsize)
-        self.close()
         if latency > 0:
-            self.within = _room_within(column_path(self.path, "ts"), latency)
+            self.within = _room_within(self.slot.columns["ts"][:rows], latency)
         # Each has a name of its own, by which caches in workers tell it from others.
-        name = f"{self.path.parent.name}/{self.number}"
-        self.handle = TickHandle(str(self.path), rows, name, columns, kind, 0, 0)
-
-    def remove(self) -> None:
-        """Delete the files; who has them mapped keeps them."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        name = f"{path.parent.name}/{self.number}"
+        self.handle = TickHandle(str(path), rows, name, columns, kind, 0, 0)
 
 
-def _room_within(stamps: Path, latency: int) -> int:
+def _room_within(ts: IntArray1D, latency: int) -> int:
     """Return room enough for the orders that some ticks can have in flight."""
-    ts = np.fromfile(stamps, np.int64)
     # Any stretch as long as the latency lies in two of these bins; counting the ticks in
     # them takes a tenth of the time of the exact bound.
     edges = np.flatnonzero(np.diff(ts // latency))
@@ -142,8 +187,8 @@ class Reader(threading.Thread):
     block : int
         Ticks of a block at most.
     ring : int
-        Blocks at a time: `slots` is released by whoever takes one away, who may put its
-        path into `used`.
+        Blocks at a time: `places` is released by whoever takes one away, who may put its
+        slot into `used`.
     run : int
         Ticks that are sorted at a time.
     """
@@ -168,10 +213,10 @@ class Reader(threading.Thread):
         self.block, self.piece = block, run
         self.lead, self.align = reach.lead, reach.align
         self.latency, self.events = latency, events
-        self.slots = threading.Semaphore(ring)
-        self.used: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        self.places = threading.Semaphore(ring)
+        self.used: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self.whole = True
-        self.fingerprint: dict[str, Any] | None = None
+        self.seen: Seen | None = None
         #: Whether a worker waits: then a block ends with the ticks that are there.
         self.wanted = False
         self.seconds = 0.0
@@ -184,13 +229,16 @@ class Reader(threading.Thread):
         self._tail: list[Chunk] = []
         self._count = 0
         self._waited = 0.0
+        self._made: list[Slot] = []
 
     def stop(self) -> None:
         """Ask it to end, and wait until it has."""
         self._stop_asked.set()
-        self.slots.release()
+        self.places.release()
         if self.ident is not None:
             self.join()
+        for slot in self._made:
+            slot.close()
 
     def run(self) -> None:
         """Read to the end of the source, or of the slices."""
@@ -205,21 +253,22 @@ class Reader(threading.Thread):
         except BaseException as error:
             event = ("error", error)
         finally:
-            if self._current is not None:
-                self._current.close()
             self.seconds = time.perf_counter() - began - self._waited
         self.events.put(event)
 
     def _read(self) -> None:
         before = sources.fingerprint(self.source)
-        if self.fingerprint is not None and before != self.fingerprint:
+        if self.seen is not None and before != self.seen.fingerprint:
             raise DataError(
                 f"{self.source.name}: the source changed since the study looked at it first; "
                 f"run it again"
             )
         reading = sources.read(self.source)
         checker = Checker(self.source.policies, self.source.name, reading.files)
-        chunks = store.checked(reading.chunks(), checker, self.runs, run=self.piece)
+        if self.seen is not None and self.seen.untouched:
+            chunks = _unchecked(reading.chunks(), checker)
+        else:
+            chunks = store.checked(reading.chunks(), checker, self.runs, run=self.piece)
         for chunk in chunks:
             if self._stop_asked.is_set():
                 raise _Stopped
@@ -269,7 +318,7 @@ class Reader(threading.Thread):
             full = self._end_of(block)
             until = min(stop, self.end, full)
             part = take(chunk, slice(at - first, until - first))
-            block.write(part)
+            block.slot.write(at - block.first, part)
             self._remember(part)
             block.end = at = until
             if at in (self.end, full):
@@ -297,28 +346,33 @@ class Reader(threading.Thread):
 
     def _open(self, begin: int, columns: tuple[str, ...]) -> Block:
         waiting = time.perf_counter()
-        self.slots.acquire()
+        self.places.acquire()
         self._waited += time.perf_counter() - waiting
         if self._stop_asked.is_set():
             raise _Stopped
         held = sum(len(part["ts"]) for part in self._tail)
-        block = Block(
-            self._count, self.folder / str(self._count), begin - min(held, self.lead), begin, begin
-        )
+        first = begin - min(held, self.lead)
+        block = Block(self._count, self._slot(columns), first, begin, begin)
         self._current = block
         self._count += 1
-        try:
-            used = self.used.get_nowait()
-        except queue.Empty:
-            used = None
-        block.open(columns, used)
-        skip = held - (begin - block.first)
+        at = first - (begin - held)
         for part in self._tail:
             rows = len(part["ts"])
-            if skip < rows:
-                block.write(take(part, slice(max(skip, 0), rows)))
-            skip -= rows
+            if at < rows:
+                kept = take(part, slice(max(at, 0), rows))
+                block.slot.write(rows - len(kept["ts"]) - at, kept)
+            at -= rows
         return block
+
+    def _slot(self, columns: tuple[str, ...]) -> Slot:
+        """Return a slot that is free: its memory is there already, or a new one."""
+        try:
+            return self.used.get_nowait()
+        except queue.Empty:
+            capacity = max(self.block, self.align) + self.lead
+            slot = Slot(self.folder / str(len(self._made)), columns, capacity)
+            self._made.append(slot)
+            return slot
 
     def _publish(self, *, last: bool) -> None:
         block, self._current = self._current, None
@@ -335,6 +389,15 @@ class Reader(threading.Thread):
         held = sum(len(p["ts"]) for p in self._tail)
         while held - len(self._tail[0]["ts"]) >= self.lead:
             held -= len(self._tail.pop(0)["ts"])
+
+
+def _unchecked(chunks: Iterator[Chunk], checker: Checker) -> Iterator[Chunk]:
+    """Yield the ticks of a source whose checks are known to leave them as they are."""
+    for chunk in chunks:
+        rows = len(chunk["ts"])
+        for first in range(0, rows, _PIECE):
+            checker.rows_read += min(_PIECE, rows - first)
+            yield take(chunk, slice(first, first + _PIECE))
 
 
 def _no_room(error: OSError, folder: Path, name: str) -> StoreError | DataError:

@@ -33,6 +33,7 @@ __all__ = [
     "META",
     "TRASH",
     "attach",
+    "attach_slot",
     "column_path",
     "content_hash",
     "handle_of",
@@ -55,6 +56,7 @@ LEASE, META, TRASH = "lease", "meta.json", ".trash-"
 
 _ticks: dict[str, tuple[TickHandle, Ticks]] = {}
 _leases: dict[str, int] = {}
+_slots: dict[str, dict[str, NDArray[Any]]] = {}
 
 
 def column_path(entry: str | Path, name: str) -> Path:
@@ -94,15 +96,47 @@ def attach(handle: TickHandle) -> Ticks:
     return ticks
 
 
-def _map(handle: TickHandle, name: str) -> NDArray[Any]:
+def attach_slot(handle: TickHandle) -> None:
+    """Let :func:`attach` find ticks that lie at the beginning of a slot's longer columns.
+
+    A slot is written over again and again while ticks pass, always with others under
+    another name. Its columns are mapped once, since mapping and unmapping memory takes
+    longer than handing it on. Slots of other folders, whose ticks are all past, are let
+    go of.
+
+    Parameters
+    ----------
+    handle : TickHandle
+        Its path is that of the slot.
+
+    Raises
+    ------
+    StoreError
+        If the slot is gone.
+    """
+    columns = _slots.get(handle.path)
+    if columns is None:
+        folder = os.path.dirname(handle.path)
+        for other in [path for path in _slots if os.path.dirname(path) != folder]:
+            del _slots[other]
+            _ticks.pop(other, None)
+        columns = {name: _map(handle, name, longer=True) for name in COLUMNS}
+        for column in columns.values():
+            column.flags.writeable = False
+        _slots[handle.path] = columns
+    own = {name: column[: handle.n_ticks] for name, column in columns.items()}
+    _ticks[handle.path] = (handle, Ticks(**own))
+
+
+def _map(handle: TickHandle, name: str, *, longer: bool = False) -> NDArray[Any]:
     # Not np.memmap: its objects cost four times as much in every call of a compiled kernel.
     path, dtype = column_path(handle.path, name), np.dtype(COLUMNS[name])
     if name not in handle.columns:
         return np.empty(0, dtype)
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size != handle.n_ticks * dtype.itemsize:
+            size, wanted = os.fstat(file.fileno()).st_size, handle.n_ticks * dtype.itemsize
+            if size < wanted or (size > wanted and not longer):
                 raise StoreError(
                     f"{path}: damaged: {size:,} bytes, not {handle.n_ticks * dtype.itemsize:,}; "
                     f"run the command again, and the ticks are imported anew"

@@ -24,9 +24,9 @@ from generators import SECOND, cost_models, tick_series
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweep import store
+from sweep import blocks, store, tickmap
 from sweep.blocks import with_room
-from sweep.checks import Policies
+from sweep.checks import Checker, Policies
 from sweep.engines.base import WorkerLostError
 from sweep.engines.local import LocalEngine
 from sweep.engines.serial import SerialEngine
@@ -34,13 +34,14 @@ from sweep.errors import DataError, InputError, StoreError, StrategyError
 from sweep.kernel import build_kernel
 from sweep.schema import Account, Costs, Slice, Ticks
 from sweep.slices import cut_evenly
-from sweep.sources import SourceSpec, write_parquet
+from sweep.sources import SourceSpec, fingerprint, open_chunks, write_parquet
 from sweep.space import SearchSpace
 from sweep.store import import_ticks
 from sweep.strategy import strategy_from_source
 from sweep.stream import Sizes, Streamed, evaluate_stream, sizes_for
 from sweep.synth import SynthSpec
 from sweep.tasks import Context, Outcome, Task, evaluate, orders_in_flight
+from sweep.tick_reader import Seen
 from sweep.tickmap import attach
 
 ROOT = Path(__file__).parent.parent
@@ -353,6 +354,47 @@ def test_ticks_behind_the_last_slice_are_checked_unless_told_not_to(tmp_path: Pa
     cut = (Slice(0, 30, 0),)
     with pytest.raises(DataError, match="missing"):
         streamed(source, context, variants(2), cut)
+
+
+@pytest.mark.parametrize("odd", [False, True])
+def test_checks_are_repeated_only_where_they_changed_the_series(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: bool
+) -> None:
+    path = tmp_path / "ticks.parquet"
+    if odd:
+        odd_ticks(path)
+    else:
+        write_parquet(open_chunks(MARKET), path)
+    source = SourceSpec(str(path), policies=LENIENT[0])
+    context = context_for(source)
+    report = import_ticks(source).report
+    assert report.untouched is not odd
+    checked: list[int] = []
+    whole = Checker.rows
+    monkeypatch.setattr(
+        Checker, "rows", lambda self, chunks: checked.append(1) or whole(self, chunks)
+    )
+    seen = Seen(fingerprint(source), report.untouched, 3)
+    params = variants(4)
+    found = streamed(source, context, params, sizes=Sizes(block=300), seen=seen)
+    assert same(found, in_memory(context, params))
+    assert bool(checked) is odd
+
+
+def test_slots_are_written_over_and_mapped_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths: list[str] = []
+    whole = blocks.attach_slot
+    monkeypatch.setattr(
+        blocks, "attach_slot", lambda handle: paths.append(handle.path) or whole(handle)
+    )
+    context = context_for(MARKET)
+    params = variants(3)
+    for _ in range(2):
+        found = streamed(MARKET, context, params, sizes=Sizes(block=500, ring=2))
+        assert same(found, in_memory(context, params))
+    assert len(paths) > 24
+    assert len(set(paths)) == 4  # two in each pass
+    assert set(tickmap._slots) == set(paths[-2:])  # those of the first are let go of
 
 
 def test_a_damaged_file_is_named_and_nothing_stays(tmp_path: Path) -> None:
