@@ -127,13 +127,19 @@ def test_too_little_memory_is_refused(tmp_path: Path) -> None:
 def test_a_source_that_breaks_during_the_study_ends_it_as_bad_input(tmp_path: Path) -> None:
     path = tmp_path / "ticks.parquet"
     write_parquet(generate(SynthSpec(seed=1, sessions=3, ticks_per_session=20_000)), path)
-    study = create_study(
-        write_study(tmp_path, sampler="random"),
-        out=tmp_path / "b",
-        overrides=(STREAM,),
-        source=str(path),
-    )
+
+    def create() -> Study:
+        return create_study(
+            write_study(tmp_path, sampler="random"),
+            out=tmp_path / "b",
+            overrides=(STREAM,),
+            source=str(path),
+        )
+
+    study = create()
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match="damaged, cut short"):
+    with pytest.raises(DataError, match="the source changed since the study looked at it first"):
         run_study(study, engine=LocalEngine(1))
+    with pytest.raises(DataError, match="damaged, cut short"):
+        create()
