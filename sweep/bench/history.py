@@ -32,7 +32,7 @@ class _Point(NamedTuple):
     variants: int
     seconds: float  # of the whole process
     search: float  # of these, the search itself
-    ns: float  # of a core, for a tick and variant
+    ns: float  # of a processor within kernels, for a tick and variant
     peak: float  # MiB, all processes, without the ticks
     ready: float  # seconds to generate and store the ticks
 
@@ -62,7 +62,7 @@ def run(settings: Settings) -> BenchResult:
                 settings.say(f"{ticks:,} ticks, {variants:,} variants")
                 place = Path(folder) / f"{name}-{ticks}-{variants}"
                 found[name].append(_point(place, settings, ticks, variants))
-    notes = ["random searches on generated ticks; the time of one core for a tick and variant"]
+    notes = ["random searches on generated ticks; ns: processor time within kernels for a tick and variant"]
     notes += _plot(found, settings)
     names = ("ticks", "variants", "seconds", "search s", "ns", "peak MiB", "ticks ready s")
     tables = tuple(
@@ -75,7 +75,7 @@ def run(settings: Settings) -> BenchResult:
             "ns",
             [points[-1].ns],
             settings,
-            note=f"of a core, {points[-1].ticks:,} ticks, {points[-1].variants:,} variants",
+            note=f"within kernels, {points[-1].ticks:,} ticks, {points[-1].variants:,} variants",
         )
         for name, points in found.items()
     )
@@ -118,7 +118,7 @@ def _point(place: Path, settings: Settings, ticks: int, variants: int) -> _Point
         variants,
         found.seconds,
         float(found.run["elapsed_s"]),
-        1e9 * float(found.run["evaluation_s"]) / work,
+        1e9 * float(found.run["kernel_s"]) / work,
         peak,
         ready,
     )
