@@ -1,0 +1,1 @@
+"""Monte Carlo on results: session P&L, trades, positions and neighbouring variants."""
