@@ -57,6 +57,8 @@ class Plan:
     deterministic : bool
     per_slice : bool
         Whether the pruner sees each slice's own value instead of that up to it.
+    over_slices : bool
+        Whether trials are judged by the rows of all their slices, beside the merged one.
     """
 
     slices: tuple[Slice, ...]
@@ -70,6 +72,7 @@ class Plan:
     distinct: int | None
     deterministic: bool
     per_slice: bool = False
+    over_slices: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class _Trial:
     losses: int = 0
 
 
-Judge = Callable[[Rows], list[Judged]]
+Judge = Callable[..., list[Judged]]
 Pruner = Callable[[int, int, float, int], bool]
 
 
@@ -124,7 +127,8 @@ class StudyState:
     ----------
     plan : Plan
     judge : callable
-        ``judge(rows) -> list of Judged``, a pure function of merged rows.
+        ``judge(rows) -> list of Judged``, a pure function of merged rows; with
+        ``plan.over_slices``, ``judge(rows, by_slice)``, by_slice being a trial's rows.
     prune : callable or None
         ``prune(number, step, value, known) -> bool``.
     board : Board
@@ -466,8 +470,7 @@ class StudyState:
         open_ = [t for t in trials if t.finished is None]
         if not open_:
             return
-        total = np.stack([self.merged(t.rows) for t in open_])
-        for trial, judged in zip(open_, self._judge(total), strict=True):
+        for trial, judged in zip(open_, self._judged([t.rows for t in open_]), strict=True):
             complete = trial.done == len(self.plan.order)
             if self._stops(trial, judged):
                 self._finish(trial, PRUNED, judged, f"after {trial.done} slices")
@@ -480,11 +483,18 @@ class StudyState:
         value = judged.values[0]
         if self.plan.per_slice:
             place = self.plan.order[trial.done - 1]
-            value = self._judge(trial.rows[place].reshape(1))[0].values[0]
+            value = self._judged([{place: trial.rows[place]}])[0].values[0]
         trial.seen.append((trial.done, value))
         known = 0 if self.plan.window is None else trial.number - self.plan.window + 1
         stop = self._prune(trial.number, trial.done, value, max(known, 0))
         return stop and trial.done < len(self.plan.order)
+
+    def _judged(self, trials: list[dict[int, Rows]]) -> list[Judged]:
+        """Return what the rows of some trials are worth, each trial's by place."""
+        total = np.stack([self.merged(rows) for rows in trials])
+        if not self.plan.over_slices:
+            return self._judge(total)
+        return self._judge(total, [np.stack([rows[k] for k in sorted(rows)]) for rows in trials])
 
     def merged(self, rows: dict[int, Rows]) -> Rows:
         """Return one row for the slices evaluated, merged in the order of time."""

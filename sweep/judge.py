@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,14 @@ from numpy.typing import NDArray
 from sweep.metrics import metrics_of, why_undefined
 from sweep.objective import Objectives
 from sweep.results import COMPLETE, FAILED, INFEASIBLE, STATES, Judged
-from sweep.schema import STATUS_BAD_ORDER, STATUS_ERROR, FloatArray2D, Rows
+from sweep.schema import (
+    STATUS_BAD_ORDER,
+    STATUS_ERROR,
+    FloatArray1D,
+    FloatArray2D,
+    IntArray1D,
+    Rows,
+)
 
 __all__ = ["Judge", "Verdicts"]
 
@@ -41,9 +49,9 @@ class Judge:
     objectives: Objectives
     periods_per_year: float
 
-    def __call__(self, rows: Rows) -> list[Judged]:
-        """Return what each of ``rows`` is worth."""
-        v = self.verdicts(rows)
+    def __call__(self, rows: Rows, paths: Sequence[Rows] | None = None) -> list[Judged]:
+        """Return what each of ``rows`` is worth; see `verdicts`."""
+        v = self.verdicts(rows, paths)
         return [
             Judged(STATES[code], tuple(values), tuple(violations), reason)
             for code, values, violations, reason in zip(
@@ -51,7 +59,7 @@ class Judge:
             )
         ]
 
-    def verdicts(self, rows: Rows) -> Verdicts:
+    def verdicts(self, rows: Rows, paths: Sequence[Rows] | None = None) -> Verdicts:
         """Return what ``rows`` are worth, as columns.
 
         A row's verdict does not depend on the rows beside it.
@@ -59,12 +67,20 @@ class Judge:
         Parameters
         ----------
         rows : ndarray of shape (n_rows,), dtype `sweep.schema.ROW`
+        paths : sequence of ndarray of shape (n_paths,), dtype `sweep.schema.ROW`, optional
+            For each of them, the rows of its paths; needed where objectives hold functionals
+            over paths.
         """
         n = len(rows)
         metrics = metrics_of(rows, self.periods_per_year, self.objectives.reads)
-        worth = self.objectives.columns(
-            metrics, n, lambda name, places: why_undefined(name, rows[places])
-        )
+        values, reasons_of = self._over_paths(paths)
+        metrics |= values
+
+        def why(name: str, places: IntArray1D) -> NDArray[np.object_]:
+            found = reasons_of.get(name)
+            return why_undefined(name, rows[places]) if found is None else found[places]
+
+        worth = self.objectives.columns(metrics, n, why)
         codes = np.full(n, STATES.index(COMPLETE), np.int8)
         reasons = np.full(n, "", object)
         missed = worth.violations > 0.0
@@ -78,6 +94,17 @@ class Judge:
         codes[failed] = STATES.index(FAILED)
         reasons[failed] = "the evaluation failed"
         return Verdicts(codes, worth.values, worth.violations, reasons)
+
+    def _over_paths(
+        self, paths: Sequence[Rows] | None
+    ) -> tuple[dict[str, FloatArray1D], dict[str, NDArray[np.object_]]]:
+        if not self.objectives.terms:
+            return {}, {}
+        assert paths is not None
+        names = self.objectives.path_reads
+        return self.objectives.over_paths(
+            [metrics_of(rows, self.periods_per_year, names) for rows in paths]
+        )
 
     def _say_missed(
         self,

@@ -5,6 +5,9 @@ user's file, which is given the metrics by name::
 
     def robust(metrics):
         return metrics["sharpe"] - 2.0 * metrics["max_drawdown"]
+
+Where variants are evaluated on many paths, expressions may hold functionals over them
+(`sweep.path_terms`); everything else is of all paths together.
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ import math
 import sys
 import traceback
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -31,9 +36,18 @@ from sweep.expressions import (
     parse_objective_ref,
 )
 from sweep.metrics import METRIC_NAMES
+from sweep.path_terms import PathTerm, split_terms
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 
-__all__ = ["Aims", "Objectives", "Worth", "Worths", "load_function"]
+__all__ = [
+    "Aims",
+    "Objectives",
+    "Worth",
+    "Worths",
+    "compile_condition",
+    "compile_objective",
+    "load_function",
+]
 
 
 class Aims(Protocol):
@@ -114,6 +128,8 @@ class Objectives:
         Short names for tables: the text, or the function's name.
     directions : tuple of str
     constraints : tuple of Condition
+    terms : tuple of PathTerm
+        Functionals over paths that objectives and constraints hold.
 
     Raises
     ------
@@ -124,10 +140,12 @@ class Objectives:
 
     def __init__(self, aims: Aims) -> None:
         self.directions = aims.directions
+        terms: list[PathTerm] = []
         self.constraints: tuple[Condition, ...] = tuple(
-            parse_condition(text, METRIC_NAMES) for text in aims.constraints
+            compile_condition(text, terms) for text in aims.constraints
         )
-        self._objectives = tuple(map(_compiled, aims.objective))
+        self._objectives = tuple(_compiled(text, terms) for text in aims.objective)
+        self.terms = tuple(terms)
         self.labels = tuple(objective.label for objective in self._objectives)
 
     @property
@@ -139,6 +157,37 @@ class Objectives:
         for condition in self.constraints:
             names.update(condition.left.names, condition.right.names)
         return tuple(name for name in METRIC_NAMES if name in names)
+
+    @property
+    def path_reads(self) -> tuple[str, ...]:
+        """Metrics of each path that functionals over paths look at."""
+        names = {name for term in self.terms for name in term.inner.names}
+        return tuple(name for name in METRIC_NAMES if name in names)
+
+    def over_paths(
+        self, paths: Sequence[Mapping[str, FloatArray1D]]
+    ) -> tuple[dict[str, FloatArray1D], dict[str, NDArray[np.object_]]]:
+        """Return the functionals over paths of some trials.
+
+        Parameters
+        ----------
+        paths : sequence of Mapping of str to ndarray of shape (n_paths,), float64
+            For each trial, the metrics that `path_reads` names.
+
+        Returns
+        -------
+        values : dict of str to ndarray of shape (n_trials,), float64
+            By the names of the terms; they go among the metrics that `columns` takes.
+        reasons : dict of str to ndarray of shape (n_trials,), object
+            Why a value is NaN.
+        """
+        values = {term.name: np.full(len(paths), np.nan) for term in self.terms}
+        reasons = {term.name: np.full(len(paths), "", object) for term in self.terms}
+        for k, metrics in enumerate(paths):
+            for term in self.terms:
+                n = len(metrics[term.inner.names[0]])
+                values[term.name][k], reasons[term.name][k] = term(metrics, n)
+        return values, reasons
 
     def columns(self, metrics: Mapping[str, FloatArray1D], n: int, why: Why) -> Worths:
         """Return what the metrics of many trials are worth, with the bits of `values`.
@@ -190,10 +239,11 @@ class Objectives:
 class _Calculated:
     """An objective that is a metric or an expression."""
 
-    def __init__(self, expression: Expression) -> None:
+    def __init__(self, expression: Expression, shown: Mapping[str, str]) -> None:
         self.label = expression.text
         self.reads = expression.names
         self._expression = expression
+        self._shown = shown
 
     def __call__(
         self, metrics: Mapping[str, float], undefined: Mapping[str, str]
@@ -204,7 +254,9 @@ class _Calculated:
         missing = [n for n in self._expression.names if math.isnan(metrics.get(n, math.nan))]
         name = missing[0] if missing else self.label
         why = undefined.get(name, "")
-        what = f"{name} is {'undefined' if math.isnan(value) else 'infinite'}"
+        what = (
+            f"{self._shown.get(name, name)} is {'undefined' if math.isnan(value) else 'infinite'}"
+        )
         return math.nan, f"{what}: {why}" if why else what
 
     def column(
@@ -220,7 +272,8 @@ class _Calculated:
         reasons[np.isnan(values)] = f"{self.label} is undefined"
         for name in reversed(self._expression.names):
             places = np.flatnonzero(bad & np.isnan(metrics[name]))
-            reasons[places] = f"{name} is undefined: " + why(name, places)
+            said = f"{self._shown.get(name, name)} is undefined: "
+            reasons[places] = said + why(name, places)
         return np.where(bad, np.nan, values), reasons, none_raised
 
 
@@ -270,11 +323,68 @@ class _Written:
         return values, reasons, raised
 
 
-def _compiled(text: str) -> _Calculated | _Written:
+def _compiled(text: str, terms: list[PathTerm]) -> _Calculated | _Written:
     reference = parse_objective_ref(text)
     if reference is not None:
         return _Written(reference)
-    return _Calculated(compile_expression(text, METRIC_NAMES))
+    expression, shown = compile_objective(text, terms)
+    return _Calculated(expression, shown)
+
+
+def compile_objective(
+    text: str, terms: list[PathTerm] | None = None
+) -> tuple[Expression, dict[str, str]]:
+    """Compile an objective that is a metric or an expression.
+
+    Parameters
+    ----------
+    text : str
+    terms : list of PathTerm, optional
+        Its functionals over paths are added.
+
+    Returns
+    -------
+    expression : Expression
+        With the user's text; it reads terms by their names.
+    shown : dict of str to str
+        The terms' texts by their names.
+
+    Raises
+    ------
+    InputError
+        If it does not compile.
+    """
+    rest, own = _without_terms(text, terms)
+    with _in_user_words(own):
+        expression = compile_expression(rest, (*METRIC_NAMES, *(t.name for t in own)))
+    return replace(expression, text=text.strip()), {t.name: t.text for t in own}
+
+
+def compile_condition(text: str, terms: list[PathTerm] | None = None) -> Condition:
+    """Compile a requirement; see `compile_objective`."""
+    rest, own = _without_terms(text, terms)
+    with _in_user_words(own):
+        condition = parse_condition(rest, (*METRIC_NAMES, *(t.name for t in own)))
+    return replace(condition, text=text.strip())
+
+
+def _without_terms(text: str, terms: list[PathTerm] | None) -> tuple[str, tuple[PathTerm, ...]]:
+    rest, own = split_terms(text, METRIC_NAMES, first=0 if terms is None else len(terms))
+    if terms is not None:
+        terms.extend(own)
+    return rest, own
+
+
+@contextmanager
+def _in_user_words(terms: Sequence[PathTerm]) -> Iterator[None]:
+    """Let messages show functionals as they were written."""
+    try:
+        yield
+    except InputError as error:
+        text = str(error)
+        for term in terms:
+            text = text.replace(term.name, term.text)
+        raise InputError(text) from None
 
 
 def load_function(reference: ObjectiveRef) -> types.FunctionType:

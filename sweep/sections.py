@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from sweep import kinds
 from sweep.checks import Policies
 from sweep.columns import ROLES
-from sweep.expressions import compile_expression, parse_condition, parse_objective_ref
+from sweep.expressions import parse_objective_ref
 from sweep.kinds import Choice, Kind, Place, key
 from sweep.metrics import METRIC_NAMES, METRICS
 from sweep.names import DIRECTIONS, ENGINES, PRUNERS, SAMPLERS
+from sweep.objective import compile_condition, compile_objective
+from sweep.path_terms import split_terms
 from sweep.quantities import Duration, Moment, parse_duration, parse_moment
 from sweep.schema import Account, Costs
 from sweep.synth import SynthSpec
@@ -44,8 +46,15 @@ FAILURES_COUNTED_FROM = 10
 def default_direction(objective: str) -> str:
     """Return the direction of an objective for which the study states none.
 
-    That of the metric; ``"maximize"`` for an expression or a user-written function.
+    That of the metric, also of its mean or quantile over paths; ``"minimize"`` for a CVaR and
+    the probability of a loss, ``"maximize"`` for any other expression or function.
     """
+    text, terms = split_terms(objective, METRIC_NAMES)
+    if len(terms) == 1 and text == terms[0].name:
+        name = terms[0].functional.name
+        if name in ("cvar", "probability_of_loss", "probability_below"):
+            return "minimize"
+        objective = "" if name == "probability_above" else terms[0].inner.text
     metric = METRICS.get(objective)
     return "maximize" if metric is None else metric.direction
 
@@ -53,13 +62,13 @@ def default_direction(objective: str) -> str:
 def _check_objective(text: str, place: Place) -> str:
     reference = parse_objective_ref(text)
     if reference is None:
-        return compile_expression(text, METRIC_NAMES).text
+        return compile_objective(text)[0].text
     readable = kinds.path(like="a Python file", exists=True)
     return str(replace(reference, path=readable(reference.path, place)))
 
 
 def _check_constraint(text: str, place: Place) -> str:
-    return parse_condition(text, METRIC_NAMES).text
+    return compile_condition(text).text
 
 
 def _check_direction(text: str, place: Place) -> str:

@@ -62,7 +62,10 @@ def run(settings: Settings) -> BenchResult:
                 settings.say(f"{ticks:,} ticks, {variants:,} variants")
                 place = Path(folder) / f"{name}-{ticks}-{variants}"
                 found[name].append(_point(place, settings, ticks, variants))
-    notes = ["random searches on generated ticks; ns: processor time within kernels for a tick and variant"]
+    notes = [
+        "random searches on generated ticks; ns: processor time within kernels, for a tick "
+        "and variant"
+    ]
     notes += _plot(found, settings)
     names = ("ticks", "variants", "seconds", "search s", "ns", "peak MiB", "ticks ready s")
     tables = tuple(

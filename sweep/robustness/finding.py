@@ -1,0 +1,92 @@
+"""What one method says of one variant: the same record for every method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweep.mc.functionals import plain
+from sweep.mc.summary import Summary
+from sweep.schema import FloatArray1D
+
+__all__ = ["Finding"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one method says of one variant.
+
+    Attributes
+    ----------
+    method : str
+        Its name on the command line, such as ``"sessions"``.
+    title : str
+        What was done, in a few words: "whole sessions of ticks resampled".
+    variant : str
+        Label: ``"trial 17"`` or ``"fast=20 slow=100"``.
+    params : dict
+        Values by parameter.
+    n_paths : int
+        Replicates (paths, points, scenarios).
+    seed : int
+    observed : dict of str to float
+        Metrics of the variant on the history itself.
+    summaries : dict of str to Summary
+        By metric, in the order in which they are shown; the first is the main one.
+    figures : dict of str to float
+        Further single numbers with their units in their names (``break_even_latency_ms``);
+        NaN where undefined, and then `reasons` says why.
+    tables : dict of str to (tuple of str, tuple of tuple)
+        Further tables by title: column names, rows.
+    paths : dict of str to ndarray of shape (n_paths,)
+        A column for each metric, NaN where undefined; what is written as CSV and Parquet.
+    curves : dict of str to ndarray of shape (n_quantiles, n_points)
+        For fan charts: quantiles 5, 25, 50, 75, 95 of a quantity along the path.
+    reasons : dict of str to str
+        Why a figure is NaN.
+    notes : tuple of str
+        What a reader must know; "cannot be said, because ..." where it is so.
+    seconds : float
+        Wall time.
+    """
+
+    method: str
+    title: str
+    variant: str
+    params: dict[str, Any]
+    n_paths: int
+    seed: int
+    observed: dict[str, float]
+    summaries: dict[str, Summary] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+    tables: dict[str, tuple[tuple[str, ...], tuple[tuple[Any, ...], ...]]] = field(
+        default_factory=dict
+    )
+    paths: dict[str, FloatArray1D] = field(default_factory=dict)
+    curves: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the finding as JSON has it, without the paths; NaN is None, with a reason."""
+        found = {
+            "method": self.method,
+            "title": self.title,
+            "variant": self.variant,
+            "params": dict(self.params),
+            "n_paths": self.n_paths,
+            "seed": self.seed,
+            "observed": self.observed,
+            "summaries": {name: s.to_dict() for name, s in self.summaries.items()},
+            "figures": self.figures,
+            "tables": [
+                {"title": title, "rows": [dict(zip(names, row, strict=True)) for row in rows]}
+                for title, (names, rows) in self.tables.items()
+            ],
+            "reasons": self.reasons,
+            "notes": list(self.notes),
+            "seconds": self.seconds,
+        }
+        whole: dict[str, Any] = plain(found)
+        return whole
