@@ -14,7 +14,7 @@ import numpy as np
 from sweep.tasks import Carry, Context, Outcome, Task, evaluate
 from sweep.tickmap import attach_slot
 
-__all__ = ["evaluate_block", "with_room"]
+__all__ = ["evaluate_block", "evaluate_piece", "with_room"]
 
 
 def evaluate_block(context: Context, tasks: tuple[Task, ...], within: int) -> tuple[Outcome, ...]:
@@ -37,10 +37,11 @@ def evaluate_block(context: Context, tasks: tuple[Task, ...], within: int) -> tu
     """
     for handle in {t.ticks for t in tasks if t.ticks is not None}:
         attach_slot(handle)
-    return tuple(_evaluate(context, task, within) for task in tasks)
+    return tuple(evaluate_piece(context, task, within) for task in tasks)
 
 
-def _evaluate(context: Context, task: Task, within: int) -> Outcome:
+def evaluate_piece(context: Context, task: Task, within: int) -> Outcome:
+    """Evaluate one task on consecutive ticks of a longer series; see `evaluate_block`."""
     room = within
     if task.carry is not None:
         # What was in flight when the block began, and what is ordered in it: together at

@@ -113,6 +113,8 @@ class Task:
         Ticks that the slices are about, instead of the context's.
     base : int
         Place in the whole series of the first of those ticks.
+    arrivals, shares : ndarray or None
+        How orders are filled, by tick of those ticks; see `sweep.kernel.native.call_kernel`.
     """
 
     number: int
@@ -124,6 +126,8 @@ class Task:
     keep: bool = False
     ticks: TickHandle | None = None
     base: int = 0
+    arrivals: IntArray1D | None = None
+    shares: FloatArray1D | None = None
 
 
 @dataclass(frozen=True)
@@ -373,6 +377,8 @@ def _run_group(
             equity[done : done + length],
             position[done : done + length],
             fills,
+            _NO_ARRIVALS if task.arrivals is None else task.arrivals,
+            _NONE if task.shares is None else task.shares,
         )
         _IN_KERNELS[0] += time.thread_time() - began
         row = part[:, -1].copy()
@@ -391,6 +397,7 @@ def _run_group(
 _NONE = np.zeros(0)
 _NONE.flags.writeable = False
 _EMPTY = np.zeros(0)
+_NO_ARRIVALS = np.zeros(0, np.int64)
 _NO_FILLS = np.zeros(0, FILL)
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "column_path",
     "content_hash",
     "handle_of",
+    "hold",
     "is_leased",
     "lease",
     "read_meta",
@@ -124,8 +125,20 @@ def attach_slot(handle: TickHandle) -> None:
         for column in columns.values():
             column.flags.writeable = False
         _slots[handle.path] = columns
-    own = {name: column[: handle.n_ticks] for name, column in columns.items()}
-    _ticks[handle.path] = (handle, Ticks(**own))
+    hold(handle, Ticks(**{name: c[: handle.n_ticks] for name, c in columns.items()}))
+
+
+def hold(handle: TickHandle, ticks: Ticks) -> None:
+    """Let :func:`attach` find ticks that lie in this process's memory, until `release`.
+
+    Parameters
+    ----------
+    handle : TickHandle
+        Its path is that of no entry, or of a slot.
+    ticks : Ticks
+        Read-only.
+    """
+    _ticks[handle.path] = (handle, ticks)
 
 
 def _map(handle: TickHandle, name: str, *, longer: bool = False) -> NDArray[Any]:

@@ -69,6 +69,8 @@ def evaluate(
     plain: bool = False,
     memory: Memory | None = None,
     before: np.ndarray | None = None,
+    arrivals: np.ndarray | None = None,
+    shares: np.ndarray | None = None,
 ) -> Evaluated:
     """Evaluate one variant on slices of the ticks, by default on all of them.
 
@@ -100,8 +102,16 @@ def evaluate(
         equity,
         position,
         fills,
+        *(() if arrivals is None and shares is None else _execution(arrivals, shares)),
     )
     return Evaluated(rows[0], equity, position, fills[: rows[0, -1]["fills"]])
+
+
+def _execution(arrivals: np.ndarray | None, shares: np.ndarray | None) -> tuple[Any, Any]:
+    return (
+        np.zeros(0, np.int64) if arrivals is None else arrivals,
+        np.zeros(0) if shares is None else shares,
+    )
 
 
 def new_memory(kernel: Kernel, ticks: Ticks, costs: Costs) -> Memory:

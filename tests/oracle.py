@@ -13,6 +13,7 @@ import inspect
 import itertools
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -219,10 +220,14 @@ def simulate(
     begin: int = 0,
     end: int | None = None,
     warmup: int | None = None,
+    arrivals: Sequence[int] | None = None,
+    shares: Sequence[float] | None = None,
 ) -> Simulation:
     """Run a strategy's plain functions over ``ticks[begin:end]``.
 
-    The warm-up may reach back to tick ``warmup`` (``begin``, if not given).
+    The warm-up may reach back to tick ``warmup`` (``begin``, if not given). An order of tick
+    i arrives at ``arrivals[i]``, instead of after the latency; of one that is filled at tick
+    i, ``shares[i]`` of the change is.
     """
     end = len(ticks.ts) if end is None else end
     params = module.Params(**values)
@@ -245,7 +250,10 @@ def simulate(
             due = [order for order in pending if order.due <= quote.ts]
             pending = [order for order in pending if order.due > quote.ts]
             for order in due:
-                run.fill(i, quote, order.target)
+                target = order.target
+                if shares is not None and shares[i] < 1.0:
+                    target = run.position() + shares[i] * (target - run.position())
+                run.fill(i, quote, target)
             equity = run.mark(i, quote)
         given["tick"] = quote
         if rows is not None:
@@ -263,7 +271,8 @@ def simulate(
             return run
         if target != ordered:
             ordered = float(target)
-            order = Order(ordered, i, quote.ts + costs.latency)
+            due_at = quote.ts + costs.latency if arrivals is None else int(arrivals[i])
+            order = Order(ordered, i, due_at)
             run.orders.append(order)
             pending.append(order)
     if run.position() != 0.0:

@@ -110,6 +110,8 @@ ARRAYS: tuple[tuple[str, Any, int], ...] = (
     ("equity_out", np.float64, 1),
     ("position_out", np.float64, 1),
     ("fills", FILL, 1),
+    ("arrivals", np.int64, 1),
+    ("shares", np.float64, 1),
 )
 
 DUE, DECIDED, LANE = 0, 1, 2  # rows of the queue
@@ -143,6 +145,8 @@ def run_core(
     equity_out: Any,
     position_out: Any,
     fills: Any,
+    arrivals: Any,
+    shares: Any,
 ) -> int:
     """Go on until the kernel is needed.
 
@@ -171,8 +175,8 @@ def run_core(
         Ring of the orders in flight of all lanes: stamp from which they are filled, tick
         of the decision, lane.
     queue_target : ndarray of shape (room,), float64
-    equity_out, position_out, fills
-        See `sweep.kernel.loop.run_batch`.
+    equity_out, position_out, fills, arrivals, shares
+        See `sweep.kernel.native.call_kernel`.
 
     Returns
     -------
@@ -196,6 +200,8 @@ def run_core(
     carry_over = f[CARRY_OVER] != 0
     record = f[RECORD] != 0
     in_time = f[IN_TIME] != 0
+    delayed = arrivals.shape[0] > 0
+    partly = shares.shape[0] > 0
     position_at = f[LANE_FIELD] * stride
     price_at = position_at + stride
     entry_at = price_at + stride
@@ -437,7 +443,7 @@ def run_core(
                             k = head + count
                             if k >= room:
                                 k -= room
-                            queue[DUE, k] = ts[tick] + terms.latency
+                            queue[DUE, k] = arrivals[tick] if delayed else ts[tick] + terms.latency
                             queue[DECIDED, k] = tick
                             queue[LANE, k] = lane
                             queue_target[k] = target
@@ -476,6 +482,9 @@ def run_core(
                     c = carries[v]
                     r = rows[v, m]
                     advance(c, r, high, low, mark_close, tables, ts, edges, n_edges, chunk, pointer)
+                    target = queue_target[head]
+                    if partly and shares[pointer] < 1.0:
+                        target = c.position + shares[pointer] * (target - c.position)
                     settle(
                         c,
                         r,
@@ -484,7 +493,7 @@ def run_core(
                         ts[pointer],
                         bid[pointer] - half,
                         ask[pointer] + half,
-                        queue_target[head],
+                        target,
                         fills,
                         record,
                     )

@@ -172,6 +172,10 @@ def load_core(path: str, *, cache: bool = True, anew: bool = False) -> Any:
     return entry
 
 
+NO_ARRIVALS = np.zeros(0, np.int64)
+NO_SHARES = np.zeros(0)
+
+
 def call_kernel(
     run: Callable[..., None],
     core: Callable[[dict[str, Any]], Any] | None,
@@ -200,6 +204,8 @@ def call_kernel(
     equity_out: Any,
     position_out: Any,
     fills: Any,
+    arrivals: Any = NO_ARRIVALS,
+    shares: Any = NO_SHARES,
 ) -> None:
     """Evaluate every variant of a batch on consecutive slices.
 
@@ -237,6 +243,12 @@ def call_kernel(
         Whether to write the next three (one variant, a replay).
     equity_out, position_out : ndarray of shape (n_ticks of the slices,), float64
     fills : ndarray of shape (n_fills,), dtype `sweep.fills.FILL`
+    arrivals : ndarray of shape (n_ticks,) or (0,), int64, optional
+        For each tick the stamp from which an order that is decided there is filled, instead
+        of its own stamp and the latency. They never decrease: no order overtakes another.
+    shares : ndarray of shape (n_ticks,) or (0,), float64, optional
+        The share, from 0 to 1, of the change of position that is filled of an order which
+        arrives at each tick; the rest is lost.
     """
     frame, scratch = new_frame(
         len(params),
@@ -263,6 +275,8 @@ def call_kernel(
         "equity_out": equity_out,
         "position_out": position_out,
         "fills": fills,
+        "arrivals": arrivals,
+        "shares": shares,
         **scratch,
     }
     for k, (name, dtype, ndim) in enumerate(ARRAYS):
