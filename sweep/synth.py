@@ -14,17 +14,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sweep import planted
 from sweep.checks import Chunk
 from sweep.errors import DataError
+from sweep.planted import EFFECTS, HOUR, autoregression
 from sweep.schema import FloatArray1D, IntArray1D
+from sweep.tickgrid import quotes_around
 
 __all__ = ["EFFECTS", "SynthSpec", "expected_rows", "generate"]
 
-EFFECTS = ("none", "momentum", "reversion", "hour")
-
-_DAY = 86_400_000_000_000
-_HOUR = _DAY // 24
-_MINUTE = _HOUR // 60
+_MINUTE = HOUR // 60
 
 #: Largest mean session: its ticks are held together (some 100 bytes each).
 _MAX_SESSION = 2_000_000
@@ -34,9 +33,6 @@ _OVERNIGHT = 0.2
 #: Log-volatility: persistence and sd from session to session, and from minute to minute.
 _DAILY_PERSISTENCE, _DAILY_SD = 0.9, 0.3
 _MINUTE_PERSISTENCE, _MINUTE_SD = 0.97, 0.4
-#: Ticks that a trend lasts on average, and ticks in which a deviation decays by 1/e.
-_TREND = 2_000
-_DECAY = 300
 
 # Purposes of random streams: the first element of each stream's position.
 _STREAM_SESSION, _STREAM_VOLATILITY, _STREAM_EFFECT = 0, 1, 2
@@ -252,8 +248,8 @@ def _arrivals(
     spec: SynthSpec, midnight: int, draw: np.random.Generator
 ) -> tuple[IntArray1D, IntArray1D, FloatArray1D]:
     """Stamps of a session's ticks, the minute of each, and the season at each."""
-    opens = midnight + int(spec.session_open * _HOUR)
-    length = int(spec.session_hours * _HOUR)
+    opens = midnight + int(spec.session_open * HOUR)
+    length = int(spec.session_hours * HOUR)
     minutes = max(length // _MINUTE, 1)
     x = (np.arange(minutes) + 0.5) / minutes
     season = 0.6 + 1.2 * (2.0 * x - 1.0) ** 2
@@ -269,56 +265,27 @@ def _arrivals(
 def _minute_volatility(spec: SynthSpec, session: int, level: float) -> FloatArray1D:
     """Factor on the sd in each minute of the session; its mean square is 1."""
     draw = _stream(spec, _STREAM_VOLATILITY, session)
-    minutes = max(int(spec.session_hours * _HOUR) // _MINUTE, 1)
+    minutes = max(int(spec.session_hours * HOUR) // _MINUTE, 1)
     shocks = draw.standard_normal(minutes) * _MINUTE_SD
-    log = _autoregression(shocks, _MINUTE_PERSISTENCE)
+    log = autoregression(shocks, _MINUTE_PERSISTENCE)
     # E exp(2 v) = exp(2 sd**2) for a normal v of mean zero.
     factor: FloatArray1D = np.exp(log + level - _MINUTE_SD**2 - _DAILY_SD**2)
     return factor
-
-
-def _autoregression(shocks: FloatArray1D, persistence: float) -> FloatArray1D:
-    """Stationary AR(1) with the sd of ``shocks``: ``u[i] = p u[i-1] + sqrt(1-p^2) e[i]``.
-
-    Blocks are solved in closed form, short enough that ``p ** -block`` stays small.
-    """
-    out = np.empty_like(shocks)
-    block = max(int(20.0 / (1.0 - persistence)), 1)
-    gain = math.sqrt(1.0 - persistence**2)
-    last = 0.0
-    for begin in range(0, len(shocks), block):
-        part = shocks[begin : begin + block] * gain
-        if begin == 0:
-            part = part.copy()
-            part[0] = shocks[0]
-        powers = persistence ** np.arange(1, len(part) + 1)
-        out[begin : begin + len(part)] = powers * (last + np.cumsum(part / powers))
-        last = float(out[begin + len(part) - 1])
-    return out
 
 
 def _effect(
     spec: SynthSpec, session: int, ts: IntArray1D, midnight: int, base: float
 ) -> tuple[FloatArray1D, float]:
     """Shift of each tick's log-price, and what of it lasts after the session."""
-    n = len(ts)
-    if spec.effect == "none" or spec.effect_size == 0.0 or n == 0:
-        return np.zeros(n), 0.0
-    draw = _stream(spec, _STREAM_EFFECT, session)
-    if spec.effect == "reversion":
-        sd = spec.effect_size * base * math.sqrt(_DECAY)
-        return _autoregression(sd * draw.standard_normal(n), math.exp(-1.0 / _DECAY)), 0.0
-    if spec.effect == "momentum":
-        turns = np.cumsum(draw.random(n) < 1.0 / _TREND)
-        signs = draw.choice(np.array([-1.0, 1.0]), int(turns[-1]) + 1)
-        drift = signs[turns] * (spec.effect_size * base / math.sqrt(_TREND))
-    else:
-        opens = midnight + spec.effect_hour * _HOUR
-        inside = (ts >= opens) & (ts < opens + _HOUR)
-        noise = base * math.sqrt(spec.ticks_per_session / spec.session_hours)
-        drift = np.where(inside, spec.effect_size * noise / max(int(np.sum(inside)), 1), 0.0)
-    shift = np.cumsum(drift)
-    return shift, float(shift[-1])
+    return planted.shift(
+        spec.effect,
+        spec.effect_size,
+        ts,
+        base,
+        _stream(spec, _STREAM_EFFECT, session),
+        opens=midnight + spec.effect_hour * HOUR,
+        ticks_per_hour=spec.ticks_per_session / spec.session_hours,
+    )
 
 
 def _quotes(
@@ -331,22 +298,9 @@ def _quotes(
     """Bid and ask on the grid around the efficient price."""
     n = len(ts)
     spread = 1 + draw.poisson((spec.spread_ticks - 1.0) * np.clip(vol, 0.2, 5.0))
-    bid = np.rint(price / spec.tick_size - 0.5 * spread).astype(np.int64)
-    bid = np.maximum(bid, 1)
-    chunk: Chunk = {
-        "ts": ts,
-        "bid": _on_grid(bid, spec.tick_size),
-        "ask": _on_grid(bid + spread, spec.tick_size),
-    }
+    bid, ask = quotes_around(price, spread, spec.tick_size)
+    chunk: Chunk = {"ts": ts, "bid": bid, "ask": ask}
     if spec.sizes:
         chunk["bid_size"] = draw.geometric(0.2, n).astype(np.float64)
         chunk["ask_size"] = draw.geometric(0.2, n).astype(np.float64)
     return chunk
-
-
-def _on_grid(ticks: IntArray1D, tick_size: float) -> FloatArray1D:
-    """Prices of whole numbers of ticks: the doubles nearest to the decimals, if any."""
-    per_unit = round(1.0 / tick_size)
-    if per_unit and abs(per_unit * tick_size - 1.0) < 1e-9:
-        return ticks / np.float64(per_unit)
-    return ticks * np.float64(tick_size)
