@@ -41,7 +41,7 @@ def walk(start: float, mean: FloatArray1D, variance: FloatArray1D, z: FloatArray
 def garch(
     z: FloatArray1D, omega: float, alpha: float, beta: float, variance: float
 ) -> tuple[FloatArray1D, FloatArray1D, float]:
-    """Return residuals and variances of GARCH(1,1): Bollerslev (1986), eq. 5.
+    """Return residuals and variances of GARCH(1,1) (Bollerslev, 1986).
 
     Parameters
     ----------
@@ -154,8 +154,7 @@ def hawkes(
 ) -> tuple[int, float, float]:
     """Write arrivals of a Hawkes process with an exponential kernel; exact, no rejection.
 
-    Dassios and Zhao (2013), Electronic Communications in Probability 18(62), algorithm
-    3.1: the next arrival is the earlier one of an arrival of the baseline and one of the
+    Dassios and Zhao (2013), Electronic Communications in Probability 18(62): the next arrival is the earlier one of an arrival of the baseline and one of the
     decaying excess, each by inversion.
 
     Parameters

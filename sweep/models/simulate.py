@@ -19,19 +19,8 @@ from sweep import planted
 from sweep.checks import Chunk
 from sweep.errors import DataError
 from sweep.models import cores
-from sweep.models.spec import (
-    MAX_TICKS,
-    Arrivals,
-    Garch,
-    Gbm,
-    Hawkes,
-    Merton,
-    PathSpec,
-    Poisson,
-    Regimes,
-    Session,
-    stream,
-)
+from sweep.models.processes import Garch, Gbm, Merton, Regimes
+from sweep.models.spec import MAX_TICKS, Arrivals, Hawkes, PathSpec, Poisson, Session, stream
 from sweep.schema import FloatArray1D, IntArray1D
 from sweep.sources import write_parquet
 from sweep.tickgrid import quotes_around

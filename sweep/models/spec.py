@@ -12,28 +12,26 @@ log-returns, in model time.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from sweep.errors import DataError
+from sweep.models.bounds import check_number
+from sweep.models.processes import Gbm, Process
 from sweep.planted import EFFECTS, HOUR
-from sweep.schema import FloatArray1D, FloatArray2D
+from sweep.schema import FloatArray1D
 
 __all__ = [
     "MAX_TICKS",
-    "Garch",
-    "Gbm",
+    "Arrivals",
     "Hawkes",
-    "Merton",
     "PathSpec",
     "Poisson",
     "Quotes",
-    "Regimes",
     "Regular",
     "Session",
-    "stationary_distribution",
     "stream",
 ]
 
@@ -42,259 +40,6 @@ MAX_TICKS = 2_000_000
 
 #: Largest number of steps of a fixed clock in a session with its gap.
 _MAX_STEPS = 1_000_000
-
-#: Above these a price would leave the doubles that hold whole ticks exactly.
-_MAX_DRIFT, _MAX_VOLATILITY = 100.0, 10.0
-
-
-def _number(
-    where: str,
-    value: Any,
-    low: float,
-    high: float,
-    *,
-    above: bool = False,
-    below: bool = False,
-    whole: bool = False,
-) -> None:
-    """Refuse a value that is no number between bounds (``above``, ``below``: strictly)."""
-    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-    if isinstance(value, bool) or not isinstance(value, kinds):
-        raise DataError(f"{where}: {value!r} is not a {'whole number' if whole else 'number'}")
-    inside = (low < value if above else low <= value) and (value < high if below else value <= high)
-    if inside and math.isfinite(value):
-        return
-    left, right = "(" if above else "[", ")" if below or math.isinf(high) else "]"
-    raise DataError(f"{where}: {value} is not in {left}{low:g}, {high:g}{right}")
-
-
-# -- price processes -------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Gbm:
-    """Geometric Brownian motion, ``dS = drift S dt + volatility S dW``.
-
-    Attributes
-    ----------
-    drift : float
-        Of the price, annual: ``E S(t) = S(0) exp(drift t)``; the log-price drifts by
-        ``drift - volatility**2 / 2``.
-    volatility : float
-        Annual.
-    """
-
-    name: ClassVar[str] = "gbm"
-    number: ClassVar[int] = 0
-
-    drift: float = 0.0
-    volatility: float = 0.2
-
-    def __post_init__(self) -> None:
-        _number("gbm.drift", self.drift, -_MAX_DRIFT, _MAX_DRIFT)
-        _number("gbm.volatility", self.volatility, 0.0, _MAX_VOLATILITY)
-
-    @property
-    def variance(self) -> float:
-        """Of the log-price's move in a year."""
-        return self.volatility**2
-
-
-@dataclass(frozen=True)
-class Merton:
-    """Jump diffusion of Merton (1976), J. Financial Economics 3, 125-144, eq. 3.
-
-    Attributes
-    ----------
-    drift : float
-        Of the price, annual, jumps included: ``E S(t) = S(0) exp(drift t)``.
-    volatility : float
-        Annual, of the diffusion alone.
-    jumps_per_year : float
-        Mean number (a Poisson process).
-    jump_mean, jump_sd : float
-        Of a jump of the log-price (normal).
-    """
-
-    name: ClassVar[str] = "merton"
-    number: ClassVar[int] = 1
-
-    drift: float = 0.0
-    volatility: float = 0.2
-    jumps_per_year: float = 250.0
-    jump_mean: float = 0.0
-    jump_sd: float = 0.004
-
-    def __post_init__(self) -> None:
-        _number("merton.drift", self.drift, -_MAX_DRIFT, _MAX_DRIFT)
-        _number("merton.volatility", self.volatility, 0.0, _MAX_VOLATILITY)
-        _number("merton.jumps_per_year", self.jumps_per_year, 0.0, 1e7)
-        _number("merton.jump_mean", self.jump_mean, -1.0, 1.0)
-        _number("merton.jump_sd", self.jump_sd, 0.0, 1.0)
-
-    @property
-    def log_drift(self) -> float:
-        """Annual drift of the log-price between jumps."""
-        growth = math.expm1(self.jump_mean + 0.5 * self.jump_sd**2)
-        return self.drift - 0.5 * self.volatility**2 - self.jumps_per_year * growth
-
-    @property
-    def variance(self) -> float:
-        """Of the log-price's move in a year, jumps included."""
-        return self.volatility**2 + self.jumps_per_year * (self.jump_mean**2 + self.jump_sd**2)
-
-
-@dataclass(frozen=True)
-class Garch:
-    """GARCH(1,1) with Student-t shocks, on a clock of model time.
-
-    ``r[k] = m + s[k] z[k]``, ``s[k]^2 = omega + alpha (r[k-1] - m)^2 + beta s[k-1]^2``,
-    ``z`` Student-t with ``nu`` degrees of freedom, scaled to variance 1: Bollerslev (1986),
-    J. Econometrics 31, 307-327, eq. 5; (1987), Rev. Economics and Statistics 69, 542-547.
-    Within a step the log-price is a Brownian bridge of variance ``s[k]^2`` between the
-    step's ends, so that returns on the clock are GARCH to the bit.
-
-    Attributes
-    ----------
-    drift : float
-        Annual; ``m = (drift - volatility**2 / 2) dt``. With Student-t shocks the price
-        has no mean, so that this is a drift of the price to second order only.
-    volatility : float
-        Annual and unconditional: ``omega = (1 - alpha - beta) volatility**2 dt``.
-    alpha, beta : float
-        Non-negative, of a sum below 1.
-    nu : float
-        Above 2; returns have a kurtosis only above 4.
-    step : float
-        Seconds of model time; sessions and gaps are whole numbers of steps.
-    """
-
-    name: ClassVar[str] = "garch"
-    number: ClassVar[int] = 2
-
-    drift: float = 0.0
-    volatility: float = 0.2
-    alpha: float = 0.05
-    beta: float = 0.9
-    nu: float = 8.0
-    step: float = 60.0
-
-    def __post_init__(self) -> None:
-        _number("garch.drift", self.drift, -_MAX_DRIFT, _MAX_DRIFT)
-        _number("garch.volatility", self.volatility, 0.0, _MAX_VOLATILITY)
-        _number("garch.alpha", self.alpha, 0.0, 1.0, below=True)
-        _number("garch.beta", self.beta, 0.0, 1.0, below=True)
-        _number("garch.nu", self.nu, 2.0, 1e4, above=True)
-        _number("garch.step", self.step, 1e-3, 86_400.0)
-        if self.alpha + self.beta >= 1.0:
-            raise DataError(
-                f"garch.alpha, garch.beta: their sum {self.alpha + self.beta:.6g} is not below 1; "
-                f"the variance would have no mean"
-            )
-
-    @property
-    def variance(self) -> float:
-        """Of the log-price's move in a year."""
-        return self.volatility**2
-
-
-@dataclass(frozen=True)
-class Regimes:
-    """Brownian motion whose drift and volatility follow a Markov chain.
-
-    Hamilton (1989), Econometrica 57, 357-384. The chain moves on a clock of model time;
-    it starts from its stationary distribution.
-
-    Attributes
-    ----------
-    drifts : tuple of float
-        Annual drift of the price in each regime.
-    volatilities : tuple of float
-        Annual, in each regime.
-    transitions : tuple of tuple of float
-        Row i: probabilities of each regime one step after regime i.
-    step : float
-        Seconds of model time; sessions and gaps are whole numbers of steps.
-    """
-
-    name: ClassVar[str] = "regimes"
-    number: ClassVar[int] = 3
-
-    drifts: tuple[float, ...] = (0.0, 0.0)
-    volatilities: tuple[float, ...] = (0.1, 0.3)
-    transitions: tuple[tuple[float, ...], ...] = ((0.99, 0.01), (0.02, 0.98))
-    step: float = 60.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "drifts", tuple(self.drifts))
-        object.__setattr__(self, "volatilities", tuple(self.volatilities))
-        object.__setattr__(self, "transitions", tuple(tuple(row) for row in self.transitions))
-        k = len(self.drifts)
-        if k < 2:
-            raise DataError(f"regimes.drifts: {k} regime; there must be at least 2 (or use gbm)")
-        for name in ("volatilities", "transitions"):
-            if len(getattr(self, name)) != k:
-                raise DataError(
-                    f"regimes.{name}: {len(getattr(self, name))} given for {k} drifts; "
-                    f"there must be one for each regime"
-                )
-        for i in range(k):
-            _number(f"regimes.drifts[{i}]", self.drifts[i], -_MAX_DRIFT, _MAX_DRIFT)
-            _number(f"regimes.volatilities[{i}]", self.volatilities[i], 0.0, _MAX_VOLATILITY)
-            self._check_row(i, k)
-        _number("regimes.step", self.step, 1e-3, 86_400.0)
-        stationary_distribution(self.transitions)
-
-    def _check_row(self, i: int, k: int) -> None:
-        row = self.transitions[i]
-        if len(row) != k:
-            raise DataError(f"regimes.transitions[{i}]: {len(row)} given for {k} regimes")
-        for j, value in enumerate(row):
-            _number(f"regimes.transitions[{i}][{j}]", value, 0.0, 1.0)
-        if abs(sum(row) - 1.0) > 1e-9:
-            raise DataError(f"regimes.transitions[{i}]: the row's sum is {sum(row):.10g}, not 1")
-
-    @property
-    def stationary(self) -> FloatArray1D:
-        """Share of the time in each regime, ndarray of shape (n_regimes,)."""
-        return stationary_distribution(self.transitions)
-
-    @property
-    def variance(self) -> float:
-        """Mean of the squared volatility."""
-        return float(self.stationary @ np.square(self.volatilities))
-
-
-def stationary_distribution(transitions: tuple[tuple[float, ...], ...]) -> FloatArray1D:
-    """Distribution that a transition matrix leaves as it is.
-
-    Parameters
-    ----------
-    transitions : tuple of tuple of float
-        Rows of sum 1.
-
-    Returns
-    -------
-    ndarray of shape (n_states,), float64
-
-    Raises
-    ------
-    DataError
-        If there are several: the chain falls into parts that do not reach one another.
-    """
-    matrix: FloatArray2D = np.array(transitions, dtype=np.float64)
-    k = len(matrix)
-    system = np.vstack([matrix.T - np.eye(k), np.ones(k)])
-    # The tolerance lies far below a dwell time of 1e9 steps.
-    if np.linalg.matrix_rank(system, tol=1e-10) < k:
-        raise DataError(
-            "regimes.transitions: the chain has no single stationary distribution; "
-            "some regimes never reach the others"
-        )
-    target = np.concatenate([np.zeros(k), [1.0]])
-    found = np.linalg.lstsq(system, target, rcond=None)[0].clip(0.0)
-    distribution: FloatArray1D = found / found.sum()
-    return distribution
 
 
 # -- arrivals --------------------------------------------------------------------------
@@ -312,7 +57,7 @@ class Regular:
     interval: float = 1.0
 
     def __post_init__(self) -> None:
-        _number("regular.interval", self.interval, 1e-6, 86_400.0)
+        check_number("regular.interval", self.interval, 1e-6, 86_400.0)
 
     @property
     def rate(self) -> float:
@@ -329,7 +74,7 @@ class Poisson:
     rate: float = 1.0
 
     def __post_init__(self) -> None:
-        _number("poisson.rate", self.rate, 0.0, 1e6, above=True)
+        check_number("poisson.rate", self.rate, 0.0, 1e6, above=True)
 
 
 @dataclass(frozen=True)
@@ -357,9 +102,9 @@ class Hawkes:
     decay: float = 1.0
 
     def __post_init__(self) -> None:
-        _number("hawkes.baseline", self.baseline, 0.0, 1e6, above=True)
-        _number("hawkes.branching", self.branching, 0.0, 1.0, below=True)
-        _number("hawkes.decay", self.decay, 1e-6, 1e6)
+        check_number("hawkes.baseline", self.baseline, 0.0, 1e6, above=True)
+        check_number("hawkes.branching", self.branching, 0.0, 1.0, below=True)
+        check_number("hawkes.decay", self.decay, 1e-6, 1e6)
 
     @property
     def rate(self) -> float:
@@ -411,11 +156,11 @@ class Session:
                 f"session.days: {self.days!r} is not seven digits 0 or 1, Monday to Sunday, "
                 f"with one 1 at least"
             )
-        _number("session.sessions", self.sessions, 1, 100_000, whole=True)
-        _number("session.open", self.open, 0.0, 24.0, below=True)
-        _number("session.hours", self.hours, 0.0, 24.0, above=True)
-        _number("session.gap_hours", self.gap_hours, 0.0, 240.0)
-        _number("session.sessions_per_year", self.sessions_per_year, 1e-3, 1e6)
+        check_number("session.sessions", self.sessions, 1, 100_000, whole=True)
+        check_number("session.open", self.open, 0.0, 24.0, below=True)
+        check_number("session.hours", self.hours, 0.0, 24.0, above=True)
+        check_number("session.gap_hours", self.gap_hours, 0.0, 240.0)
+        check_number("session.sessions_per_year", self.sessions_per_year, 1e-3, 1e6)
 
     @property
     def length(self) -> int:
@@ -470,21 +215,21 @@ class Quotes:
     def __post_init__(self) -> None:
         object.__setattr__(self, "spreads", tuple(self.spreads))
         object.__setattr__(self, "weights", tuple(self.weights))
-        _number("quotes.tick_size", self.tick_size, 1e-12, math.inf)
-        _number("quotes.price", self.price, 10.0 * self.tick_size, 1e12 * self.tick_size)
+        check_number("quotes.tick_size", self.tick_size, 1e-12, math.inf)
+        check_number("quotes.price", self.price, 10.0 * self.tick_size, 1e12 * self.tick_size)
         if not self.spreads:
             raise DataError("quotes.spreads: there must be at least one, in ticks")
         for i, spread in enumerate(self.spreads):
-            _number(f"quotes.spreads[{i}]", spread, 1, 1e6, whole=True)
+            check_number(f"quotes.spreads[{i}]", spread, 1, 1e6, whole=True)
         if self.weights and len(self.weights) != len(self.spreads):
             raise DataError(
                 f"quotes.weights: {len(self.weights)} given for {len(self.spreads)} spreads"
             )
         for i, weight in enumerate(self.weights):
-            _number(f"quotes.weights[{i}]", weight, 0.0, 1e15)
+            check_number(f"quotes.weights[{i}]", weight, 0.0, 1e15)
         if self.weights and not sum(self.weights) > 0.0:
             raise DataError("quotes.weights: all are 0; one at least must be above")
-        _number("quotes.persistence", self.persistence, 0.0, 1.0, below=True)
+        check_number("quotes.persistence", self.persistence, 0.0, 1.0, below=True)
 
     @property
     def shares(self) -> FloatArray1D:
@@ -494,7 +239,6 @@ class Quotes:
         return shares
 
 
-Process = Gbm | Merton | Garch | Regimes
 Arrivals = Regular | Poisson | Hawkes
 
 
@@ -539,9 +283,9 @@ class PathSpec:
             if not isinstance(value, kinds):
                 one_of = ", ".join(kind.__name__ for kind in kinds.__args__)
                 raise DataError(f"{name}: {value!r} is not known; use one of {one_of}")
-        _number("seed", self.seed, 0, math.inf, whole=True)
-        _number("effect_size", self.effect_size, 0.0, 100.0)
-        _number("effect_hour", self.effect_hour, 0, 23, whole=True)
+        check_number("seed", self.seed, 0, math.inf, whole=True)
+        check_number("effect_size", self.effect_size, 0.0, 100.0)
+        check_number("effect_hour", self.effect_hour, 0, 23, whole=True)
         if self.effect not in EFFECTS:
             raise DataError(
                 f"effect: {self.effect!r} is not known; use one of {', '.join(EFFECTS)}"
@@ -602,8 +346,3 @@ def stream(spec: PathSpec, purpose: int, path: int, session: int) -> np.random.G
     """
     key = (purpose, spec.process.number, path, session)
     return np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=key))
-
-
-def parameters(part: Any) -> dict[str, Any]:
-    """Fields of a part by name, in their order."""
-    return {f.name: getattr(part, f.name) for f in fields(part)}
