@@ -154,8 +154,9 @@ def hawkes(
 ) -> tuple[int, float, float]:
     """Write arrivals of a Hawkes process with an exponential kernel; exact, no rejection.
 
-    Dassios and Zhao (2013), Electronic Communications in Probability 18(62): the next arrival is the earlier one of an arrival of the baseline and one of the
-    decaying excess, each by inversion.
+    Dassios and Zhao (2013), Electronic Communications in Probability 18(62): the next
+    arrival is the earlier one of an arrival of the baseline and one of the decaying
+    excess, each by inversion.
 
     Parameters
     ----------

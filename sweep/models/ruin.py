@@ -128,8 +128,8 @@ def brownian_ruin(
     step : float
         Time between two looks at the path; 0: it is watched all the time. A path that is
         looked at now and then misses losses: but for less than the order of ``sqrt(step)``
-        it is as if the barrier lay lower by ``0.5826 volatility sqrt(step)`` (Broadie, Glasserman and
-        Kou, 1997, theorem 1.1).
+        it is as if the barrier lay lower by ``0.5826 volatility sqrt(step)`` (Broadie,
+        Glasserman and Kou, 1997, theorem 1.1).
 
     Returns
     -------
