@@ -287,7 +287,7 @@ def test_hawkes_arrivals_have_the_law_of_thinning() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Gbm(volatility=-0.1), "gbm.volatility: -0.1 is not in [0, 10]"),
+        (lambda: Gbm(volatility=-0.1), "gbm.volatility: -0.1 is not in [0, 100]"),
         (lambda: Gbm(drift=math.nan), "gbm.drift: nan is not in"),
         (lambda: Gbm(drift="up"), "gbm.drift: 'up' is not a number"),  # type: ignore[arg-type]
         (lambda: Merton(jumps_per_year=-1.0), "merton.jumps_per_year: -1.0"),

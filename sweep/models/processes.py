@@ -17,8 +17,8 @@ from sweep.schema import FloatArray1D, FloatArray2D
 
 __all__ = ["Garch", "Gbm", "Merton", "Process", "Regimes", "stationary_distribution"]
 
-#: Above these a price would leave the doubles that hold whole ticks exactly.
-_MAX_DRIFT, _MAX_VOLATILITY = 100.0, 10.0
+#: Wide: a drift estimated from an hour of ticks is large, and so is its error.
+_MAX_DRIFT, _MAX_VOLATILITY = 1e6, 100.0
 
 
 @dataclass(frozen=True)
