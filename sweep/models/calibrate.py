@@ -30,6 +30,11 @@ _HOUR = 3_600.0
 #: Gaps between sessions below which their variance says nothing about ``gap_hours``.
 _FEW_GAPS = 5
 
+#: Age of the last tick at the clock's edges, in periods, above which a note warns. At 0.2
+#: (ticks of rate 0.1 in bursts, a clock of 60 s) 95 % intervals held GARCH's true alpha in
+#: 37 of 60 simulated series.
+_OLD = 0.05
+
 #: Spreads that are drawn from at most: up to so many different ones have their exact
 #: shares, more are stood for by the middles of so many equal shares.
 _MOST_SPREADS = 64
@@ -51,8 +56,11 @@ class Fit:
         Of the process (log-returns on the clock) and of the arrivals (seconds).
     returns, ticks, sessions : int
         How many the fit used.
+    paths : int
+        Simulated for the checks.
     checks : tuple of Check
-        Data against paths simulated from the fit. What lies outside, the model does not
+        Data against B paths simulated from the fit. Of the very model each statistic lies
+        outside with probability ``2 / (B + 1)``; what lies far outside, the model does not
         reproduce, and no result that leans on it should be believed.
     notes : tuple of str
         What a user of the fit must know.
@@ -65,6 +73,7 @@ class Fit:
     returns: int
     ticks: int
     sessions: int
+    paths: int
     checks: tuple[Check, ...]
     notes: tuple[str, ...]
 
@@ -79,6 +88,13 @@ class Fit:
             row = "".join(f"{value:>12.5g}" for value in check[1:])
             verdict = {True: "", False: "  outside", None: "  undefined"}[check.inside]
             lines.append(f"{check.name:<24}{row}{verdict}")
+        known = [check.inside for check in self.checks if check.inside is not None]
+        if known:
+            expected = 2.0 * len(known) / (self.paths + 1)
+            lines.append(
+                f"{known.count(False)} of {len(known)} outside {self.paths} simulated paths; of "
+                f"data from the model itself some {expected:.1f} would be"
+            )
         return "\n".join([*lines, "", *(f"- {note}" for note in self.notes)])
 
 
@@ -166,6 +182,7 @@ def calibrate(
         returns=sum(map(len, seen.returns)),
         ticks=len(seen.spreads),
         sessions=len(seen.returns),
+        paths=paths,
         checks=compare(seen, _simulated(spec, paths, step)) if paths else (),
         notes=tuple(notes + more + list(process.notes + stamps.notes)),
     )
@@ -199,10 +216,11 @@ def _notes(seen: Observed) -> list[str]:
     notes = []
     if seen.outside:
         notes.append(f"{seen.outside:,} ticks lie outside the sessions and were left out")
-    if seen.empty > 0.1:
+    if seen.age > _OLD:
         notes.append(
-            f"{seen.empty:.0%} of the clock's periods have no tick; their returns of 0 lower the "
-            f"volatility of short periods: a longer clock would not have them"
+            f"the last tick is {seen.age:.0%} of the clock old at its edges on average: returns "
+            f"reach into their neighbours, which hides clustering (alpha, the stay in a regime) "
+            f"and biases fits by more than their standard errors; use a longer clock"
         )
     return notes
 
@@ -223,7 +241,8 @@ def _with_gap(seen: Observed) -> tuple[Session, str]:
     error = steps * clock * np.sqrt(2.0 / len(gaps))
     return replace(session, gap_hours=hours), (
         f"gap_hours is {hours:.3g}, from {len(gaps)} overnight returns (standard error at least "
-        f"{error:.2g})"
+        f"{error:.2g}); annual figures are for years of such sessions and gaps, and their "
+        f"standard errors take it for known"
     )
 
 

@@ -182,7 +182,7 @@ def _fit_garch(sample: Sample, step: float) -> Fitted:
         return np.array([scale * mean / dt + 0.5 * volatility**2, volatility, alpha, beta, nu])
 
     estimates = estimate(("drift", "volatility", "alpha", "beta", "nu"), found, natural)
-    alpha, beta, nu = (e.value for e in estimates[2:])
+    drift, volatility, alpha, beta, nu = (e.value for e in estimates)
     if alpha + beta > _MAX_PERSISTENCE:
         raise refuse(
             "garch",
@@ -192,7 +192,7 @@ def _fit_garch(sample: Sample, step: float) -> Fitted:
     if nu < _MIN_NU:
         raise refuse("garch", f"nu = {nu:.3f} lies at the border of 2: tails without a variance")
     return Fitted(
-        Garch(*[e.value for e in estimates], step),
+        Garch(drift, volatility, alpha, beta, nu, step),
         estimates,
         found.value - len(x) * math.log(scale),
         "maximum likelihood with Student-t shocks (Bollerslev, 1987); over gaps the variance "

@@ -44,8 +44,8 @@ class Observed:
         Ticks; those below 1 are kept as they are.
     price : float
         First mid.
-    empty : float
-        Share of the clock's periods without a tick.
+    age : float
+        Mean time from the last tick to an edge of the clock, in periods of the clock.
     outside : int
         Ticks outside the sessions, left out.
     """
@@ -60,7 +60,7 @@ class Observed:
     lengths: FloatArray1D
     spreads: IntArray1D
     price: float
-    empty: float
+    age: float
     outside: int
 
 
@@ -108,19 +108,16 @@ def observe(
             f"range of the ticks over which it stays the same"
         )
     held = np.flatnonzero(ends > begins)
-    returns, hours, times, lengths, periods, empty = [], [], [], [], 0, 0
+    returns, hours, times, lengths, ages = [], [], [], [], []
     for i in held:
         part = ts[begins[i] : ends[i]] - opens[i]
         edges, at = _on_clock(part, clock, session.length)
         returns.append(np.diff(mid[begins[i] + at]))
         hours.append(edges[1:] // HOUR)
-        periods += max(len(at) - 1, 0)
-        empty += int(np.sum(np.diff(at) == 0))
-        # A session that was cut is watched from its first, or to its last tick.
-        begin = 0 if part[0] < clock else int(part[0])
-        end = session.length if part[-1] >= session.length - clock else int(part[-1])
+        ages.append((edges - part[at]) / clock)
+        begin, end = _watched(part, clock, session.length)
         times.append((part - begin) / 1e9)
-        lengths.append(max(end - begin, 1) / 1e9)
+        lengths.append((end - begin) / 1e9)
     inside = np.concatenate([np.arange(begins[i], ends[i]) for i in held])
     day = np.datetime64(int(opens[held[0]]) - round(session.open * HOUR), "ns")
     return Observed(
@@ -134,9 +131,22 @@ def observe(
         lengths=np.array(lengths),
         spreads=np.rint((ask - bid)[inside] / tick_size).astype(np.int64),
         price=float(0.5 * (bid[inside[0]] + ask[inside[0]])),
-        empty=empty / max(periods, 1),
+        age=float(np.mean(np.concatenate(ages))) if sum(map(len, ages)) else 0.0,
         outside=outside,
     )
+
+
+def _watched(part: IntArray1D, clock: int, length: int) -> tuple[int, int]:
+    """When the watch of a session begins and ends.
+
+    At its open and close, unless the first or the last tick lies away from them by more
+    than a period of the clock and ten mean gaps, which chance hardly ever does: then the
+    session was cut, and is watched from or to that tick.
+    """
+    usual = max(clock, 10 * int(part[-1] - part[0]) // max(len(part) - 1, 1))
+    begin = int(part[0]) if part[0] > usual else 0
+    end = int(part[-1]) if part[-1] < length - usual else length
+    return begin, max(end, begin + 1)
 
 
 def _on_clock(part: IntArray1D, clock: int, length: int) -> tuple[IntArray1D, IntArray1D]:
