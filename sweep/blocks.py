@@ -35,8 +35,8 @@ def evaluate_block(context: Context, tasks: tuple[Task, ...], within: int) -> tu
     tuple of Outcome
         Their carries have no more room than for the orders in flight.
     """
-    for handle in {t.ticks for t in tasks if t.ticks is not None}:
-        attach_slot(handle)
+    assert tasks[0].ticks is not None
+    attach_slot(tasks[0].ticks)
     return tuple(evaluate_piece(context, task, within) for task in tasks)
 
 

@@ -20,7 +20,7 @@ missing (``nan``)     no stamp, or a price that is NaN or absent
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -346,7 +346,7 @@ class Checker:
         """Check ticks in order of time against their neighbours; yield what remains."""
         latest = NO_STAMP
         for block in _outlier_blocks(chunks):
-            bad = block.pop("outlier").astype(bool)
+            bad = block.pop("outlier")
             stamps = block["ts"]
             same = np.empty(len(stamps), np.bool_)
             same[0] = stamps[0] == latest
@@ -459,11 +459,11 @@ def _outlier_blocks(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
     A block waits for the first tick after it, which says whether a jump came back. The
     blocks lie at fixed positions, so the marks do not depend on the chunks.
     """
-    scale = _Scale()
+    previous: tuple[FloatArray1D, FloatArray1D] | None = None
     before = np.nan
     for block, after in _blocks(chunks):
         mid = 0.5 * (block["bid"] + block["ask"])
-        scale = scale.then(mid, block["ask"] - block["bid"])
+        spread = np.abs(block["ask"] - block["bid"])
         around = np.empty(len(mid) + 2)
         around[0], around[1:-1], around[-1] = before, mid, after
         moves = np.diff(around)
@@ -471,38 +471,23 @@ def _outlier_blocks(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         before = mid[-1]
         # Comparisons with the NaN beyond both ends are false: no outlier there.
         with np.errstate(invalid="ignore"):
-            if scale.covers(float(max(np.fmax.reduce(jump), -np.fmin.reduce(jump)))):
-                yield {**block, "outlier": np.zeros(len(mid), np.bool_)}
-                continue
-            bad = (np.abs(jump) > JUMP * scale.value) & (jump * back < 0.0)
-            bad &= np.abs(back) > 0.5 * np.abs(jump)
-            bad &= np.abs(back) < 1.5 * np.abs(jump)
+            if _covers(spread, float(max(np.fmax.reduce(jump), -np.fmin.reduce(jump)))):
+                bad = np.zeros(len(mid), np.bool_)
+            else:
+                scale = _scale(mid, spread)
+                # The last block may be too short to know its own scale.
+                if len(mid) < BLOCK and previous is not None:
+                    scale = max(scale, _scale(*previous))
+                bad = (np.abs(jump) > JUMP * scale) & (jump * back < 0.0)
+                bad &= np.abs(back) > 0.5 * np.abs(jump)
+                bad &= np.abs(back) < 1.5 * np.abs(jump)
+        previous = mid, spread
         yield {**block, "outlier": bad}
 
 
-@dataclass
-class _Scale:
-    """Robust size of an ordinary change in a block, worked out only where it is needed."""
-
-    mid: FloatArray1D = field(default_factory=lambda: np.zeros(0))
-    spread: FloatArray1D = field(default_factory=lambda: np.zeros(0))
-    last: _Scale | None = None
-
-    def then(self, mid: FloatArray1D, spread: FloatArray1D) -> _Scale:
-        """Return the scale of the block that follows."""
-        # The last block may be too short to know its own scale.
-        needs = len(mid) < BLOCK
-        return _Scale(mid, np.abs(spread), replace(self, last=None) if needs else None)
-
-    @property
-    def value(self) -> float:
-        """Of the block, price units; 0 if nothing ever changes."""
-        own = _scale(self.mid, self.spread)
-        return max(own, self.last.value) if self.last is not None else own
-
-    def covers(self, move: float) -> bool:
-        """Whether a move is plainly no outlier: `JUMP` times the spread is mostly more."""
-        return 2 * int(np.count_nonzero(JUMP * self.spread >= move)) > len(self.spread)
+def _covers(spread: FloatArray1D, move: float) -> bool:
+    """Whether a move is plainly no outlier: `JUMP` times the spread is mostly more."""
+    return 2 * int(np.count_nonzero(JUMP * spread >= move)) > len(spread)
 
 
 def _blocks(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, float]]:
@@ -530,7 +515,7 @@ def _scale(mid: FloatArray1D, spread: FloatArray1D) -> float:
     moves = np.abs(np.diff(mid))
     moves = moves[moves > 0.0]
     usual = float(np.median(moves)) if len(moves) else 0.0
-    return max(usual, float(np.median(spread))) if len(spread) else 0.0
+    return max(usual, float(np.median(spread)))
 
 
 class Stamps(Protocol):

@@ -32,8 +32,10 @@ from sweep.timestamps import BadStampError, StampParser, from_numpy, to_numpy
 
 __all__ = ["BATCH", "FileReader", "Piece", "Wish", "write_parquet"]
 
-#: Ticks in a chunk, at the most: some 10 MB of columns.
+#: Ticks in a chunk, at the most: their columns stay in a processor's own cache.
 BATCH = 1 << 16
+#: The same where stamps are text, whose format is found out from the first chunk.
+_TEXT_BATCH = 1 << 18
 #: Arrow reads a number of blocks ahead: with 8 MiB each, 10 million rows took 450 MB of
 #: memory, with 1 MiB 170 MB, and no longer.
 _CSV_BLOCK = 1 << 20
@@ -41,6 +43,7 @@ _SNIFF = 1 << 16
 
 Batch = Any  # pyarrow.RecordBatch; pyarrow has no type information
 
+_STAMPS = ("ts", "date", "time")
 _BUYS = ("buy", "b", "1", "1.0", "+1", "long", "ask")
 _SELLS = ("sell", "s", "-1", "-1.0", "0", "short", "bid")
 _MISSING = ["", "NaN", "nan", "NAN", "NA", "N/A", "null", "NULL", "None", "-nan", "#N/A"]
@@ -150,8 +153,10 @@ class FileReader:
             read: Callable[[str, int], Iterator[tuple[Batch, float | None]]]
             read = batches.get(format_, self._csv)
             for whole, share in read(format_, batch):
-                for begin in range(0, whole.num_rows, batch):
-                    part = whole.slice(begin, batch)
+                names = whole.schema.names
+                rows = _rows_of([_column(whole, r).type for r in _STAMPS if r in names], batch)
+                for begin in range(0, whole.num_rows, rows):
+                    part = whole.slice(begin, rows)
                     chunk = self._convert(part)
                     self._done += part.num_rows
                     if len(chunk["ts"]):
@@ -220,6 +225,8 @@ class FileReader:
             roles = self._roles(file.schema_arrow.names)
             total = max(file.metadata.num_rows, 1)
             seen = 0
+            stamps = [roles[r] for r in _STAMPS if r in roles]
+            batch = _rows_of([file.schema_arrow.field(name).type for name in stamps], batch)
             for part in file.iter_batches(batch, columns=list(dict.fromkeys(roles.values()))):
                 seen += part.num_rows
                 yield _by_role(part, roles), seen / total
@@ -378,6 +385,13 @@ class FileReader:
                 f'({", ".join(_SELLS)}); data.columns.side = "" leaves the sides out'
             )
         return to_numpy(pc.is_in(text, value_set=pa.array(_BUYS)), np.bool_)
+
+
+def _rows_of(stamps: list[Any], rows: int) -> int:
+    """Return how many rows are worked on together, by the types of the columns of stamps."""
+    plain = [t.value_type if pa.types.is_dictionary(t) else t for t in stamps]
+    text = any(pa.types.is_string(t) or pa.types.is_large_string(t) for t in plain)
+    return max(rows, _TEXT_BATCH) if text and rows == BATCH else rows
 
 
 def _some(names: set[str]) -> str:

@@ -1,10 +1,10 @@
 """Evaluation of ticks that never lie in memory as a whole: one pass over their source.
 
-A thread reads the source, checks it as an import does, and cuts it into blocks; each is
-written to the store as a small entry that workers map. Every batch of variants goes over
-the blocks in order, from the carry that the block before left. At most `Sizes.ring`
-blocks exist at a time: the thread reads ahead until they are full, a block is removed
-once the last batch has gone over it. Rows are the same bits as in memory, wherever the
+A thread reads the source, checks it as an import does, and cuts it into blocks; each lies
+in a slot that workers map. Every batch of variants goes over the blocks in order, from the
+carry that the block before left. At most `Sizes.ring` blocks exist at a time: the thread
+reads ahead until they are full, a block is written over once the last batch has gone over
+it. Rows are the same bits as in memory, wherever the
 blocks are cut: a carry lacks nothing.
 """
 
@@ -215,7 +215,8 @@ def evaluate_stream(
     batch : int, optional
         Variants of a task.
     whole : bool, optional
-        Whether the ticks behind the last slice are read and checked too.
+        Whether the ticks behind the last slice are read and checked too (checked unless
+        ``seen`` says that they are well).
     seen : Seen, optional
         What was seen of the source when it was looked at first; one that has changed since
         is refused.
@@ -437,6 +438,7 @@ class _Pass:
             elif kind == "done":
                 self._done(what)
             self._let_go(reader)
+        reader.done = True
         return _Done(
             self.rows,
             tuple(sorted(self.failures.items())),
@@ -505,11 +507,9 @@ class _Pass:
         lowest = min(self.going, default=self.published)
         while self.oldest < min(lowest, self.published):
             block = self.blocks.pop(self.oldest)
-            # Where a worker was lost, it may yet read; else nobody does.
-            if self.breaks:
-                block.slot.remove()
-            else:
-                reader.used.put(block.slot)
+            # Nobody reads it: tasks that were lost with their worker went before their
+            # batches, whose results count, came past here.
+            reader.used.put(block.slot)
             del self.parts[self.oldest]
             self.oldest += 1
             reader.places.release()

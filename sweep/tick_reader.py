@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 import os
 import queue
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sweep import sources, store
-from sweep.checks import Checker, Chunk, take
+from sweep.checks import NO_STAMP, Checker, Chunk, take
 from sweep.cuts import OPEN, Cuts, Reach
 from sweep.errors import DataError, StoreError
 from sweep.schema import IntArray1D, TickHandle
@@ -73,7 +72,8 @@ class Slot:
     Raises
     ------
     OSError
-        If there is no room; also from `write`.
+        If there is no room; also from `write`. (Not on a file system that copies on write:
+        there, what was claimed once may find no room when it is written over.)
     """
 
     def __init__(self, path: Path, columns: tuple[str, ...], capacity: int) -> None:
@@ -82,12 +82,16 @@ class Slot:
         self._claimed = 0
         self._files: dict[str, int] = {}
         path.mkdir()
-        for name in columns:
-            dtype = np.dtype(COLUMNS[name])
-            file = os.open(column_path(path, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._files[name] = file
-            os.ftruncate(file, capacity * dtype.itemsize)
-            self.columns[name] = np.frombuffer(mmap.mmap(file, 0), dtype)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            for name in columns:
+                dtype = np.dtype(COLUMNS[name])
+                self._files[name] = file = os.open(column_path(path, name), flags, 0o600)
+                os.ftruncate(file, capacity * dtype.itemsize)
+                self.columns[name] = np.frombuffer(mmap.mmap(file, 0), dtype)
+        except OSError:
+            self.close()
+            raise
 
     def write(self, at: int, chunk: Chunk) -> None:
         """Write ticks behind the first ``at``."""
@@ -100,16 +104,23 @@ class Slot:
             column[at:until] = chunk[name]
         self._claimed = max(self._claimed, until)
 
-    def close(self) -> None:
-        """Let go of the files, which stay; twice is fine."""
+    def close(self, *, free: bool = False) -> None:
+        """Let go of the files, which stay; twice is fine.
+
+        Parameters
+        ----------
+        free : bool, optional
+            Whether to give their memory back at once, also where a worker keeps them mapped.
+            Nobody may read them any more: while a file is short, reading is a fatal signal.
+        """
         self.columns.clear()
         while self._files:
-            os.close(self._files.popitem()[1])
-
-    def remove(self) -> None:
-        """Delete the files; who has them mapped keeps them."""
-        self.close()
-        shutil.rmtree(self.path, ignore_errors=True)
+            file = self._files.popitem()[1]
+            if free:
+                size = os.fstat(file).st_size
+                os.ftruncate(file, 0)
+                os.ftruncate(file, size)
+            os.close(file)
 
 
 @dataclass
@@ -216,6 +227,8 @@ class Reader(threading.Thread):
         self.places = threading.Semaphore(ring)
         self.used: queue.SimpleQueue[Slot] = queue.SimpleQueue()
         self.whole = True
+        #: Whether nobody reads blocks any more.
+        self.done = False
         self.seen: Seen | None = None
         #: Whether a worker waits: then a block ends with the ticks that are there.
         self.wanted = False
@@ -238,7 +251,7 @@ class Reader(threading.Thread):
         if self.ident is not None:
             self.join()
         for slot in self._made:
-            slot.close()
+            slot.close(free=self.done)
 
     def run(self) -> None:
         """Read to the end of the source, or of the slices."""
@@ -266,7 +279,7 @@ class Reader(threading.Thread):
         reading = sources.read(self.source)
         checker = Checker(self.source.policies, self.source.name, reading.files)
         if self.seen is not None and self.seen.untouched:
-            chunks = _unchecked(reading.chunks(), checker)
+            chunks = _unchecked(reading.chunks(), checker, self.source.name)
         else:
             chunks = store.checked(reading.chunks(), checker, self.runs, run=self.piece)
         for chunk in chunks:
@@ -391,10 +404,19 @@ class Reader(threading.Thread):
             held -= len(self._tail.pop(0)["ts"])
 
 
-def _unchecked(chunks: Iterator[Chunk], checker: Checker) -> Iterator[Chunk]:
-    """Yield the ticks of a source whose checks are known to leave them as they are."""
+def _unchecked(chunks: Iterator[Chunk], checker: Checker, name: str) -> Iterator[Chunk]:
+    """Yield the ticks of a source whose checks are known to leave them as they are.
+
+    Only their order is looked at, on which the room for orders in flight depends: a source
+    that is written to meanwhile must not reach beyond it before that is noticed.
+    """
+    latest = NO_STAMP
     for chunk in chunks:
-        rows = len(chunk["ts"])
+        ts = chunk["ts"]
+        rows = len(ts)
+        if rows and (ts[0] < latest or not (ts[1:] >= ts[:-1]).all()):
+            raise DataError(f"{name}: the source changed while it was read; run it again")
+        latest = int(ts[-1]) if rows else latest
         for first in range(0, rows, _PIECE):
             checker.rows_read += min(_PIECE, rows - first)
             yield take(chunk, slice(first, first + _PIECE))

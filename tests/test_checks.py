@@ -295,7 +295,7 @@ def test_outliers_do_not_depend_on_a_shorter_way_to_rule_them_out(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checks, "BLOCK", block)
         ruled_out = passed([chunk], outlier="drop")
-        patch.setattr(checks._Scale, "covers", lambda self, move: False)
+        patch.setattr(checks, "_covers", lambda spread, move: False)
         worked_out = passed([chunk], outlier="drop")
     assert ruled_out[1] == worked_out[1]
     assert (ruled_out[0] is None) == (worked_out[0] is None)

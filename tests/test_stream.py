@@ -397,6 +397,41 @@ def test_slots_are_written_over_and_mapped_once(monkeypatch: pytest.MonkeyPatch)
     assert set(tickmap._slots) == set(paths[-2:])  # those of the first are let go of
 
 
+def test_a_lost_worker_costs_no_slot() -> None:
+    context = context_for(MARKET)
+    params = variants(3)
+    slots: set[str] = set()
+
+    def lose(count: int, arguments: Any) -> bool:
+        slots.add(arguments[1][0].ticks.path)
+        return count % 7 == 0
+
+    engine = LossyEngine(lose)
+    found = streamed(MARKET, context, params, sizes=Sizes(block=300, ring=3), engine=engine)
+    assert same(found, in_memory(context, params))
+    assert engine.recycled > 2
+    assert len(slots) <= 3
+
+
+def test_slots_give_their_memory_back_when_a_pass_ends() -> None:
+    context = context_for(MARKET)
+    streamed(MARKET, context, variants(2), sizes=Sizes(block=500, ring=2))
+    kept = [column for slot in tickmap._slots.values() for column in slot.values() if len(column)]
+    assert kept
+    assert not any(column.any() for column in kept)  # holes, which read as zeros
+
+
+def test_a_source_that_is_written_to_during_an_unchecked_pass_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "ticks.parquet"
+    ts = np.arange(1_000) * SECOND
+    ts[500] = 0
+    write_parquet(iter([{"ts": ts, "bid": np.full(1_000, 1.0), "ask": np.full(1_000, 1.1)}]), path)
+    source = SourceSpec(str(path))
+    seen = Seen(fingerprint(source), True, 3)
+    with pytest.raises(DataError, match="the source changed while it was read"):
+        streamed(source, context_for(MARKET), variants(2), seen=seen)
+
+
 def test_a_damaged_file_is_named_and_nothing_stays(tmp_path: Path) -> None:
     path = tmp_path / "ticks.parquet"
     spec = SynthSpec(seed=1, sessions=6, ticks_per_session=100_000)
