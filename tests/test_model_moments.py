@@ -7,9 +7,11 @@ test fails a sound simulator with fresh seeds with a probability below 0.001 (a 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -320,3 +322,30 @@ def test_hawkes_drives_the_stamps_of_any_process() -> None:
         ts = concatenate(list(simulate(PathSpec(process, hawkes, session, FINE))))["ts"]
         times = (ts[ts < session.opens(1)] - session.opens(0)) / SECOND
         assert stats.kstest(compensator(times, hawkes), "expon").pvalue > 0.001
+
+
+# -- a planted effect ------------------------------------------------------------------
+
+
+def test_a_planted_hour_is_found_with_the_power_that_its_size_gives() -> None:
+    """Twenty days, half a deviation: power of the one-sided t test at 5 % in closed form."""
+    days, size, paths = 20, 0.5, 400
+    session = Session(sessions=days, hours=3.0, gap_hours=1.0)
+    spec = PathSpec(
+        Gbm(), Poisson(0.05), session, FINE, effect="hour", effect_size=size, effect_hour=9
+    )
+    found = {0.0: 0, size: 0}
+    limit = stats.t.ppf(0.95, days - 1)
+    for planted, path in itertools.product(found, range(paths)):
+        moves = []
+        for day, chunk in enumerate(simulate(replace(spec, effect_size=planted), path)):
+            hour = chunk["ts"] - session.opens(day)
+            log = np.log(mid(chunk))
+            before = int(np.searchsorted(hour, 3_600 * SECOND)) - 1
+            moves.append(log[int(np.searchsorted(hour, 7_200 * SECOND)) - 1] - log[before])
+        t = np.mean(moves) / (np.std(moves, ddof=1) / math.sqrt(days))
+        found[planted] += int(t > limit)
+    for planted, count in found.items():
+        power = stats.nct.sf(limit, days - 1, planted * math.sqrt(days)) if planted else 0.05
+        error = math.sqrt(power * (1 - power) / paths)
+        assert abs(count / paths - power) < 4.0 * error, planted

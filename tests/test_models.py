@@ -303,6 +303,8 @@ def test_hawkes_arrivals_have_the_law_of_thinning() -> None:
         (lambda: Regular(0.0), "regular.interval"),
         (lambda: Session(days="11111"), "session.days: '11111'"),
         (lambda: Session(start="soon"), "session.start: 'soon' is not an ISO date"),
+        (lambda: Session(start=""), "session.start: '' is not an ISO date"),
+        (lambda: Session(start=20240101), "session.start: 20240101 is not an ISO"),  # type: ignore[arg-type]
         (lambda: Session(sessions=2.5), "session.sessions: 2.5 is not a whole number"),  # type: ignore[arg-type]
         (lambda: Session(hours=25.0), "session.hours: 25.0 is not in (0, 24]"),
         (lambda: Quotes(spreads=(0,)), "quotes.spreads[0]: 0 is not in [1, 1e+06]"),

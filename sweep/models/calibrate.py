@@ -30,9 +30,9 @@ _HOUR = 3_600.0
 #: Gaps between sessions below which their variance says nothing about ``gap_hours``.
 _FEW_GAPS = 5
 
-#: Age of the last tick at the clock's edges, in periods, above which a note warns. At 0.2
-#: (ticks of rate 0.1 in bursts, a clock of 60 s) 95 % intervals held GARCH's true alpha in
-#: 37 of 60 simulated series.
+#: Age of the last tick at the clock's edges, in periods, above which a note warns. At
+#: 0.31 (one tick in 10 s, in bursts, a clock of 60 s) 95 % intervals held GARCH's true
+#: alpha in 37 of 60 simulated series.
 _OLD = 0.05
 
 #: Spreads that are drawn from at most: up to so many different ones have their exact

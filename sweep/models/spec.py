@@ -146,11 +146,11 @@ class Session:
 
     def __post_init__(self) -> None:
         try:
-            np.datetime64(self.start, "D")
+            known = isinstance(self.start, str) and not np.isnat(np.datetime64(self.start, "D"))
         except ValueError:
-            raise DataError(
-                f"session.start: {self.start!r} is not an ISO date such as 2024-01-01"
-            ) from None
+            known = False
+        if not known:
+            raise DataError(f"session.start: {self.start!r} is not an ISO date such as 2024-01-01")
         if len(self.days) != 7 or set(self.days) - {"0", "1"} or "1" not in self.days:
             raise DataError(
                 f"session.days: {self.days!r} is not seven digits 0 or 1, Monday to Sunday, "
@@ -179,7 +179,8 @@ class Session:
 
     def opens(self, session: int) -> int:
         """Stamp at which a session (from 0) opens."""
-        day = np.busday_offset(self.start, session, roll="forward", weekmask=self.days)
+        first: np.datetime64 = np.datetime64(self.start, "D")
+        day = np.busday_offset(first, session, roll="forward", weekmask=self.days)
         midnight = int(day.astype("datetime64[ns]").astype(np.int64))
         return midnight + round(self.open * HOUR)
 
