@@ -137,6 +137,8 @@ def slow_statistics(profits: list[float], positions: list[int], capital: float) 
     sharpe = mean / sd
 
     def error(influence: Any) -> float:
+        if len(blocks) == 1:
+            return 0.0
         sums = [math.fsum(influence(x) for x in block) for block in blocks]
         return math.sqrt(math.fsum(s * s for s in sums)) / n
 
@@ -172,6 +174,18 @@ def test_path_statistics_are_those_of_slow_python(n: int, seed: int, length: flo
         else:
             assert math.isnan(found[v, 2])
             assert math.isnan(found[v, 8])
+
+
+def test_a_path_of_one_block_shows_no_error() -> None:
+    """Nor does one of equal sessions: no rounding is left to divide by."""
+    profits = np.random.default_rng(1).standard_normal((1, 50)) + 1e6
+    found = np.empty((1, 9))
+    session_statistics(profits, (np.arange(50) + 13) % 50, math.nan, found)
+    assert found[0, 7] == found[0, 8] == 0.0
+    assert math.isfinite(found[0, 2])
+    session_statistics(np.full((1, 50), 0.1), np.arange(50)[::-1].copy(), math.nan, found)
+    assert found[0, 7] == 0.0
+    assert math.isnan(found[0, 2])
 
 
 def test_paths_depend_on_their_number_alone() -> None:

@@ -198,7 +198,7 @@ def session_statistics(
     out : ndarray of shape (n_variants, 9), float64
         By `SESSION_COLUMNS`. The Sharpe ratio is that of a session, mean / sd with
         ddof=1; it and its error are NaN without variance. Times count sessions. Errors
-        are those that the blocks of the path show, 0 in a path of one block::
+        are those that the blocks of the path show, 0 where it is one block or does not vary::
 
             error**2 = sum over blocks of (sum over the block of influence)**2 / n**2
 
@@ -217,15 +217,17 @@ def session_statistics(
             deviation = steps[positions[t]] - mean
             squares += deviation * deviation
         sd = math.sqrt(squares / n)
-        # A mean of equal numbers may be off by some ulps.
-        flat = sd <= 1e-14 * abs(mean)
+        # A sum of n equal numbers may be off by n ulps.
+        flat = sd <= 1e-11 * abs(mean)
         sharpe = math.nan if flat else mean / math.sqrt(squares / (n - 1))
+        blocks = 1
         of_mean = 0.0
         of_sharpe = 0.0
         in_mean = 0.0
         in_sharpe = 0.0
         for t in range(n):
             if t > 0 and positions[t] != (positions[t - 1] + 1) % steps.size:
+                blocks += 1
                 of_mean += in_mean * in_mean
                 of_sharpe += in_sharpe * in_sharpe
                 in_mean = 0.0
@@ -236,6 +238,9 @@ def session_statistics(
                 in_sharpe += sharpe_influence(deviation, sd, mean / sd)
         of_mean += in_mean * in_mean
         of_sharpe += in_sharpe * in_sharpe
+        if flat or blocks == 1:  # what is left is rounding
+            of_mean = 0.0
+            of_sharpe = 0.0
         out[v, 0] = found.total
         out[v, 1] = mean
         out[v, 2] = sharpe
