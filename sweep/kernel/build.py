@@ -42,7 +42,16 @@ from sweep.schema import FloatArray1D, FloatArray2D, Ticks
 from sweep.space import SearchSpace
 from sweep.strategy import Strategy, definition_line
 
-__all__ = ["Kernel", "KernelRef", "build_kernel", "empty_state", "load_kernel", "plain_kernel"]
+__all__ = [
+    "Kernel",
+    "KernelRef",
+    "build_kernel",
+    "empty_state",
+    "find_core",
+    "jit_reachable",
+    "load_kernel",
+    "plain_kernel",
+]
 
 #: Variants below which one after the other is faster than lanes.
 _FEW = 3
@@ -215,7 +224,7 @@ def build_kernel(strategy: Strategy, space: SearchSpace) -> KernelRef:
         If the strategy does not compile; the text names its line in the user's terms.
     """
     text, reason = kernel_text(strategy, space, SYMBOL)
-    core = in_cache("the core of kernels", CORE_TEXT, _find_core)
+    core = find_core(CORE_TEXT, SYMBOL)
     ref = _reference(strategy, core=core, reason=reason)
     return in_cache(strategy.path, text, lambda folder: _find_kernel(folder, text, ref))
 
@@ -236,18 +245,31 @@ def _reference(strategy: Strategy, *, core: str, reason: str) -> KernelRef:
     )
 
 
-def _find_core(folder: Path) -> str:
-    path = str(folder / "kernel.py")
+def find_core(text: str, symbol: str) -> str:
+    """Return the module of a compiled core; compile it first where it is not in the cache.
 
-    def compile_() -> dict[str, Any]:
-        if sys.stderr.isatty():
-            print("compiling for this processor, which is done once", file=sys.stderr)
-        load_core(path, anew=True)
-        return {}
+    Parameters
+    ----------
+    text : str
+        See `sweep.kernel.native.core_text`.
+    symbol : str
+        Name under which kernels call it.
+    """
 
-    find_or_build(folder, CORE_TEXT, compile_)
-    load_core(path)
-    return path
+    def find(folder: Path) -> str:
+        path = str(folder / "kernel.py")
+
+        def compile_() -> dict[str, Any]:
+            if sys.stderr.isatty():
+                print("compiling for this processor, which is done once", file=sys.stderr)
+            load_core(path, symbol, anew=True)
+            return {}
+
+        find_or_build(folder, text, compile_)
+        load_core(path, symbol)
+        return path
+
+    return in_cache("the core of kernels", text, find)
 
 
 def _find_kernel(folder: Path, text: str, ref: KernelRef) -> KernelRef:
@@ -297,8 +319,7 @@ def _load(ref: KernelRef, *, cache: bool) -> Kernel:
     plain = _plain_functions(module)
     entry = module.__dict__.pop("_sweep_run")
     entry_lanes = module.__dict__.pop("_sweep_lanes_run", None)
-    for function in _reachable(module):
-        setattr(module, function.__name__, _jit(function))
+    jit_reachable(module)
     options: Any = {"cache": cache, "error_model": "numpy", "nogil": True}
     try:
         compiled = numba.njit(_signature(len(ref.features)), **options)
@@ -356,6 +377,12 @@ def _jit(function: types.FunctionType) -> Any:
         "no_cfunc_wrapper": True,
     }
     return numba.njit(**options)(function)
+
+
+def jit_reachable(module: types.ModuleType) -> None:
+    """Let Numba compile the functions of a kernel's module when they are called."""
+    for function in _reachable(module):
+        setattr(module, function.__name__, _jit(function))
 
 
 def _reachable(module: types.ModuleType) -> list[types.FunctionType]:
@@ -422,8 +449,7 @@ def lanes_loop(path: str, n_features: int) -> tuple[Any, Any]:
     """
     module = import_file(path, "sweep_kernel_heard")
     loop = module._sweep_lanes_ticks
-    for function in _reachable(module):
-        setattr(module, function.__name__, _jit(function))
+    jit_reachable(module)
     *ticks, features = _columns(n_features)
     integers = _array(nt.int64)
     return loop, (

@@ -73,7 +73,9 @@ _PUT = {
 }
 
 
-def lanes_text(strategy: Strategy, space: SearchSpace, ticks: int | None = None) -> tuple[str, str]:
+def lanes_text(
+    strategy: Strategy, space: SearchSpace, ticks: int | None = None, *, own_ticks: bool = False
+) -> tuple[str, str]:
     """Return the text that keeps and steps lanes of a strategy's variants.
 
     Parameters
@@ -82,6 +84,9 @@ def lanes_text(strategy: Strategy, space: SearchSpace, ticks: int | None = None)
     space : SearchSpace
     ticks : int, optional
         Ticks in one pass, instead of those that suit the strategy.
+    own_ticks : bool, optional
+        Each lane has ticks of its own (``quotes`` and ``stamps`` by tick and lane, see
+        `sweep.kernel.paths`), instead of the same for all.
 
     Returns
     -------
@@ -131,9 +136,10 @@ def lanes_text(strategy: Strategy, space: SearchSpace, ticks: int | None = None)
         "params": taken("_SweepParams", "p", params),
     }
     layout = (len(fields), STRIDE, ticks)
-    passes = _pass(own, at, put("s", state, "s"), ticks, ticks)
+    passes = _pass(own, at, put("s", state, "s"), ticks, ticks, own_ticks)
     if ticks > 1:
-        passes += _pass(own, at, put("s", state, "s"), 1, ticks)
+        passes += _pass(own, at, put("s", state, "s"), 1, ticks, own_ticks)
+    given = _OWN_TICKS if own_ticks else _SAME_TICKS
     text = f"""
 from sweep.kernel.lanes import as_bits as _sweep_as_bits, as_float as _sweep_as_float
 
@@ -163,8 +169,7 @@ def _sweep_lanes_save(held, buffer, bits, lane, floats, ints):
 
 
 def _sweep_lanes_ticks(
-    held, buffer, bits, changed, n, ts, bid, ask, bid_size, ask_size, sizes, half, units,
-    mark_close, features, origin, i, stop,
+    held, buffer, bits, changed, n, {given}, i, stop,
 ):
 {passes}
     return held, i, 0
@@ -185,23 +190,56 @@ def _kind(parameter: Any) -> str:
     return "bool" if all(isinstance(c, bool) for c in parameter.choices) else "int"
 
 
-def _pass(own: dict[str, str], at: dict[str, str], store: list[str], n: int, ticks: int) -> str:
+#: What the loop over ticks takes: the same ticks for all lanes, or each lane's own.
+_SAME_TICKS = (
+    "ts, bid, ask, bid_size, ask_size, sizes, half, units, mark_close, features, origin"
+)
+_OWN_TICKS = "quotes, stamps, sizes, units, mark_close"
+
+
+def _tick(q: int, own_ticks: bool) -> list[str]:
+    """Return the lines that take tick ``q`` of a pass from where it lies."""
+    if own_ticks:
+        taken = [
+            f"t{q} = stamps[i + {q}, lane]",
+            f"b{q} = quotes[i + {q}, 0, lane]",
+            f"a{q} = quotes[i + {q}, 1, lane]",
+        ]
+        sizes = [f"quotes[i + {q}, {j}, lane]" for j in (2, 3)]
+    else:
+        taken = [f"t{q} = ts[i + {q}]", f"b{q} = bid[i + {q}] - half", f"a{q} = ask[i + {q}] + half"]
+        sizes = [f"bid_size[i + {q}]", f"ask_size[i + {q}]"]
+    return [
+        *taken,
+        f"m{q} = 0.5 * (b{q} + a{q})",
+        f"w{q} = a{q} - b{q}",
+        f"bs{q} = {sizes[0]} if sizes else _sweep_np.nan",
+        f"az{q} = {sizes[1]} if sizes else _sweep_np.nan",
+    ]
+
+
+def _pass(
+    own: dict[str, str],
+    at: dict[str, str],
+    store: list[str],
+    n: int,
+    ticks: int,
+    own_ticks: bool,
+) -> str:
     """Return the loop that takes ``n`` ticks at once."""
     text = [f"    while i + {n} <= stop:"]
+    each: list[str] = []
     for q in range(n):
-        text += [
-            f"        t{q} = ts[i + {q}]",
-            f"        b{q} = bid[i + {q}] - half",
-            f"        a{q} = ask[i + {q}] + half",
-            f"        m{q} = 0.5 * (b{q} + a{q})",
-            f"        w{q} = a{q} - b{q}",
-            f"        bs{q} = bid_size[i + {q}] if sizes else _sweep_np.nan",
-            f"        az{q} = ask_size[i + {q}] if sizes else _sweep_np.nan",
-            f"        f{q} = _sweep_features(features, i + {q} - origin)",
-            f"        x{q} = 0",
-        ]
+        lines = _tick(q, own_ticks)
+        if own_ticks:
+            each += [f"            {line}" for line in lines]
+        else:
+            text += [f"        {line}" for line in lines]
+        feature = "0" if own_ticks else f"_sweep_features(features, i + {q} - origin)"
+        text += [f"        f{q} = {feature}", f"        x{q} = 0"]
     text += [
         "        for lane in range(n):",
+        *each,
         f"            s = {own['state']}",
         f"            k = {own['constants']}",
         f"            p = {own['params']}",

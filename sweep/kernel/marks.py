@@ -20,7 +20,7 @@ from numba import njit
 from sweep.fills import close_periods, end_spell, equity_at
 from sweep.schema import STATUS_OK, STATUS_RUINED
 
-__all__ = ["CHUNK", "LEVELS", "advance", "mark_point", "prepare"]
+__all__ = ["CHUNK", "LEVELS", "advance", "mark_point", "prepare", "stays_under", "walk"]
 
 #: Ticks that are worked through together.
 CHUNK = 1024
@@ -171,8 +171,30 @@ def mark_point(c: Any, r: Any, equity: float, ts: int, tick: int) -> None:
 
 
 @njit(error_model="numpy", forceinline=True)
-def _walk(c: Any, r: Any, worth: Any, ts: Any, origin: int, begin: int, end: int) -> None:
-    """Mark at each of the ticks ``begin`` to ``end``; places are relative to ``origin``."""
+def walk(
+    c: Any,
+    r: Any,
+    worth: Any,
+    ts: Any,
+    origin: int,
+    shift: int,
+    tick: int,
+    begin: int,
+    end: int,
+) -> None:
+    """Mark at each of the ticks ``begin`` to ``end``.
+
+    Parameters
+    ----------
+    c, r : records of dtype `sweep.fills.CARRY` and `sweep.schema.ROW`
+    worth : ndarray of shape (at least end,), float64
+    ts : ndarray of shape (n_ticks,), int64
+    origin, shift : int
+        The stamp of tick ``i`` is ``ts[origin + i] + shift``.
+    tick : int
+        Number of tick 0, as the row names it.
+    begin, end : int
+    """
     cash = c.cash
     position = c.position
     high = r.high
@@ -185,7 +207,7 @@ def _walk(c: Any, r: Any, worth: Any, ts: Any, origin: int, begin: int, end: int
             trough = equity if equity < trough else trough
             under = True
         else:
-            t = ts[origin + i]
+            t = ts[origin + i] + shift
             if under:
                 end_spell(c, high, high_ts, trough, t)
                 under = False
@@ -194,7 +216,7 @@ def _walk(c: Any, r: Any, worth: Any, ts: Any, origin: int, begin: int, end: int
             trough = equity
         if equity <= 0.0 and r.status == STATUS_OK:
             r.status = STATUS_RUINED
-            r.tick = origin + i
+            r.tick = tick + i
     r.high = high
     c.high_ts = high_ts
     c.trough = trough
@@ -202,8 +224,14 @@ def _walk(c: Any, r: Any, worth: Any, ts: Any, origin: int, begin: int, end: int
 
 
 @njit(error_model="numpy")
-def _stays_under(c: Any, r: Any, top: float, bottom: float) -> bool:
-    """Take a stretch by its extremes, if it stays below the high and above ruin."""
+def stays_under(c: Any, r: Any, top: float, bottom: float) -> bool:
+    """Take a stretch by its highest and lowest worth, if it stays below the high and above ruin.
+
+    Returns
+    -------
+    bool
+        False where it does not; nothing is changed then.
+    """
     best = c.cash + c.position * (top if c.position > 0.0 else bottom)
     worst = c.cash + c.position * (bottom if c.position > 0.0 else top)
     if best < r.high and (worst > 0.0 or r.status != STATUS_OK):
@@ -237,8 +265,8 @@ def _mark(
         while end - begin > _WALK:
             reach = min(begin + _SCAN, end)
             top, bottom = _extremes(worth, begin, reach)
-            if not _stays_under(c, r, top, bottom):
-                _walk(c, r, worth, ts, origin, begin, reach)
+            if not stays_under(c, r, top, bottom):
+                walk(c, r, worth, ts, origin, 0, origin, begin, reach)
             begin = reach
     elif tables == TABLES:
         while end - begin > _WALK:
@@ -254,17 +282,17 @@ def _mark(
                 a = low[s, level, begin]
                 b = low[s, level, reach - span]
                 bottom = a if a < b else b
-                if _stays_under(c, r, top, bottom):
+                if stays_under(c, r, top, bottom):
                     break
                 if span <= _WALK:
-                    _walk(c, r, worth, ts, origin, begin, reach)
+                    walk(c, r, worth, ts, origin, 0, origin, begin, reach)
                     break
                 span //= 2
                 level -= 1
                 reach = begin + span
             begin = reach
     if begin < end:
-        _walk(c, r, worth, ts, origin, begin, end)
+        walk(c, r, worth, ts, origin, 0, origin, begin, end)
 
 
 @njit(error_model="numpy", forceinline=True)

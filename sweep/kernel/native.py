@@ -32,12 +32,17 @@ __all__ = [
     "array_at",
     "beside_modules",
     "call_kernel",
+    "core_text",
     "import_file",
     "load_core",
+    "point_to",
 ]
 
 #: Name under which kernels call the core.
 SYMBOL = "sweep_core_entry"
+
+#: The arrays of a core: name, dtype, dimensions (at most 3).
+Arrays = tuple[tuple[str, Any, int], ...]
 
 
 @intrinsic
@@ -66,33 +71,61 @@ def array_at(typing_context: Any, address: Any, shape: Any, dtype: Any) -> Any:
     return array(address, shape, dtype), generate
 
 
-def _core_text() -> str:
-    """Return the module of the core's entry: its arrays from their addresses, and its text.
+def core_text(run: Callable[..., int], arrays: Arrays, arrays_name: str, frame: int) -> str:
+    """Return the module of a core's entry: its arrays from their addresses, and its text.
 
     The text and not a call: passing the arrays would take longer than most calls do.
+
+    Parameters
+    ----------
+    run : callable
+        The core, a module's function of the frame and the arrays.
+    arrays : tuple of (str, dtype, int)
+        Its arrays: name, dtype, dimensions.
+    arrays_name : str
+        Name of ``arrays`` in that module.
+    frame : int
+        Places of the frame ahead of the arrays' addresses.
     """
+    package, _, module = run.__module__.rpartition(".")
     lines = [
         "import numpy as np",
-        "from sweep.kernel import core",
+        f"from {package} import {module} as _core",
         "from sweep.kernel.native import array_at as _array_at",
         "",
-        "globals().update({k: v for k, v in vars(core).items() if not k.startswith('__')})",
-        *(f"_{name} = np.dtype(ARRAYS[{k}][1])" for k, (name, _, _) in enumerate(ARRAYS)),
+        "globals().update({k: v for k, v in vars(_core).items() if not k.startswith('__')})",
+        *(f"_{name} = np.dtype({arrays_name}[{k}][1])" for k, (name, _, _) in enumerate(arrays)),
         "",
         "",
         "def entry(address):",
-        f"    f = _array_at(address, ({FRAME + 4 * len(ARRAYS)},), np.int64)",
+        f"    f = _array_at(address, ({frame + 4 * len(arrays)},), np.int64)",
     ]
-    arguments = list(inspect.signature(run_core).parameters)[1:]
-    for k, ((name, _, ndim), argument) in enumerate(zip(ARRAYS, arguments, strict=True)):
-        at = FRAME + 4 * k
+    arguments = list(inspect.signature(run).parameters)[1:]
+    for k, ((name, _, ndim), argument) in enumerate(zip(arrays, arguments, strict=True)):
+        at = frame + 4 * k
         shape = ", ".join(f"f[{at + 1 + d}]" for d in range(ndim))
         lines.append(f"    {argument} = _array_at(f[{at}], ({shape},), _{name})")
-    body = inspect.getsource(run_core).split('"""', 2)[2]
+    body = inspect.getsource(run).split('"""', 2)[2]
     return "\n".join([*lines, body])
 
 
-CORE_TEXT = _core_text()
+CORE_TEXT = core_text(run_core, ARRAYS, "ARRAYS", FRAME)
+
+
+def point_to(frame: Any, places: int, arrays: Arrays, given: dict[str, Any]) -> None:
+    """Write the addresses and lengths of a core's arrays behind the frame's ``places``.
+
+    Raises
+    ------
+    TypeError
+        If an array is not what the core takes.
+    """
+    for k, (name, dtype, ndim) in enumerate(arrays):
+        array = given[name]
+        if array.dtype != dtype or array.ndim != ndim or not array.flags.c_contiguous:
+            raise TypeError(f"{name} must be {ndim}-dimensional, {dtype} and contiguous")
+        at = places + 4 * k
+        frame[at : at + 1 + ndim] = array.ctypes.data, *array.shape
 
 
 def import_file(path: str, name: str) -> types.ModuleType:
@@ -149,12 +182,16 @@ def beside_modules() -> Iterator[None]:
 _CORES: dict[str, Any] = {}
 
 
-def load_core(path: str, *, cache: bool = True, anew: bool = False) -> Any:
-    """Load the compiled core from its module at ``path``, and name it to the process.
+def load_core(
+    path: str, symbol: str = SYMBOL, *, cache: bool = True, anew: bool = False
+) -> Any:
+    """Load a compiled core from its module at ``path``, and name it to the process.
 
     Parameters
     ----------
     path : str
+    symbol : str, optional
+        Name under which kernels call it.
     cache : bool, optional
         Whether its compiled form is whole, or is to be written.
     anew : bool, optional
@@ -162,12 +199,12 @@ def load_core(path: str, *, cache: bool = True, anew: bool = False) -> Any:
     """
     if path in _CORES and not anew:
         return _CORES[path]
-    module = import_file(path, "sweep_kernel_core")
+    module = import_file(path, f"sweep_kernel_{symbol}")
     # Nothing in it owns memory.
     options: Any = {"error_model": "numpy", "_nrt": False}
     with beside_modules():
         entry = numba.cfunc("int64(intp)", cache=cache, **options)(module.entry)
-    llvm.add_symbol(SYMBOL, entry.address)
+    llvm.add_symbol(symbol, entry.address)
     _CORES[path] = entry
     return entry
 
@@ -279,12 +316,7 @@ def call_kernel(
         "shares": shares,
         **scratch,
     }
-    for k, (name, dtype, ndim) in enumerate(ARRAYS):
-        array = given[name]
-        if array.dtype != dtype or array.ndim != ndim or not array.flags.c_contiguous:
-            raise TypeError(f"{name} must be {ndim}-dimensional, {dtype} and contiguous")
-        at = FRAME + 4 * k
-        frame[at : at + 1 + ndim] = array.ctypes.data, *array.shape
+    point_to(frame, FRAME, ARRAYS, given)
     run(
         frame,
         frame.ctypes.data if core is None else core({"f": frame, **given}),

@@ -10,18 +10,21 @@ from __future__ import annotations
 import inspect
 import re
 
-from sweep.kernel import loop
+from sweep.kernel import loop, path_loop
 from sweep.kernel.lanes import lanes_text
 from sweep.space import SearchSpace
 from sweep.strategy import Strategy, field_kinds
 
-__all__ = ["MARK", "kernel_text", "state_counts"]
+__all__ = ["MARK", "kernel_text", "path_kernel_text", "state_counts"]
 
 #: The line between the strategy's own text and the generated part.
 MARK = "# --- generated behind the strategy's own text ---"
 
 #: Constants of `sweep.kernel.core` that the loop names.
 _NAMES = ("BEGIN", "FILLED", "FIRST", "LANES", "LOAD", "SAVE", "TICK", "TICKS", "UNTIL")
+
+#: Constants of `sweep.kernel.paths` that the loop over paths names.
+_PATH_NAMES = ("BEGIN", "FILLED", "LANES", "TICK", "TICKS", "UNTIL")
 
 #: Functions of the loop that differ between one variant and lanes of them.
 _BY_WIDTH = ("run", "ticks", "load", "begin", "save")
@@ -44,26 +47,7 @@ def kernel_text(strategy: Strategy, space: SearchSpace, symbol: str) -> tuple[st
         Why there is no text for lanes; empty where there is.
     """
     parts = [
-        strategy.source.rstrip("\n"),
-        "",
-        "",
-        MARK,
-        "from collections import namedtuple as _sweep_namedtuple",
-        "from typing import Any as _sweep_Any",
-        "import numpy as _sweep_np",
-        *(f"from sweep.kernel.core import {name} as _sweep_{name}" for name in _NAMES),
-        "from sweep.schema import Tick as _SweepTick",
-        "from sweep.strategy import AccountState as _SweepAccount",
-        "",
-        "from numba.core import types as _sweep_types",
-        "_sweep_core = _sweep_types.ExternalFunction(",
-        f"    {symbol!r}, _sweep_types.int64(_sweep_types.intp)",
-        ")",
-        *_params_text(space),
-        *_constants_text(strategy),
-        *_state_text(strategy),
-        *_features_text(strategy),
-        *_step_text(strategy),
+        *_adapted(strategy, space, symbol, "sweep.kernel.core", _NAMES),
         _SCALAR,
         _renamed(inspect.getsource(loop.scalar_ticks)).replace("scalar_ticks", "_sweep_ticks"),
         "",
@@ -79,13 +63,69 @@ def kernel_text(strategy: Strategy, space: SearchSpace, symbol: str) -> tuple[st
     return "\n".join(parts), reason
 
 
+def path_kernel_text(strategy: Strategy, space: SearchSpace, symbol: str) -> tuple[str, str]:
+    """Return the text of the kernel module that runs a strategy on resampled paths.
+
+    Parameters
+    ----------
+    strategy : Strategy
+    space : SearchSpace
+    symbol : str
+        Name under which the process knows the compiled core.
+
+    Returns
+    -------
+    text : str
+        Empty where the strategy cannot run in lanes.
+    reason : str
+        Why it cannot; otherwise empty.
+    """
+    lanes, reason = lanes_text(strategy, space, own_ticks=True)
+    if not lanes:
+        return "", reason
+    own = inspect.getsource(path_loop.run_path_jobs).rstrip("\n")
+    own = _renamed(own, _PATH_NAMES).replace("run_path_jobs", "_sweep_run")
+    for name in _BY_WIDTH[1:]:
+        own = re.sub(rf"\b_sweep_{name}\b", f"_sweep_lanes_{name}", own)
+    adapted = _adapted(strategy, space, symbol, "sweep.kernel.paths", _PATH_NAMES)
+    return "\n".join([*adapted, lanes, "", own, ""]), ""
+
+
+def _adapted(
+    strategy: Strategy, space: SearchSpace, symbol: str, core: str, names: tuple[str, ...]
+) -> list[str]:
+    """Return a strategy's source, and what adapts it to a loop."""
+    return [
+        strategy.source.rstrip("\n"),
+        "",
+        "",
+        MARK,
+        "from collections import namedtuple as _sweep_namedtuple",
+        "from typing import Any as _sweep_Any",
+        "import numpy as _sweep_np",
+        *(f"from {core} import {name} as _sweep_{name}" for name in names),
+        "from sweep.schema import Tick as _SweepTick",
+        "from sweep.strategy import AccountState as _SweepAccount",
+        "",
+        "from numba.core import types as _sweep_types",
+        "_sweep_core = _sweep_types.ExternalFunction(",
+        f"    {symbol!r}, _sweep_types.int64(_sweep_types.intp)",
+        ")",
+        *_params_text(space),
+        *_constants_text(strategy),
+        *_state_text(strategy),
+        *_features_text(strategy),
+        *_step_text(strategy),
+    ]
+
+
 def _loop_text() -> str:
     return _renamed(inspect.getsource(loop.run_batch)).replace("run_batch", "_sweep_run")
 
 
-def _renamed(text: str) -> str:
+def _renamed(text: str, own: tuple[str, ...] = _NAMES) -> str:
     """Return a text of the loop under names that no strategy uses for its own."""
-    names = "|".join((*_NAMES, "Any", "np"))
+    names = "|".join((*own, "Any", "np"))
     return re.sub(rf"(?<!\.)\b({names})\b", r"_sweep_\1", text.rstrip("\n"))
 
 

@@ -1,0 +1,27 @@
+"""Resampled paths of ticks: what is drawn, and the plan of a path.
+
+::
+
+    sessions (where they begin and end, which are alike)
+    spec (what a user asks for) -> plan (a series made ready; the pieces of a path)
+                                     -> ticks (any part of a path, written out)
+"""
+
+from sweep.resample.plan import Path, Resampler, plan_path, prepare
+from sweep.resample.sessions import Sessions, find_sessions, sessions_by_clock
+from sweep.resample.spec import METHODS, ResampleSpec
+from sweep.resample.ticks import derive_ticks, path_blocks
+
+__all__ = [
+    "METHODS",
+    "Path",
+    "ResampleSpec",
+    "Resampler",
+    "Sessions",
+    "derive_ticks",
+    "find_sessions",
+    "path_blocks",
+    "plan_path",
+    "prepare",
+    "sessions_by_clock",
+]

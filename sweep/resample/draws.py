@@ -1,0 +1,193 @@
+"""Drawing the blocks of a path, for each method."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from sweep.resample.sessions import DAY, Sessions
+from sweep.resample.spec import ResampleSpec
+from sweep.schema import IntArray1D
+
+__all__ = ["Blocks", "draw_blocks", "draw_sessions", "tick_blocks"]
+
+
+class Blocks(NamedTuple):
+    """What a path is joined of.
+
+    Attributes
+    ----------
+    first, end : ndarray of shape (n_pieces,), int64
+        Source ticks; no piece is empty.
+    shift : ndarray of shape (n_pieces,), int64, or None
+        Nanoseconds added to the stamps; None: each piece goes on from the one before.
+    opens, blocks : ndarray of int64
+        Pieces at which a session of the path begins, and a drawn block.
+    """
+
+    first: IntArray1D
+    end: IntArray1D
+    shift: IntArray1D | None
+    opens: IntArray1D
+    blocks: IntArray1D
+
+
+def draw_blocks(
+    spec: ResampleSpec,
+    sessions: Sessions,
+    ts: IntArray1D,
+    begin: int,
+    end: int,
+    draw: np.random.Generator,
+) -> Blocks:
+    """Draw the blocks of one path.
+
+    Parameters
+    ----------
+    spec : ResampleSpec
+    sessions : Sessions
+    ts : ndarray of shape (n_ticks,), int64
+    begin, end : int
+        Range of source ticks.
+    draw : Generator
+    """
+    if spec.method in ("identity", "sessions"):
+        own = np.arange(len(sessions))
+        if spec.method == "identity":
+            chosen, opened = own, own
+        else:
+            chosen, opened = draw_sessions(sessions.kinds, spec.length, draw)
+        first, last = sessions.begins[chosen], sessions.ends[chosen]
+        shift = whole_days(ts[sessions.begins] - ts[first])
+        return Blocks(first, last, shift, own, opened)
+    if spec.method == "slots":
+        return _slots(sessions, ts, round(spec.length * 60e9), draw)
+    return tick_blocks(spec.method, spec.length, begin, end, draw)
+
+
+def draw_sessions(
+    kinds: IntArray1D, length: float, draw: np.random.Generator
+) -> tuple[IntArray1D, IntArray1D]:
+    """Draw a source session of the same kind for each session.
+
+    Blocks of consecutive sessions have a geometric length (the stationary bootstrap); one
+    also ends where the next session is of another kind than the one to be filled.
+
+    Parameters
+    ----------
+    kinds : ndarray of shape (n_sessions,), int64
+    length : float
+        Mean length of a block, at least 1.
+    draw : Generator
+
+    Returns
+    -------
+    chosen : ndarray of shape (n_sessions,), int64
+    opened : ndarray of shape (n_blocks,), int64
+        Sessions at which a block begins.
+
+    References
+    ----------
+    Politis & Romano (1994), The stationary bootstrap, JASA 89(428), section 2.
+    """
+    n = len(kinds)
+    alike = [np.flatnonzero(kinds == kind) for kind in range(int(kinds.max()) + 1)]
+    again = draw.random(n) < 1.0 / length
+    spot = draw.random(n)
+    chosen = np.zeros(n, np.int64)
+    opened = []
+    for k in range(n):
+        follower = (chosen[k - 1] + 1) % n
+        if k > 0 and not again[k] and kinds[follower] == kinds[k]:
+            chosen[k] = follower
+        else:
+            own = alike[kinds[k]]
+            chosen[k] = own[int(spot[k] * len(own))]
+            opened.append(k)
+    return chosen, np.array(opened, np.int64)
+
+
+def whole_days(distance: IntArray1D) -> IntArray1D:
+    """Return distances in time rounded to whole days, so that clock times stay."""
+    return np.asarray((distance + DAY // 2) // DAY * DAY, np.int64)
+
+
+def _slots(
+    sessions: Sessions, ts: IntArray1D, slot: int, draw: np.random.Generator
+) -> Blocks:
+    """Fill each slot of each session from the same clock time of a session of its kind."""
+    kinds, begins, ends = sessions.kinds, sessions.begins, sessions.ends
+    alike = [np.flatnonzero(kinds == kind) for kind in range(int(kinds.max()) + 1)]
+    opened = ts[begins]
+    parts: list[tuple[IntArray1D, IntArray1D, IntArray1D, IntArray1D]] = []
+    for k in range(len(sessions)):
+        edges = np.arange(int(opened[k]) // slot + 1, int(ts[ends[k] - 1]) // slot + 1) * slot
+        own = alike[kinds[k]]
+        chosen = own[draw.integers(0, len(own), len(edges) + 1)]
+        shift = whole_days(opened[k] - opened[chosen])
+        # Before the first edge lies what a session has before it, behind the last the rest.
+        first, last = begins[chosen], ends[chosen]
+        for j in np.unique(chosen):
+            mine = np.flatnonzero(chosen == j)
+            cut = np.searchsorted(ts[begins[j] : ends[j]], edges - shift[mine[0]], "left")
+            cut = np.concatenate([[0], cut, [ends[j] - begins[j]]]) + begins[j]
+            first[mine], last[mine] = cut[mine], cut[mine + 1]
+        parts.append((first, last, shift, np.full(len(chosen), k)))
+    first, last, shift, session = (np.concatenate(column) for column in zip(*parts, strict=True))
+    there = last > first
+    session = session[there]
+    opens = np.flatnonzero(np.diff(session, prepend=-1))
+    return Blocks(first[there], last[there], shift[there], opens, np.arange(len(session)))
+
+
+def tick_blocks(
+    method: str, length: float, begin: int, end: int, draw: np.random.Generator
+) -> Blocks:
+    """Draw blocks counted in ticks, until there are as many ticks as in the source.
+
+    Parameters
+    ----------
+    method : {"stationary", "circular", "moving"}
+    length : float
+        Ticks of a block, for ``stationary`` the mean of a geometric distribution.
+    begin, end : int
+        Range of source ticks. ``stationary`` and ``circular`` blocks go on at ``begin``
+        behind ``end``.
+    draw : Generator
+
+    References
+    ----------
+    Politis & Romano (1994), The stationary bootstrap, JASA 89(428), section 2; Politis &
+    Romano (1992), A circular block-resampling procedure for stationary data; Kunsch
+    (1989), The jackknife and the bootstrap for general stationary observations.
+    """
+    n = end - begin
+    starts: list[IntArray1D] = []
+    sizes: list[IntArray1D] = []
+    total = 0
+    while total < n:
+        more = math.ceil((n - total) / length * 1.05) + 8 if method == "stationary" else (
+            math.ceil((n - total) / length)
+        )  # fmt: skip
+        highest = n - int(length) if method == "moving" else n - 1
+        starts.append(draw.integers(0, highest + 1, more))
+        if method == "stationary":
+            sizes.append(draw.geometric(1.0 / length, more))
+        else:
+            sizes.append(np.full(more, int(length), np.int64))
+        total += int(sizes[-1].sum())
+    start, size = np.concatenate(starts), np.concatenate(sizes)
+    behind = np.cumsum(size)
+    count = int(np.searchsorted(behind, n, "left")) + 1
+    start, size = start[:count], size[:count].copy()
+    size[-1] -= behind[count - 1] - n
+    # A block that wraps is several pieces.
+    rounds = (start + size - 1) // n + 1
+    block = np.repeat(np.arange(count), rounds)
+    opened = np.cumsum(rounds) - rounds
+    turn = np.arange(len(block)) - opened[block]
+    first = np.maximum(start[block], turn * n) - turn * n
+    last = np.minimum((start + size)[block], (turn + 1) * n) - turn * n
+    return Blocks(first + begin, last + begin, None, np.zeros(1, np.int64), opened)
