@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-__all__ = ["NO_GRID", "PIECE", "Grid", "derive_quotes", "grid_of"]
+__all__ = ["MOST_TICKS", "NO_GRID", "PIECE", "ROUND", "Grid", "derive_quotes", "grid_of"]
 
 #: A stretch of source ticks within a path.
 PIECE = np.dtype(
@@ -42,7 +42,7 @@ PIECE = np.dtype(
 )
 
 #: Added and taken off again, this rounds to the nearest whole number (below 2**51).
-_ROUND = 6755399441055744.0
+ROUND = 6755399441055744.0
 
 _HIGH_BITS = 22
 _MOST_PER_UNIT = 1 << 20
@@ -132,8 +132,8 @@ def derive_quotes(
         for i in range(n):
             b = bids[i]
             a = asks[i]
-            below = ((b * own + a * other + _ROUND) - _ROUND) + offset
-            above = below + (((a - b) * per_unit + _ROUND) - _ROUND)
+            below = ((b * own + a * other + ROUND) - ROUND) + offset
+            above = below + (((a - b) * per_unit + ROUND) - ROUND)
             new_bids[i] = (below * high + below * low) - half
             new_asks[i] = (above * high + above * low) + half
     else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from sweep.fills import close_periods, equity_at
@@ -21,9 +22,9 @@ SPAN = 32
 
 @njit(error_model="numpy")
 def prepare_lanes(
-    quotes: Any, n: int, width: int, units: float, mark_close: bool, worth: Any, top: Any, low: Any
+    quotes: Any, n: int, width: int, units: float, worth: Any, top: Any, low: Any
 ) -> None:
-    """Work out the worth of a contract for each lane at ``n`` ticks, and its extremes.
+    """Work out, for each lane at ``n`` ticks, the price at which a contract can be closed.
 
     Parameters
     ----------
@@ -33,32 +34,26 @@ def prepare_lanes(
         Ticks and lanes.
     units : float
         Contract size.
-    mark_close : bool
     worth : ndarray of shape (2, n_ticks, stride), float64
-        Series 0 is of long positions, 1 of short ones (with ``mark_close`` alone).
-    top, low : ndarray of shape (2, n_ticks // SPAN, stride), float64
+        Series 0 becomes that of long positions, 1 of short ones.
+    top, low : ndarray of shape (2, stride, n_ticks // SPAN), float64
         Become the extremes of each whole span.
     """
-    for s in range(2 if mark_close else 1):
-        for span in range(0, n, SPAN):
-            most = top[s, span // SPAN]
-            least = low[s, span // SPAN]
-            for k in range(span, min(span + SPAN, n)):
-                bids = quotes[k, 0]
-                asks = quotes[k, 1]
-                values = worth[s, k]
-                first = k == span
-                for lane in range(width):
-                    mark = 0.5 * (bids[lane] + asks[lane])
-                    if mark_close:
-                        mark = bids[lane] if s == 0 else asks[lane]
-                    value = mark * units
-                    values[lane] = value
-                    most[lane] = value if first or value > most[lane] else most[lane]
-                    least[lane] = value if first or value < least[lane] else least[lane]
+    for s in range(2):
+        for lane in range(width):
+            for span in range(0, n, SPAN):
+                most = -np.inf
+                least = np.inf
+                for k in range(span, min(span + SPAN, n)):
+                    value = quotes[k, s, lane] * units
+                    worth[s, k, lane] = value
+                    most = max(most, value)
+                    least = min(least, value)
+                top[s, lane, span // SPAN] = most
+                low[s, lane, span // SPAN] = least
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def _mark_lane(
     c: Any,
     r: Any,
@@ -98,7 +93,7 @@ def _mark_lane(
         walk(c, r, worth, ts, origin, shift, tick, last * SPAN, end)
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def advance_lane(
     c: Any,
     r: Any,
@@ -138,6 +133,6 @@ def advance_lane(
     if c.edge < n_edges and edges[c.edge] <= end:
         close_periods(c, r, own, edges, n_edges, 0, end)
     if c.done < end:
-        _mark_lane(c, r, own, top[s, :, lane], low[s, :, lane], ts, origin, shift, tick, end)
+        _mark_lane(c, r, own, top[s, lane], low[s, lane], ts, origin, shift, tick, end)
         c.equity = equity_at(c.cash, c.position, own[end - 1])
         c.done = end

@@ -19,9 +19,10 @@ import numpy as np
 from numba import njit
 
 from sweep.fills import CARRY, FILL, TERMS, begin_run, close_period, finish_row, settle
-from sweep.kernel.derive import PIECE, derive_quotes
+from sweep.kernel.derive import PIECE, ROUND, derive_quotes
 from sweep.kernel.lane_marks import SPAN, advance_lane, prepare_lanes
 from sweep.kernel.marks import mark_point
+from sweep.kernel.vectors import EIGHT, spread_lanes, turn_lanes
 from sweep.schema import ROW, STATUS_BAD_ORDER
 
 __all__ = ["JOB", "PATH_ARRAYS", "PATH_FRAME", "PATH_TICKS", "new_path_frame", "run_paths"]
@@ -57,7 +58,7 @@ NEVER = 1 << 62
 FILL_UP, RUN, WORK_OFF = 0, 1, 2
 
 #: Ticks of a chunk: with 64 lanes its quotes and worths stay in a cache of 512 KiB.
-PATH_TICKS = 256
+PATH_TICKS = 512
 
 #: A variant on consecutive pieces of a path, from flat to flat.
 JOB = np.dtype(
@@ -113,8 +114,8 @@ PATH_ARRAYS: tuple[tuple[str, Any, int], ...] = (
     ("variant", np.int64, 1),
     ("lane", np.int64, 2),
     ("level", np.float64, 2),
-    ("own_bid", np.float64, 1),
-    ("own_ask", np.float64, 1),
+    ("own_bid", np.float64, 2),
+    ("own_ask", np.float64, 2),
     ("own_ts", np.int64, 2),
     ("worth", np.float64, 3),
     ("top", np.float64, 3),
@@ -124,7 +125,7 @@ PATH_ARRAYS: tuple[tuple[str, Any, int], ...] = (
 )
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def _fill_lane(
     lane: Any,
     k: int,
@@ -143,7 +144,7 @@ def _fill_lane(
     own_ts: Any,
     quotes: Any,
 ) -> None:
-    """Derive the next ticks of lane ``k``, and lay them out."""
+    """Derive the next ticks of lane ``k``: quotes by tick, sizes by tick and lane."""
     most = quotes.shape[0]
     end = jobs[lane[OWN_JOB, k]].end
     piece = lane[OWN_PIECE, k]
@@ -167,8 +168,8 @@ def _fill_lane(
             grid[1],
             grid[2],
             half,
-            own_bid,
-            own_ask,
+            own_bid[k % EIGHT],
+            own_ask[k % EIGHT],
             n,
         )
         if not whole:
@@ -184,16 +185,129 @@ def _fill_lane(
             piece += 1
             if piece < end:
                 at = pieces[piece].first
-    for i in range(n):
-        quotes[i, 0, k] = own_bid[i]
-        quotes[i, 1, k] = own_ask[i]
     lane[OWN_PIECE, k] = piece
     lane[OWN_NEXT, k] = at
     lane[OWN_COUNT, k] = n
     lane[OWN_ENDS, k] = 1 if piece == end else 0
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
+def _fill_lanes(
+    lane: Any,
+    first: int,
+    jobs: Any,
+    pieces: Any,
+    grid: Any,
+    ts: Any,
+    bid: Any,
+    ask: Any,
+    bid_size: Any,
+    ask_size: Any,
+    half: float,
+    units: float,
+    sizes: bool,
+    level: Any,
+    own_bid: Any,
+    own_ask: Any,
+    own_ts: Any,
+    quotes: Any,
+    worth: Any,
+    top: Any,
+    low: Any,
+) -> int:
+    """Lay out the next ticks of eight lanes, and mark them at the mid; return their most."""
+    most = 0
+    if not sizes and grid[0] != 0.0:
+        # Where all of them go on at the same source ticks, those are read once.
+        at = -1
+        shared = True
+        for k in range(first, first + EIGHT):
+            if lane[OWN_JOB, k] < 0:
+                continue
+            piece = lane[OWN_PIECE, k]
+            count = pieces[piece].end - lane[OWN_NEXT, k]
+            last = piece + 1 == jobs[lane[OWN_JOB, k]].end
+            if count < quotes.shape[0] and not last:
+                shared = False
+                break
+            count = min(count, quotes.shape[0])
+            if at < 0:
+                at = lane[OWN_NEXT, k]
+                most = count
+            elif at != lane[OWN_NEXT, k] or most != count:
+                shared = False
+                break
+        if shared:
+            if at < 0:
+                return 0
+            for k in range(first, first + EIGHT):
+                if lane[OWN_JOB, k] < 0:
+                    continue
+                p = pieces[lane[OWN_PIECE, k]]
+                level[0, k] = grid[0] * (0.5 * (p.factor + 1.0))
+                level[1, k] = grid[0] * (0.5 * (p.factor - 1.0))
+                level[2, k] = ROUND - p.offset
+                lane[OWN_ORIGIN, k] = at
+                lane[OWN_SHIFT, k] = p.shift
+                lane[OWN_WHOLE, k] = 1
+                lane[OWN_COUNT, k] = most
+                lane[OWN_NEXT, k] = at + most
+                lane[OWN_ENDS, k] = 0
+                if at + most == p.end:
+                    lane[OWN_PIECE, k] += 1
+                    if lane[OWN_PIECE, k] == jobs[lane[OWN_JOB, k]].end:
+                        lane[OWN_ENDS, k] = 1
+                    else:
+                        lane[OWN_NEXT, k] = pieces[lane[OWN_PIECE, k]].first
+            spread = own_ask[0]
+            for i in range(most):
+                spread[i] = ((ask[at + i] - bid[at + i]) * grid[0] + ROUND) - ROUND
+            spread_lanes(
+                bid,
+                ask,
+                spread,
+                at,
+                most,
+                level,
+                first,
+                grid[1],
+                grid[2],
+                half,
+                units,
+                quotes,
+                worth,
+                top,
+                low,
+            )
+            return most
+    most = 0
+    for k in range(first, first + EIGHT):
+        if lane[OWN_JOB, k] < 0:
+            continue
+        _fill_lane(
+            lane,
+            k,
+            jobs,
+            pieces,
+            grid,
+            ts,
+            bid,
+            ask,
+            bid_size,
+            ask_size,
+            half,
+            sizes,
+            own_bid,
+            own_ask,
+            own_ts,
+            quotes,
+        )
+        most = max(most, lane[OWN_COUNT, k])
+    turn_lanes(own_bid, own_ask, most, first, units, quotes, worth, top, low)
+    return most
+
+
+@njit(error_model="numpy", forceinline=True)
 def _find_edges(c: Any, ts: Any, origin: int, shift: int, n: int, clock: int, edges: Any) -> int:
     """Write the first ticks of clock periods; return how many there are."""
     bin_end = c.bin_end - shift
@@ -289,7 +403,7 @@ def _fill_orders(
         c.pending -= 1
 
 
-@njit(error_model="numpy")
+@njit(error_model="numpy", forceinline=True)
 def _end_chunk(
     lane: Any,
     k: int,
@@ -458,9 +572,10 @@ def run_paths(
                     variant[k] = jobs[job].variant
                     begins[k] = 1
                     f[BEGINNING] = 1
-                _fill_lane(
+            for first in range(0, width, EIGHT):
+                n = _fill_lanes(
                     lane,
-                    k,
+                    first,
                     jobs,
                     pieces,
                     grid,
@@ -470,17 +585,24 @@ def run_paths(
                     bid_size,
                     ask_size,
                     half,
+                    terms.contract_size,
                     sizes,
+                    level,
                     own_bid,
                     own_ask,
                     own_ts,
                     quotes,
+                    worth,
+                    top,
+                    low,
                 )
-                most = max(most, lane[OWN_COUNT, k])
+                most = max(most, n)
             if most == 0:
                 return DONE
-            prepare_lanes(quotes, most, width, terms.contract_size, mark_close, worth, top, low)
+            if mark_close:
+                prepare_lanes(quotes, most, width, terms.contract_size, worth, top, low)
             next_fill = never
+            opened = closed = 0
             for k in range(width):
                 n = lane[OWN_COUNT, k]
                 if n == 0:
@@ -505,9 +627,26 @@ def run_paths(
                     buffer[known_at + k] = 0.0
                     ordered[k] = 0.0
                 c.done = 0
-                lane[OWN_EDGES, k] = _find_edges(
-                    c, times, origin, shift, n, terms.clock, edges[k]
-                )
+                if (
+                    k > 0
+                    and lane[OWN_WHOLE, k] != 0
+                    and lane[OWN_ORIGIN, k - 1] == origin
+                    and lane[OWN_COUNT, k - 1] == n
+                    and opened == c.bin_end - shift
+                ):
+                    # As in the lane before, whose clock differs by whole periods.
+                    n_edges = lane[OWN_EDGES, k - 1]
+                    for j in range(n_edges):
+                        edges[k, j] = edges[k - 1, j]
+                    lane[OWN_EDGES, k] = n_edges
+                    c.edge = 0
+                    c.bin_end = closed + shift
+                else:
+                    opened = c.bin_end - shift
+                    lane[OWN_EDGES, k] = _find_edges(
+                        c, times, origin, shift, n, terms.clock, edges[k]
+                    )
+                    closed = c.bin_end - shift
                 stamps[0, k] = times[origin] + shift
                 if f[STAMPS] != 0:
                     for i in range(1, n):
@@ -737,12 +876,12 @@ def new_path_frame(
         "variant": np.zeros(width, np.int64),
         "lane": lane,
         "level": np.zeros((3, width)),
-        "own_bid": np.zeros(PATH_TICKS),
-        "own_ask": np.zeros(PATH_TICKS),
+        "own_bid": _aligned(EIGHT * PATH_TICKS).reshape(EIGHT, PATH_TICKS),
+        "own_ask": _aligned(EIGHT * PATH_TICKS).reshape(EIGHT, PATH_TICKS),
         "own_ts": np.zeros((width, PATH_TICKS), np.int64),
         "worth": _aligned(2 * PATH_TICKS * stride).reshape(2, PATH_TICKS, stride),
-        "top": np.zeros((2, PATH_TICKS // SPAN, stride)),
-        "low": np.zeros((2, PATH_TICKS // SPAN, stride)),
+        "top": np.zeros((2, stride, PATH_TICKS // SPAN)),
+        "low": np.zeros((2, stride, PATH_TICKS // SPAN)),
         "edges": np.zeros((width, PATH_TICKS), np.int64),
         "fills": np.zeros(1, FILL),  # never written
     }
