@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-__all__ = ["MOST_TICKS", "NO_GRID", "PIECE", "ROUND", "Grid", "derive_quotes", "grid_of"]
+__all__ = ["MOST_TICKS", "NO_GRID", "PIECE", "ROUND", "SESSION", "Grid", "derive_quotes", "grid_of"]
 
 #: A stretch of source ticks within a path.
 PIECE = np.dtype(
@@ -38,8 +38,12 @@ PIECE = np.dtype(
         ("shift", "<i8"),  # nanoseconds added to its stamps
         ("factor", "<f8"),
         ("offset", "<f8"),  # a whole number of ticks of the grid
+        ("place", "<i8"),  # number of its session (or block) times `SESSION`, and its slot
     ]
 )
+
+#: More than the slots of any session.
+SESSION = 1 << 24
 
 #: Added and taken off again, this rounds to the nearest whole number (below 2**51).
 ROUND = 6755399441055744.0

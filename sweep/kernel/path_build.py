@@ -27,6 +27,7 @@ from sweep.kernel.paths import (
     OVERFLOW,
     PATH_ARRAYS,
     PATH_FRAME,
+    PATH_TICKS,
     new_path_frame,
     run_paths,
 )
@@ -97,6 +98,7 @@ class PathKernel:
         terms: np.ndarray[Any, Any],
         rows: Rows,
         width: int = lanes.WIDTH,
+        chunk: int = PATH_TICKS,
     ) -> None:
         """Evaluate jobs, writing their rows.
 
@@ -112,11 +114,14 @@ class PathKernel:
         rows : ndarray of shape (n_rows,), dtype `sweep.schema.ROW`
         width : int, optional
             Lanes at most; no row depends on it.
+        chunk : int, optional
+            Ticks that are worked through together; no row depends on it.
         """
         room = _ROOM
         while True:
             frame, scratch = new_path_frame(
                 len(jobs),
+                int(jobs["slot"].max()) + 1 if jobs["group"].any() else 0,
                 width,
                 self.layout,
                 lane_fields=len(LANE_FIELDS),
@@ -124,6 +129,7 @@ class PathKernel:
                 sizes=self.ref.sizes,
                 stamps=self.ref.stamps,
                 capacity=room,
+                chunk=chunk,
             )
             given = {
                 "terms": terms,

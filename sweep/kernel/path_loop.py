@@ -69,9 +69,9 @@ def run_path_jobs(
     for v in range(params.shape[0]):
         warmups[v] = _sweep_warmup(_sweep_params(params[v]))
     held = 0
-    n = frame[LANES]
     while True:
         request = _sweep_core(address)
+        n = frame[LANES]
         if request == TICKS:
             held, i, filled = _sweep_ticks(
                 held,

@@ -4,7 +4,11 @@
 ended flat. All lanes stand at the same tick of a chunk, and each is at another place of
 another path. A chunk's ticks are derived for all lanes (`sweep.kernel.derive`), laid out
 by tick and lane, the kernel takes the strategy's decisions on them, and then each lane is
-filled and marked over the chunk for itself. A lane whose job ends takes the next one, so
+filled and marked over the chunk for itself.
+
+Jobs of a *group* go over the same source ticks, which are read once for all of them. Such
+a job may be a part of a stretch (one slot of a session): what a lane holds is kept until
+a later group goes on with it. Without groups a lane whose job ends takes the next one, so
 that lanes are busy whatever the lengths of paths.
 
 Requests, frame and accounting are those of `sweep.kernel.core`, in which all lanes share
@@ -22,7 +26,7 @@ from sweep.fills import CARRY, FILL, TERMS, begin_run, close_period, finish_row,
 from sweep.kernel.derive import PIECE, ROUND, derive_quotes
 from sweep.kernel.lane_marks import SPAN, advance_lane, prepare_lanes
 from sweep.kernel.marks import mark_point
-from sweep.kernel.vectors import EIGHT, spread_lanes, turn_lanes
+from sweep.kernel.vectors import EIGHT, LINE, prefetch, spread_lanes, turn_lanes
 from sweep.schema import ROW, STATUS_BAD_ORDER
 
 __all__ = ["JOB", "PATH_ARRAYS", "PATH_FRAME", "PATH_TICKS", "new_path_frame", "run_paths"]
@@ -58,16 +62,23 @@ NEVER = 1 << 62
 FILL_UP, RUN, WORK_OFF = 0, 1, 2
 
 #: Ticks of a chunk: with 64 lanes its quotes and worths stay in a cache of 512 KiB.
-PATH_TICKS = 512
+PATH_TICKS = 256
 
-#: A variant on consecutive pieces of a path, from flat to flat.
+#: Ticks among which the first of a clock period is looked for.
+STEP = 16
+
+#: A variant on consecutive pieces of a path, or a part of that.
 JOB = np.dtype(
     [
         ("first", "<i8"),  # piece
         ("end", "<i8"),
         ("row", "<i8"),  # place of its row
         ("variant", "<i8"),
-        ("tick", "<i8"),  # number of its first tick within the path
+        ("tick", "<i8"),  # number of its beginning's tick within the path
+        ("group", "<i8"),  # jobs of a group run together; 0: each for itself
+        ("slot", "<i8"),  # place of what is kept from one part to the next
+        ("begins", "<i8"),  # whether this part is the first: begun flat
+        ("ends", "<i8"),  # whether it is the last: ended flat
     ]
 )
 
@@ -84,7 +95,8 @@ OWN_WHOLE = 8  # whether the chunk comes from one piece
 OWN_DEAD = 9  # tick of the chunk with an order that is no finite number
 OWN_EDGES = 10  # clock periods that begin in the chunk
 OWN_FILL = 11  # tick at which the oldest order is filled
-OWN_FIELDS = 12
+OWN_SLOT = 12  # place of its carry and its orders
+OWN_FIELDS = 13
 
 #: The arrays that `run_paths` takes behind the frame: name, dtype, dimensions.
 PATH_ARRAYS: tuple[tuple[str, Any, int], ...] = (
@@ -103,6 +115,8 @@ PATH_ARRAYS: tuple[tuple[str, Any, int], ...] = (
     ("due", np.int64, 2),
     ("decided", np.int64, 2),
     ("targets", np.float64, 2),
+    ("kept", np.float64, 2),
+    ("kept_lane", np.int64, 2),
     ("buffer", np.float64, 1),
     ("bits", np.int64, 1),
     ("changed", np.int64, 1),
@@ -173,8 +187,10 @@ def _fill_lane(
             n,
         )
         if not whole:
+            times = ts[at : at + count]
+            own = own_ts[k, n : n + count]
             for i in range(count):
-                own_ts[k, n + i] = ts[at + i] + p.shift
+                own[i] = times[i] + p.shift
         if sizes:
             for i in range(count):
                 quotes[n + i, 2, k] = bid_size[at + i]
@@ -185,6 +201,12 @@ def _fill_lane(
             piece += 1
             if piece < end:
                 at = pieces[piece].first
+    if piece < end:
+        # Nobody but this lane walks along here: let its next ticks come near meanwhile.
+        for i in range(at, min(at + most, pieces[piece].end), LINE):
+            prefetch(bid, i)
+            prefetch(ask, i)
+            prefetch(ts, i)
     lane[OWN_PIECE, k] = piece
     lane[OWN_NEXT, k] = at
     lane[OWN_COUNT, k] = n
@@ -312,18 +334,23 @@ def _find_edges(c: Any, ts: Any, origin: int, shift: int, n: int, clock: int, ed
     """Write the first ticks of clock periods; return how many there are."""
     bin_end = c.bin_end - shift
     found = 0
-    j = 0
-    while ts[origin + n - 1] >= bin_end:
-        k = n - 1
-        while j < k:
-            middle = (j + k) // 2
-            if ts[origin + middle] >= bin_end:
-                k = middle
-            else:
-                j = middle + 1
-        edges[found] = j
-        found += 1
-        bin_end = ((ts[origin + j] + shift) // clock + 1) * clock - shift
+    times = ts[origin : origin + n]
+    if times[n - 1] >= bin_end:
+        # Steps that a processor foresees; halving would be a guess at each step.
+        j = 0
+        while j < n:
+            step = times[j : min(j + STEP, n)]
+            if step[len(step) - 1] < bin_end:
+                j += len(step)
+                continue
+            for k in range(len(step)):
+                j += 1 if step[k] < bin_end else 0
+            edges[found] = j
+            found += 1
+            bin_end += clock
+            if times[j] >= bin_end:
+                bin_end = ((times[j] + shift) // clock + 1) * clock - shift
+            j += 1
     c.bin_end = bin_end + shift
     c.edge = 0
     return found
@@ -359,11 +386,12 @@ def _fill_orders(
     shift = lane[OWN_SHIFT, k]
     mark_close = terms.mark_close != 0
     lane[OWN_FILL, k] = NEVER
+    own = lane[OWN_SLOT, k]
     pointer = 0
     while c.pending > 0:
         slot = c.head
-        pointer = max(pointer, decided[k, slot] + 1)
-        while pointer < n and ts[origin + pointer] + shift < due[k, slot]:
+        pointer = max(pointer, decided[own, slot] + 1)
+        while pointer < n and ts[origin + pointer] + shift < due[own, slot]:
             pointer += 1
         if pointer >= n:
             return
@@ -395,7 +423,7 @@ def _fill_orders(
                 ts[origin + pointer] + shift,
                 quotes[pointer, 0, k],
                 quotes[pointer, 1, k],
-                targets[k, slot],
+                targets[own, slot],
                 fills,
                 False,
             )
@@ -407,6 +435,7 @@ def _fill_orders(
 def _end_chunk(
     lane: Any,
     k: int,
+    jobs: Any,
     c: Any,
     r: Any,
     terms: Any,
@@ -440,7 +469,7 @@ def _end_chunk(
         r.tick = tick + last
         finish_row(c, r, stamp, seen)
         return True
-    if lane[OWN_ENDS, k] == 0:
+    if lane[OWN_ENDS, k] == 0 or jobs[lane[OWN_JOB, k]].ends == 0:
         return False
     if c.position != 0.0:
         b = quotes[last, 0, k]
@@ -470,6 +499,8 @@ def run_paths(
     due: Any,
     decided: Any,
     targets: Any,
+    kept: Any,
+    kept_lane: Any,
     buffer: Any,
     bits: Any,
     changed: Any,
@@ -506,11 +537,16 @@ def run_paths(
     jobs : ndarray of shape (n_jobs,), dtype `JOB`
     warmups : ndarray of shape (n_variants,), int64
         Ticks before orders count.
-    rows : ndarray of shape (n_jobs,), dtype `sweep.schema.ROW`
-    carries : ndarray of shape (width,), dtype `sweep.fills.CARRY`
-    due, decided, targets : ndarray of shape (width, capacity), int64, int64, float64
+    rows : ndarray of shape (n_rows,), dtype `sweep.schema.ROW`
+    carries : ndarray of shape (n_slots,), dtype `sweep.fills.CARRY`
+    due, decided, targets : ndarray of shape (n_slots, capacity), int64, int64, float64
         Rings of each lane's orders in flight: stamp from which they are filled, tick of
         the decision (of this chunk; negative before), target.
+    kept : ndarray of shape (n_slots, n_fields + 1), float64
+        What is kept of a lane between the parts of a job: its fields of the buffer, the
+        last order's target.
+    kept_lane : ndarray of shape (n_slots,  1), int64
+        Likewise, the ticks of the job so far.
     buffer, bits : ndarray of shape (n_fields * stride,), float64, and the same as int64
     changed : ndarray of shape (n_ticks of a pass,), int64
     ordered, ordered_bits : ndarray of shape (width,), float64, and the same as int64
@@ -538,7 +574,7 @@ def run_paths(
     half = terms.half_spread
     mark_close = terms.mark_close != 0
     never = NEVER
-    width = f[LANES]
+    width = f[LANES]  # of the jobs at hand
     stride = f[STRIDE]
     sizes = f[SIZES] != 0
     feedback = f[FEEDBACK] != 0
@@ -555,23 +591,59 @@ def run_paths(
         if f[PHASE] == FILL_UP:
             f[BEGINNING] = 0
             most = 0
+            # A group comes when all lanes are free, and takes as many as it needs.
+            group = -1
+            if f[NEXT_JOB] < jobs.shape[0] and jobs[f[NEXT_JOB]].group != 0:
+                free = True
+                for k in range(f[LANES]):
+                    if lane[OWN_JOB, k] >= 0:
+                        free = False
+                if free:
+                    group = jobs[f[NEXT_JOB]].group
+                    count = 0
+                    while (
+                        count < lane.shape[1]
+                        and f[NEXT_JOB] + count < jobs.shape[0]
+                        and jobs[f[NEXT_JOB] + count].group == group
+                    ):
+                        count += 1
+                    f[LANES] = (count + EIGHT - 1) // EIGHT * EIGHT
+            elif f[NEXT_JOB] < jobs.shape[0]:
+                group = 0
+            width = f[LANES]
             for k in range(width):
                 begins[k] = 0
-                if lane[OWN_JOB, k] < 0:
-                    lane[OWN_COUNT, k] = 0
-                    bits[mask_at + k] = 0
-                    if f[NEXT_JOB] >= jobs.shape[0]:
-                        continue
-                    job = f[NEXT_JOB]
-                    f[NEXT_JOB] = job + 1
-                    lane[OWN_JOB, k] = job
-                    lane[OWN_PIECE, k] = jobs[job].first
-                    lane[OWN_NEXT, k] = pieces[jobs[job].first].first
+                if lane[OWN_JOB, k] >= 0:
+                    continue
+                lane[OWN_COUNT, k] = 0
+                bits[mask_at + k] = 0
+                job = f[NEXT_JOB]
+                if job >= jobs.shape[0] or jobs[job].group != group:
+                    continue
+                f[NEXT_JOB] = job + 1
+                own = k if group == 0 else jobs[job].slot
+                lane[OWN_JOB, k] = job
+                lane[OWN_PIECE, k] = jobs[job].first
+                lane[OWN_NEXT, k] = pieces[jobs[job].first].first
+                lane[OWN_SLOT, k] = own
+                lane[OWN_DEAD, k] = never
+                lane[OWN_FILL, k] = never
+                variant[k] = jobs[job].variant
+                if jobs[job].begins != 0:
                     lane[OWN_SEEN, k] = 0
-                    lane[OWN_DEAD, k] = never
-                    variant[k] = jobs[job].variant
+                    carries[own].pending = 0
                     begins[k] = 1
                     f[BEGINNING] = 1
+                    continue
+                fields = kept.shape[1] - 1
+                for j in range(fields):
+                    buffer[j * stride + k] = kept[own, j]
+                ordered[k] = kept[own, fields]
+                lane[OWN_SEEN, k] = kept_lane[own, 0]
+                if lane[OWN_SEEN, k] < 0:
+                    # An earlier part ended with an order that is no finite number.
+                    lane[OWN_JOB, k] = -1
+                    bits[mask_at + k] = 0
             for first in range(0, width, EIGHT):
                 n = _fill_lanes(
                     lane,
@@ -598,6 +670,8 @@ def run_paths(
                 )
                 most = max(most, n)
             if most == 0:
+                if f[NEXT_JOB] < jobs.shape[0]:
+                    continue
                 return DONE
             if mark_close:
                 prepare_lanes(quotes, most, width, terms.contract_size, worth, top, low)
@@ -615,7 +689,7 @@ def run_paths(
                     lane[OWN_SHIFT, k] = 0
                 origin = lane[OWN_ORIGIN, k]
                 shift = lane[OWN_SHIFT, k]
-                c = carries[k]
+                c = carries[lane[OWN_SLOT, k]]
                 if begins[k] != 0:
                     begin_run(c, rows[jobs[job].row], terms, times[origin] + shift)
                     c.live_from = warmups[jobs[job].variant]
@@ -698,7 +772,8 @@ def run_paths(
                                 lane[OWN_DEAD, k] = at
                                 bits[mask_at + k] = 0
                                 continue
-                            c = carries[k]
+                            own = lane[OWN_SLOT, k]
+                            c = carries[own]
                             times = ts
                             if lane[OWN_WHOLE, k] == 0:
                                 times = own_ts[k]
@@ -717,16 +792,16 @@ def run_paths(
                             if slot >= capacity:
                                 slot -= capacity
                             stamp = times[lane[OWN_ORIGIN, k] + at] + lane[OWN_SHIFT, k]
-                            due[k, slot] = stamp + terms.latency
-                            decided[k, slot] = at
-                            targets[k, slot] = target
+                            due[own, slot] = stamp + terms.latency
+                            decided[own, slot] = at
+                            targets[own, slot] = target
                             c.pending += 1
                             if feedback and c.pending == 1:
                                 pointer = at + 1
                                 while (
                                     pointer < lane[OWN_COUNT, k]
                                     and times[lane[OWN_ORIGIN, k] + pointer] + lane[OWN_SHIFT, k]
-                                    < due[k, slot]
+                                    < due[own, slot]
                                 ):
                                     pointer += 1
                                 if pointer < lane[OWN_COUNT, k]:
@@ -745,7 +820,7 @@ def run_paths(
                         times = ts
                         if lane[OWN_WHOLE, k] == 0:
                             times = own_ts[k]
-                        c = carries[k]
+                        c = carries[lane[OWN_SLOT, k]]
                         job = lane[OWN_JOB, k]
                         r = rows[jobs[job].row]
                         tick = jobs[job].tick + lane[OWN_SEEN, k]
@@ -770,7 +845,7 @@ def run_paths(
                     if n <= i or lane[OWN_DEAD, k] < never:
                         bits[mask_at + k] = 0
                         continue
-                    live = max(carries[k].live_from - lane[OWN_SEEN, k], begins[k])
+                    live = max(carries[lane[OWN_SLOT, k]].live_from - lane[OWN_SEEN, k], begins[k])
                     if live <= i:
                         bits[mask_at + k] = -1
                     else:
@@ -794,7 +869,8 @@ def run_paths(
             times = ts
             if lane[OWN_WHOLE, k] == 0:
                 times = own_ts[k]
-            c = carries[k]
+            own = lane[OWN_SLOT, k]
+            c = carries[own]
             job = lane[OWN_JOB, k]
             r = rows[jobs[job].row]
             tick = jobs[job].tick + lane[OWN_SEEN, k]
@@ -803,23 +879,34 @@ def run_paths(
                     lane, k, n - 1, c, r, terms, due, decided, targets, quotes, worth, top, low,
                     times, tick, edges[k], fills,
                 )  # fmt: skip
-            if _end_chunk(
-                lane, k, c, r, terms, quotes, worth, top, low, times, tick, edges[k], fills
-            ):
+            ended = _end_chunk(
+                lane, k, jobs, c, r, terms, quotes, worth, top, low, times, tick, edges[k], fills
+            )
+            lane[OWN_SEEN, k] += n
+            if ended or lane[OWN_ENDS, k] != 0:
                 lane[OWN_JOB, k] = -1
                 lane[OWN_FILL, k] = never
+            if ended:
+                # Parts that follow an order that is no finite number are left out.
+                kept_lane[own, 0] = -1
                 continue
-            lane[OWN_SEEN, k] += n
             for q in range(c.pending):
                 slot = c.head + q
                 if slot >= capacity:
                     slot -= capacity
-                decided[k, slot] -= n
+                decided[own, slot] -= n
+            if lane[OWN_ENDS, k] != 0:
+                fields = kept.shape[1] - 1
+                for j in range(fields):
+                    kept[own, j] = buffer[j * stride + k]
+                kept[own, fields] = ordered[k]
+                kept_lane[own, 0] = lane[OWN_SEEN, k]
         f[PHASE] = FILL_UP
 
 
 def new_path_frame(
     n_jobs: int,
+    n_slots: int,
     width: int,
     layout: tuple[int, int, int],
     *,
@@ -828,13 +915,14 @@ def new_path_frame(
     sizes: bool,
     stamps: bool,
     capacity: int,
+    chunk: int = PATH_TICKS,
 ) -> tuple[np.ndarray[Any, Any], dict[str, np.ndarray[Any, Any]]]:
     """Return the frame of a call, and the arrays that `run_paths` needs for itself.
 
     Parameters
     ----------
-    n_jobs, width : int
-        Jobs of the call; lanes at most.
+    n_jobs, n_slots, width : int
+        Jobs of the call; places for what is kept of them, 0 without groups; lanes at most.
     layout : tuple of int
         Of the kernel's buffer, see `sweep.kernel.core.new_frame`.
     lane_fields : int
@@ -843,9 +931,12 @@ def new_path_frame(
         Whether a step sees the account, the sizes, and the stamps of ticks.
     capacity : int
         Orders that a lane can have in flight.
+    chunk : int, optional
+        Ticks of a chunk, a multiple of `sweep.kernel.lane_marks.SPAN`.
     """
     n_fields, stride, passes = layout
-    width = min(width, (n_jobs + 7) // 8 * 8)
+    width = min(width, (n_jobs + EIGHT - 1) // EIGHT * EIGHT)
+    n_slots = n_slots or width
     frame = np.zeros(PATH_FRAME + 4 * len(PATH_ARRAYS), np.int64)
     frame[LANES] = width
     frame[PASS] = passes
@@ -861,28 +952,30 @@ def new_path_frame(
     lane[OWN_FILL] = NEVER
     columns = 4 if sizes else 2
     scratch = {
-        "carries": np.zeros(width, CARRY),
-        "due": np.zeros((width, capacity), np.int64),
-        "decided": np.zeros((width, capacity), np.int64),
-        "targets": np.zeros((width, capacity)),
+        "carries": np.zeros(n_slots, CARRY),
+        "due": np.zeros((n_slots, capacity), np.int64),
+        "decided": np.zeros((n_slots, capacity), np.int64),
+        "targets": np.zeros((n_slots, capacity)),
+        "kept": np.zeros((n_slots, n_fields + 1)),
+        "kept_lane": np.zeros((n_slots, 1), np.int64),
         "buffer": buffer,
         "bits": buffer.view(np.int64),
         "changed": np.zeros(passes, np.int64),
         "ordered": ordered,
         "ordered_bits": ordered.view(np.int64),
-        "quotes": _aligned(PATH_TICKS * columns * stride).reshape(PATH_TICKS, columns, stride),
-        "stamps": np.zeros((PATH_TICKS if stamps else 1, stride), np.int64),
+        "quotes": _aligned(chunk * columns * stride).reshape(chunk, columns, stride),
+        "stamps": np.zeros((chunk if stamps else 1, stride), np.int64),
         "begins": np.zeros(width, np.int64),
         "variant": np.zeros(width, np.int64),
         "lane": lane,
         "level": np.zeros((3, width)),
-        "own_bid": _aligned(EIGHT * PATH_TICKS).reshape(EIGHT, PATH_TICKS),
-        "own_ask": _aligned(EIGHT * PATH_TICKS).reshape(EIGHT, PATH_TICKS),
-        "own_ts": np.zeros((width, PATH_TICKS), np.int64),
-        "worth": _aligned(2 * PATH_TICKS * stride).reshape(2, PATH_TICKS, stride),
-        "top": np.zeros((2, stride, PATH_TICKS // SPAN)),
-        "low": np.zeros((2, stride, PATH_TICKS // SPAN)),
-        "edges": np.zeros((width, PATH_TICKS), np.int64),
+        "own_bid": _aligned(EIGHT * chunk).reshape(EIGHT, chunk),
+        "own_ask": _aligned(EIGHT * chunk).reshape(EIGHT, chunk),
+        "own_ts": np.zeros((width, chunk), np.int64),
+        "worth": _aligned(2 * chunk * stride).reshape(2, chunk, stride),
+        "top": np.zeros((2, stride, chunk // SPAN)),
+        "low": np.zeros((2, stride, chunk // SPAN)),
+        "edges": np.zeros((width, chunk), np.int64),
         "fills": np.zeros(1, FILL),  # never written
     }
     return frame, scratch

@@ -22,10 +22,13 @@ from numba.extending import intrinsic
 from sweep.kernel.derive import ROUND
 from sweep.kernel.lane_marks import SPAN
 
-__all__ = ["EIGHT", "prefetch", "spread_lanes", "turn_lanes"]
+__all__ = ["EIGHT", "LINE", "prefetch", "spread_lanes", "turn_lanes"]
 
 #: Lanes that are worked on together.
 EIGHT = 8
+
+#: Numbers in a line of the cache.
+LINE = 8
 
 _DOUBLE = ir.DoubleType()
 _VECTOR = ir.VectorType(_DOUBLE, EIGHT)
@@ -307,10 +310,8 @@ def prefetch(typing_context: Any, array: Any, place: Any) -> Any:
         address = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
         small = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [address.type, small, small, small])
-        function = cgutils.get_or_insert_function(
-            builder.module, kind, f"llvm.prefetch.p0{'' if address.type.is_opaque else 'i8'}"
-        )
-        builder.call(function, [address, small(0), small(3), small(1)])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [address, small(0), small(2), small(1)])
         return context.get_dummy_value()
 
     return signature, generate

@@ -5,9 +5,11 @@
     sessions (where they begin and end, which are alike)
     spec (what a user asks for) -> plan (a series made ready; the pieces of a path)
                                      -> ticks (any part of a path, written out)
+                                     -> schedule (many paths, in an order that suits kernels)
 """
 
 from sweep.resample.plan import Path, Resampler, plan_path, prepare
+from sweep.resample.schedule import join, schedule
 from sweep.resample.sessions import Sessions, find_sessions, sessions_by_clock
 from sweep.resample.spec import METHODS, ResampleSpec
 from sweep.resample.ticks import derive_ticks, path_blocks
@@ -20,8 +22,10 @@ __all__ = [
     "Sessions",
     "derive_ticks",
     "find_sessions",
+    "join",
     "path_blocks",
     "plan_path",
     "prepare",
+    "schedule",
     "sessions_by_clock",
 ]

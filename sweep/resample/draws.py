@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sweep.kernel.derive import SESSION
 from sweep.resample.sessions import DAY, Sessions
 from sweep.resample.spec import ResampleSpec
 from sweep.schema import IntArray1D
@@ -23,6 +24,8 @@ class Blocks(NamedTuple):
         Source ticks; no piece is empty.
     shift : ndarray of shape (n_pieces,), int64, or None
         Nanoseconds added to the stamps; None: each piece goes on from the one before.
+    place : ndarray of shape (n_pieces,), int64
+        Of the session or block times `sweep.kernel.derive.SESSION`, and of the slot.
     opens, blocks : ndarray of int64
         Pieces at which a session of the path begins, and a drawn block.
     """
@@ -30,6 +33,7 @@ class Blocks(NamedTuple):
     first: IntArray1D
     end: IntArray1D
     shift: IntArray1D | None
+    place: IntArray1D
     opens: IntArray1D
     blocks: IntArray1D
 
@@ -61,7 +65,7 @@ def draw_blocks(
             chosen, opened = draw_sessions(sessions.kinds, spec.length, draw)
         first, last = sessions.begins[chosen], sessions.ends[chosen]
         shift = whole_days(ts[sessions.begins] - ts[first])
-        return Blocks(first, last, shift, own, opened)
+        return Blocks(first, last, shift, own * SESSION, own, opened)
     if spec.method == "slots":
         return _slots(sessions, ts, round(spec.length * 60e9), draw)
     return tick_blocks(spec.method, spec.length, begin, end, draw)
@@ -121,7 +125,7 @@ def _slots(
     kinds, begins, ends = sessions.kinds, sessions.begins, sessions.ends
     alike = [np.flatnonzero(kinds == kind) for kind in range(int(kinds.max()) + 1)]
     opened = ts[begins]
-    parts: list[tuple[IntArray1D, IntArray1D, IntArray1D, IntArray1D]] = []
+    parts: list[tuple[IntArray1D, ...]] = []
     for k in range(len(sessions)):
         edges = np.arange(int(opened[k]) // slot + 1, int(ts[ends[k] - 1]) // slot + 1) * slot
         own = alike[kinds[k]]
@@ -134,12 +138,18 @@ def _slots(
             cut = np.searchsorted(ts[begins[j] : ends[j]], edges - shift[mine[0]], "left")
             cut = np.concatenate([[0], cut, [ends[j] - begins[j]]]) + begins[j]
             first[mine], last[mine] = cut[mine], cut[mine + 1]
-        parts.append((first, last, shift, np.full(len(chosen), k)))
-    first, last, shift, session = (np.concatenate(column) for column in zip(*parts, strict=True))
+        # Slots of the same clock time have the same number in all sessions of a kind.
+        model = opened[own[0]]
+        day = int(whole_days(opened[k] - model))
+        number = (int(opened[k]) - day) // slot - (int(model) - DAY) // slot
+        place = k * SESSION + number + np.arange(len(chosen))
+        parts.append((first, last, shift, place))
+    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
+    first, last, shift, place = columns
     there = last > first
-    session = session[there]
-    opens = np.flatnonzero(np.diff(session, prepend=-1))
-    return Blocks(first[there], last[there], shift[there], opens, np.arange(len(session)))
+    first, last, shift, place = first[there], last[there], shift[there], place[there]
+    opens = np.flatnonzero(np.diff(place // SESSION, prepend=-1))
+    return Blocks(first, last, shift, place, opens, np.arange(len(first)))
 
 
 def tick_blocks(
@@ -190,4 +200,5 @@ def tick_blocks(
     turn = np.arange(len(block)) - opened[block]
     first = np.maximum(start[block], turn * n) - turn * n
     last = np.minimum((start + size)[block], (turn + 1) * n) - turn * n
-    return Blocks(first + begin, last + begin, None, np.zeros(1, np.int64), opened)
+    place = np.arange(len(first)) * SESSION
+    return Blocks(first + begin, last + begin, None, place, np.zeros(1, np.int64), opened)

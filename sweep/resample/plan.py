@@ -159,6 +159,7 @@ def lay_out(resampler: Resampler, ticks: Ticks, blocks: Blocks) -> Path:
     pieces = np.zeros(len(blocks.first), PIECE)
     pieces["first"] = blocks.first
     pieces["end"] = blocks.end
+    pieces["place"] = blocks.place
     _set_levels(pieces, resampler, ticks)
     if blocks.shift is None:
         pieces["shift"] = _continued(pieces, ticks.ts, resampler)
