@@ -1,0 +1,418 @@
+"""What workers run on resampled paths: variants on some paths, to one row for each.
+
+As `sweep.tasks`: a task carries parameters and numbers of paths, never ticks. A row
+depends on the variant, the path and the context alone: it is, to the bit, the row that
+the plain kernel gives for the path's ticks written out.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from sweep.errors import InputError, SweepError
+from sweep.fills import CARRY, FILL, terms_of
+from sweep.kernel import Kernel, empty_state, load_kernel
+from sweep.kernel.lanes import WIDTH
+from sweep.kernel.path_build import (
+    PathKernelRef,
+    build_path_kernel,
+    load_path_kernel,
+)
+from sweep.metrics import merge
+from sweep.resample import (
+    Path,
+    Resampler,
+    ResampleSpec,
+    derive_ticks,
+    join,
+    plan_path,
+    prepare,
+    schedule,
+)
+from sweep.schema import (
+    ROW,
+    STATUS_BAD_ORDER,
+    STATUS_ERROR,
+    FloatArray2D,
+    IntArray1D,
+    Rows,
+    Ticks,
+)
+from sweep.space import SearchSpace
+from sweep.strategy import Strategy
+from sweep.tasks import Context, orders_in_flight, own_bytes
+from sweep.tickmap import attach
+
+__all__ = [
+    "PathContext",
+    "PathOutcome",
+    "PathTask",
+    "evaluate_paths",
+    "path_context",
+]
+
+#: Pieces of paths that are held together, 48 bytes each; paths, and rows.
+_PIECES = 1 << 18
+_PATHS = 256
+_ROWS = 1 << 14
+
+#: Ticks of a path that are written out together, where variants run side by side.
+_BLOCK = 1 << 15
+
+#: Variants from which on these run side by side on one path after the other, instead of
+#: paths side by side for one variant after the other.
+_MANY = 8
+
+_NONE = np.zeros(0)
+_NO_FEATURES = (np.zeros(1),)
+for _array in (_NONE, *_NO_FEATURES):
+    _array.flags.writeable = False
+
+
+@dataclass(frozen=True)
+class PathContext:
+    """What all tasks on paths share.
+
+    Attributes
+    ----------
+    context : Context
+    kernel : PathKernelRef
+    resampler : Resampler
+    """
+
+    context: Context
+    kernel: PathKernelRef
+    resampler: Resampler
+
+
+@dataclass(frozen=True)
+class PathTask:
+    """Variants on consecutive paths.
+
+    Attributes
+    ----------
+    number : int
+    params : ndarray of shape (n_variants, n_params), float64
+    first, end : int
+        Numbers of the paths; any range gives the same rows for a path.
+    """
+
+    number: int
+    params: FloatArray2D
+    first: int
+    end: int
+
+
+@dataclass(frozen=True)
+class PathOutcome:
+    """A task's result: plain data, so that any process can return it.
+
+    Attributes
+    ----------
+    number : int
+        Of the task.
+    rows : ndarray of shape (n_variants, n_paths), dtype `sweep.schema.ROW`
+        Where the strategy begins anew within a path, the rows of its stretches, merged.
+    failures : tuple of (int, int, str)
+        Place of the variant, number of the path, and the reason. Such rows have a status
+        that says so.
+    error : str
+        Why the whole task failed; empty if it did not. Rows mean nothing then.
+    seconds : float
+        Wall time of the evaluation in the worker.
+    kernel_seconds : float
+        Of it, the processor's time within compiled kernels.
+    pid : int
+    uss_bytes : int
+        See `sweep.tasks.own_bytes`.
+    """
+
+    number: int
+    rows: Rows
+    failures: tuple[tuple[int, int, str], ...] = ()
+    error: str = ""
+    seconds: float = 0.0
+    kernel_seconds: float = 0.0
+    pid: int = 0
+    uss_bytes: int = 0
+
+
+def path_context(
+    context: Context,
+    strategy: Strategy,
+    space: SearchSpace,
+    spec: ResampleSpec,
+    begin: int = 0,
+    end: int | None = None,
+) -> PathContext:
+    """Return what tasks on paths share: the kernel compiled, the series looked through.
+
+    Parameters
+    ----------
+    context : Context
+        Of the plain kernel of the same strategy and space.
+    strategy : Strategy
+    space : SearchSpace
+    spec : ResampleSpec
+    begin, end : int, optional
+        Range of ticks that paths are drawn from.
+
+    Raises
+    ------
+    StrategyError
+        If the strategy has features or does not compile.
+    DataError
+        If the ticks cannot be resampled like that.
+    """
+    kernel = build_path_kernel(strategy, space)
+    return PathContext(context, kernel, prepare(attach(context.ticks), spec, begin, end))
+
+
+def evaluate_paths(
+    context: PathContext, task: PathTask, width: int = WIDTH, *, many: int = _MANY
+) -> PathOutcome:
+    """Evaluate variants on resampled paths. Never raises: what goes wrong comes back as data.
+
+    Parameters
+    ----------
+    context : PathContext
+    task : PathTask
+    width : int, optional
+        Lanes at most; 1 evaluates one after the other. Rows are the same.
+    many : int, optional
+        Variants from which on these are side by side, instead of paths. Rows are the same.
+
+    Returns
+    -------
+    PathOutcome
+    """
+    began = time.perf_counter()
+    try:
+        if not 0 <= task.first < task.end:
+            raise InputError(f"paths {task.first} to {task.end}: there are none")
+        work = _Work(context, width, many)
+        parts = [work.rows(task.params, numbers) for numbers in work.batches(task)]
+        return PathOutcome(
+            number=task.number,
+            rows=np.concatenate(parts, axis=1),
+            failures=tuple(sorted(work.failures)),
+            seconds=time.perf_counter() - began,
+            kernel_seconds=work.seconds,
+            pid=os.getpid(),
+            uss_bytes=own_bytes(context.context.ticks.path),
+        )
+    except BaseException as error:
+        text = str(error) if isinstance(error, SweepError) else traceback.format_exc()
+        return PathOutcome(
+            number=task.number,
+            rows=np.zeros((len(task.params), max(task.end - task.first, 0)), ROW),
+            error=text or type(error).__name__,
+            seconds=time.perf_counter() - began,
+            pid=os.getpid(),
+        )
+
+
+class _Work:
+    """A task at work."""
+
+    def __init__(self, context: PathContext, width: int, many: int) -> None:
+        self._own = context
+        self._context = context.context
+        self._resampler = context.resampler
+        self._ticks = attach(self._context.ticks)
+        self._terms = terms_of(self._context.costs, self._context.account)
+        self._width = width
+        self._many = many
+        self.failures: list[tuple[int, int, str]] = []
+        self.seconds = 0.0
+
+    def batches(self, task: PathTask) -> Iterator[range]:
+        """Numbers of paths that are held together: memory does not grow with them."""
+        first = plan_path(self._resampler, self._ticks, task.first)
+        most = min(_PATHS, _PIECES // len(first.pieces), _ROWS // len(first.starts))
+        for begin in range(task.first, task.end, max(most, 1)):
+            yield range(begin, min(begin + max(most, 1), task.end))
+
+    def rows(self, params: FloatArray2D, numbers: range) -> Rows:
+        """Rows of variants on some paths, shape (n_variants, n_paths)."""
+        paths = [plan_path(self._resampler, self._ticks, number) for number in numbers]
+        params = np.ascontiguousarray(params, dtype=np.float64)
+        if self._own.kernel.path and self._width > 1 and len(params) < self._many:
+            rows = np.zeros((len(params), len(paths)), ROW)
+            for v in range(len(params)):
+                try:
+                    rows[v] = self._side_by_side(params[v : v + 1], paths)
+                except Exception:
+                    # One path raised; each alone tells which, and saves the others.
+                    for k, path in enumerate(paths):
+                        rows[v, k] = self._alone(params, v, path, numbers[k])
+            self._say_bad(rows, numbers)
+            return rows
+        rows = np.zeros((len(params), len(paths)), ROW)
+        for k, path in enumerate(paths):
+            try:
+                rows[:, k] = self._written_out(params, path)
+            except Exception:
+                for v in range(len(params)):
+                    rows[v, k] = self._alone(params, v, path, numbers[k])
+        self._say_bad(rows, numbers)
+        return rows
+
+    def _alone(self, params: FloatArray2D, v: int, path: Path, number: int) -> Any:
+        try:
+            return self._written_out(params[v : v + 1], path)[0]
+        except Exception as error:
+            kernel = load_kernel(self._context.kernel)
+            given = kernel.params(params[v])._asdict()
+            said = ", ".join(f"{name}={value!r}" for name, value in given.items())
+            where = self._context.kernel.strategy_path
+            reason = f"{where}: raised {type(error).__name__}: {error} on path {number}, {said}"
+            self.failures.append((v, number, reason))
+            row = np.zeros((), ROW)
+            row["status"] = STATUS_ERROR
+            row["tick"] = -1
+            return row
+
+    def _say_bad(self, rows: Rows, numbers: range) -> None:
+        for v, k in np.argwhere(rows["status"] == STATUS_BAD_ORDER).tolist():
+            reason = (
+                f"{self._context.kernel.strategy_path}: step() returned a target that is not a "
+                f"finite number at tick {rows[v, k]['tick']} of path {numbers[k]}"
+            )
+            self.failures.append((v, numbers[k], reason))
+
+    # -- paths side by side ------------------------------------------------------------
+
+    def _side_by_side(self, params: FloatArray2D, paths: list[Path]) -> Rows:
+        """Rows of a variant on paths, by lanes that are each on a path."""
+        kernel = load_path_kernel(self._own.kernel)
+        plan = join(paths)
+        stretches = np.zeros(len(plan.firsts), ROW)
+        for jobs in schedule(plan, self._width):
+            began = time.thread_time()
+            kernel.run(
+                self._ticks,
+                self._resampler.grid,
+                plan.pieces,
+                jobs,
+                params,
+                self._terms,
+                stretches,
+                self._width,
+            )
+            self.seconds += time.thread_time() - began
+        return _merged_by(stretches, plan.paths, len(paths))
+
+    # -- variants side by side ---------------------------------------------------------
+
+    def _written_out(self, params: FloatArray2D, path: Path) -> Rows:
+        """Rows of variants on a path, by the plain kernel on blocks of it."""
+        kernel = load_kernel(self._context.kernel)
+        edges = path.edges[np.append(path.starts, len(path.pieces))].tolist()
+        room = _room(self._resampler, self._ticks, path, self._context.costs.latency)
+        stretches = np.zeros((len(params), len(path.starts)), ROW)
+        for m, (begin, end) in enumerate(pairwise(edges)):
+            stretches[:, m] = self._stretch(kernel, params, path, begin, end, room)
+        merged = [
+            _merged_by(own, np.zeros(len(own), np.int64), 1) for own in stretches
+        ]
+        return np.concatenate(merged)
+
+    def _stretch(
+        self, kernel: Kernel, params: FloatArray2D, path: Path, begin: int, end: int, room: int
+    ) -> Rows:
+        n = len(params)
+        run = kernel.run_for(n, 1 if self._width == 1 else None)
+        carries = np.zeros(n, CARRY)
+        floats, ints = empty_state(kernel.ref, n)
+        due, targets = np.zeros((n, room), np.int64), np.zeros((n, room))
+        rows = np.zeros((n, 1), ROW)
+        if not kernel.ref.resumable:
+            # A state with arrays in it cannot go from block to block.
+            block = end - begin
+        else:
+            block = _BLOCK
+        for first in range(begin, end, block):
+            last = min(first + block, end)
+            ticks = derive_ticks(self._resampler, self._ticks, path, first, last)
+            sizes = ticks[3:] if kernel.ref.needs_sizes else (_NONE, _NONE)
+            known = rows["status"].copy()
+            began = time.thread_time()
+            run(
+                *ticks[:3],
+                *sizes,
+                _NO_FEATURES,
+                0,
+                params,
+                np.array([[0, last - first, 0]], np.int64),
+                True,
+                last == end,
+                self._terms,
+                carries,
+                floats,
+                ints,
+                due,
+                targets,
+                rows,
+                False,
+                _NONE_WRITTEN,
+                _NONE_WRITTEN,
+                _NO_FILLS,
+            )
+            self.seconds += time.thread_time() - began
+            # Ticks of a block are numbered by itself, those of a row by the path.
+            new = (rows["tick"] >= 0) & (rows["status"] != known)
+            rows["tick"][new] += first
+            carries["live_from"] -= last - first
+        return rows[:, 0]
+
+
+_NONE_WRITTEN = np.zeros(0)
+_NO_FILLS = np.zeros(0, FILL)
+
+
+def _merged_by(stretches: Rows, owner: IntArray1D, n: int) -> Rows:
+    """Return the rows of stretches merged by their owner, in order.
+
+    Parameters
+    ----------
+    stretches : ndarray of shape (n_stretches,), dtype `sweep.schema.ROW`
+    owner : ndarray of shape (n_stretches,), int64
+        Never decreasing, from 0 to below ``n``, none left out.
+    n : int
+    """
+    first = np.searchsorted(owner, np.arange(n), "left")
+    counts = np.diff(np.append(first, len(owner)))
+    whole = stretches[first].copy()
+    last = whole.copy()
+    for m in range(1, int(counts.max())):
+        there = np.flatnonzero(counts > m)
+        new = stretches[first[there] + m].copy()
+        # After an order that is no number, a variant is not evaluated further.
+        dead = last["status"][there] == STATUS_BAD_ORDER
+        new[dead] = last[there][dead]
+        last[there] = new
+        whole[there] = merge(whole[there], new)
+    return whole
+
+
+def _room(resampler: Resampler, ticks: Ticks, path: Path, latency: int) -> int:
+    """Return room enough for the orders in flight on a path, see `orders_in_flight`."""
+    if latency <= 0:
+        return orders_in_flight(ticks.ts[:1], 0)
+    most = 0
+    window = np.zeros(0, np.int64)
+    n = path.n_ticks
+    for first in range(0, n, _BLOCK):
+        part = derive_ticks(resampler, ticks, path, first, min(first + _BLOCK, n)).ts
+        window = np.concatenate([window[window > part[0] - latency], part])
+        most = max(most, orders_in_flight(window, latency))
+    return most

@@ -1,0 +1,272 @@
+"""A variant on a resampled path has, to the bit, the row of the path's ticks written out."""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sweep.designs import random as random_design
+from sweep.kernel.path_build import load_path_kernel
+from sweep.pathtask import PathContext, PathTask, evaluate_paths
+from sweep.resample import ResampleSpec
+from sweep.schema import STATUS_BAD_ORDER, STATUS_ERROR, Account, Costs, Slice
+from sweep.strategy import strategy_from_source
+from sweep.tasks import Task, evaluate
+from tests.evaluation import wide_space
+from tests.generators import ACCOUNT_READER, SCRIPTED, SECOND
+from tests.paths import by_plain_kernel, context_on, session_market
+from tests.test_lanes import terms
+
+HOUR = 3_600 * SECOND
+
+#: Looks at stamps and quotes, trades often, and in one corner of its parameters gives an
+#: order that is no number.
+MOVER = """
+from typing import NamedTuple
+
+from sweep.strategy import Space, integer, real
+
+
+class Params(Space):
+    window: int = integer(1, 400, default=5)
+    limit: float = real(0.0, 1e9, default=1e9)
+    wait: int = integer(0, 100_000, default=0)
+
+
+class State(NamedTuple):
+    mean: float
+    begun: int
+    seen: int
+
+
+def warmup(params):
+    return params.wait
+
+
+def start(tick, params):
+    return State(tick.mid, tick.ts, 0)
+
+
+def step(state, tick, params):
+    mean = state.mean + (tick.mid - state.mean) / params.window
+    target = 1.0 if tick.mid > mean else -1.0
+    if state.seen % 7 == 3:
+        target = 0.0
+    if tick.ts - state.begun > 6 * 3_600_000_000_000:
+        target = 0.5 * target
+    if abs(tick.mid - mean) > params.limit:
+        target = tick.mid / 0.0
+    return State(mean, state.begun, state.seen + 1), target
+"""
+
+CHEAP = Costs(2e-5, 0.0, 0.0, 0.0, 0.0, 0, "mid")
+ACCOUNT = Account(100_000.0, 1.0, 60 * SECOND, 252.0)
+
+SPECS = {
+    "identity": ResampleSpec("identity"),
+    "sessions": ResampleSpec("sessions", seed=1),
+    "blocks of sessions, through": ResampleSpec("sessions", seed=2, block=2, restart="never"),
+    "slots": ResampleSpec("slots", seed=3),
+    "slots, through": ResampleSpec("slots", seed=4, block=60, restart="never"),
+    "slots, each alone": ResampleSpec("slots", seed=5, block=120, restart="block"),
+    "stationary": ResampleSpec("stationary", seed=6, block=40),
+    "circular": ResampleSpec("circular", seed=7, block=64, restart="block"),
+    "moving": ResampleSpec("moving", seed=8, block=70, level="ticks"),
+    "sessions, off the grid": ResampleSpec("sessions", seed=9, tick_size=0.0),
+    "single ticks": ResampleSpec("stationary", seed=10, block=1),
+}
+
+
+def mover_rows(draw: np.random.Generator, n: int, *, bad: bool = True) -> np.ndarray:
+    rows = np.empty((n, 3))
+    rows[:, 0] = draw.integers(1, 40, n)
+    rows[:, 1] = draw.choice((1e9, 1.2) if bad else (1e9,), n)
+    rows[:, 2] = draw.choice((0, 0, 5, 90, 700), n)
+    return rows
+
+
+def assert_rows_of_ticks(context: PathContext, params: np.ndarray, n: int, width: int) -> None:
+    found = evaluate_paths(context, PathTask(0, params, 0, n), width)
+    assert not found.error, found.error
+    for v, k in np.ndindex(found.rows.shape):
+        expected = by_plain_kernel(context, params[v], k)
+        assert found.rows[v, k].tobytes() == expected.tobytes(), (v, k)
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_row_is_that_of_the_ticks_written_out(name: str) -> None:
+    draw = np.random.default_rng(zlib.crc32(name.encode()))
+    strategy = strategy_from_source(MOVER, "mover.py")
+    costs, account = terms(draw)
+    ticks = session_market(draw, crossed=True)
+    context = context_on(ticks, strategy, SPECS[name], costs, account)
+    assert_rows_of_ticks(context, mover_rows(draw, 2), 19, int(draw.choice((8, 16, 64))))
+
+
+@pytest.mark.parametrize("latency", [0, 1, 40 * SECOND, 3 * HOUR])
+def test_orders_in_flight_cross_joined_blocks(latency: int) -> None:
+    draw = np.random.default_rng(3)
+    strategy = strategy_from_source(MOVER, "mover.py")
+    costs = Costs(0.0, 0.0, 1.0, 0.01, 0.0, latency, "close")
+    spec = ResampleSpec("slots", seed=4, restart="never")
+    context = context_on(session_market(draw), strategy, spec, costs, ACCOUNT)
+    assert_rows_of_ticks(context, mover_rows(draw, 1), 9, 64)
+
+
+def test_a_step_sees_the_account_of_its_own_path() -> None:
+    draw = np.random.default_rng(5)
+    strategy = strategy_from_source(ACCOUNT_READER, "reader.py")
+    params = np.array([[5e9, 2.0, 1000.0], [200e9, 0.3, 1000.0]])
+    for name in ("sessions", "slots, through", "stationary"):
+        for latency in (0, 50 * SECOND):
+            costs = Costs(2e-4, 0.0, 0.0, 0.01, 0.0, latency, "mid")
+            ticks = session_market(draw, sizes=True)
+            context = context_on(ticks, strategy, SPECS[name], costs, ACCOUNT)
+            assert_rows_of_ticks(context, params, 11, 16)
+
+
+def test_sizes_come_from_the_source_tick() -> None:
+    draw = np.random.default_rng(6)
+    strategy = strategy_from_source(SCRIPTED, "scripted.py")
+    ticks = session_market(draw, sizes=True)
+    context = context_on(ticks, strategy, SPECS["slots"], CHEAP, ACCOUNT)
+    assert_rows_of_ticks(context, np.array([[0.0], [40.0]]), 7, 8)
+
+
+def test_rows_do_not_depend_on_width_batch_range_or_variants_beside() -> None:
+    draw = np.random.default_rng(7)
+    strategy = strategy_from_source(MOVER, "mover.py")
+    context = context_on(session_market(draw), strategy, SPECS["sessions"], CHEAP, ACCOUNT)
+    context = pickle.loads(pickle.dumps(context))
+    params = mover_rows(draw, 9)
+    whole = evaluate_paths(context, PathTask(0, params, 0, 70), many=10)
+    assert not whole.error
+    for width in (1, 8, 24):
+        few = evaluate_paths(context, PathTask(1, params[3:5], 17, 40), width)
+        assert few.rows.tobytes() == whole.rows[3:5, 17:40].tobytes()
+    side_by_side = evaluate_paths(context, PathTask(2, params, 30, 33))
+    assert side_by_side.rows.tobytes() == whole.rows[:, 30:33].tobytes()
+    assert side_by_side.failures == tuple(f for f in whole.failures if 30 <= f[1] < 33)
+
+
+def test_the_identity_is_the_plain_run() -> None:
+    draw = np.random.default_rng(8)
+    strategy = strategy_from_source(MOVER, "mover.py")
+    ticks = session_market(draw)
+    params = mover_rows(draw, 3, bad=False)
+    spec = ResampleSpec("identity", restart="never")
+    context = context_on(ticks, strategy, spec, CHEAP, ACCOUNT)
+    found = evaluate_paths(context, PathTask(0, params, 0, 2))
+    plain = evaluate(context.context, Task(0, params, (Slice(0, len(ticks.ts), 0),)))
+    assert found.rows[:, 0].tobytes() == found.rows[:, 1].tobytes() == plain.rows[:, 0].tobytes()
+
+
+def test_a_range_of_the_ticks_is_all_that_paths_are_drawn_from() -> None:
+    draw = np.random.default_rng(9)
+    strategy = strategy_from_source(MOVER, "mover.py")
+    ticks = session_market(draw, 8)
+    edge = int(np.searchsorted(ticks.ts, ticks.ts[0] + 6 * 86_400 * SECOND))
+    params = mover_rows(draw, 1)
+    context = context_on(ticks, strategy, SPECS["slots"], CHEAP, ACCOUNT, end=edge)
+    cut = context_on(
+        ticks._replace(**{n: c[:edge] for n, c in ticks._asdict().items() if len(c)}),
+        strategy,
+        SPECS["slots"],
+        CHEAP,
+        ACCOUNT,
+    )
+    task = PathTask(0, params, 0, 9)
+    assert evaluate_paths(context, task).rows.tobytes() == evaluate_paths(cut, task).rows.tobytes()
+
+
+def test_an_order_that_is_no_number_ends_its_path_alone() -> None:
+    draw = np.random.default_rng(10)
+    strategy = strategy_from_source(MOVER, "mover.py")
+    context = context_on(session_market(draw), strategy, SPECS["slots"], CHEAP, ACCOUNT)
+    params = np.array([[9.0, 1.0, 0.0]])
+    found = evaluate_paths(context, PathTask(0, params, 0, 40))
+    bad = found.rows[0]["status"] == STATUS_BAD_ORDER
+    assert 0 < bad.sum() < 40
+    assert [number for _, number, _ in found.failures] == np.flatnonzero(bad).tolist()
+    assert f"of path {np.flatnonzero(bad)[0]}" in found.failures[0][2]
+
+
+def test_a_path_that_raises_is_told_apart_from_the_others() -> None:
+    draw = np.random.default_rng(11)
+    source = MOVER.replace(
+        "    return State(mean",
+        "    if abs(tick.mid - mean) > 0.6:\n        raise ValueError('too far')\n    return State(mean",
+    )
+    strategy = strategy_from_source(source, "raiser.py")
+    context = context_on(session_market(draw, 3, 60), strategy, SPECS["sessions"], CHEAP, ACCOUNT)
+    params = np.array([[9.0, 1e9, 0.0]])
+    found = evaluate_paths(context, PathTask(0, params, 0, 30))
+    assert not found.error
+    bad = np.flatnonzero(found.rows[0]["status"] == STATUS_ERROR)
+    assert 0 < len(bad) < 30
+    assert [f[1] for f in found.failures] == bad.tolist()
+    assert "raised ValueError: too far on path" in found.failures[0][2]
+
+
+def test_what_cannot_run_in_lanes_runs_one_path_after_the_other() -> None:
+    draw = np.random.default_rng(12)
+    source = """
+from typing import NamedTuple
+
+import numpy as np
+
+from sweep.strategy import Space, integer
+
+
+class Params(Space):
+    window: int = integer(1, 50, default=5)
+
+
+class State(NamedTuple):
+    seen: np.ndarray
+    n: int
+
+
+def start(tick, params):
+    return State(np.zeros(params.window), 0)
+
+
+def step(state, tick, params):
+    state.seen[state.n % params.window] = tick.mid
+    return State(state.seen, state.n + 1), 1.0 if tick.mid > state.seen.mean() else -1.0
+"""
+    strategy = strategy_from_source(source, "arrays.py")
+    context = context_on(session_market(draw, 3, 60), strategy, SPECS["sessions"], CHEAP, ACCOUNT)
+    assert not context.kernel.path
+    assert "array" in context.kernel.reason
+    assert_rows_of_ticks(context, np.array([[7.0]]), 4, 64)
+
+
+def test_what_goes_wrong_comes_back_as_data() -> None:
+    draw = np.random.default_rng(13)
+    strategy = strategy_from_source(MOVER, "mover.py")
+    context = context_on(session_market(draw), strategy, SPECS["sessions"], CHEAP, ACCOUNT)
+    found = evaluate_paths(context, PathTask(4, np.zeros((1, 3)), 3, 3))
+    assert found.number == 4
+    assert "there are none" in found.error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", sorted(Path("strategies").glob("*.py")), ids=lambda f: f.stem)
+def test_shipped_strategies_on_paths(file: Path) -> None:
+    draw = np.random.default_rng(14)
+    strategy = strategy_from_source(file.read_text(), str(file))
+    if strategy.features is not None:
+        pytest.skip("has features")
+    space = wide_space(strategy)
+    params = np.asarray(random_design(space, 5).rows(0, 3))
+    for name in ("sessions", "slots", "stationary"):
+        costs, account = terms(draw)
+        ticks = session_market(draw, 6, 900)
+        context = context_on(ticks, strategy, SPECS[name], costs, account)
+        assert load_path_kernel(context.kernel)
+        assert_rows_of_ticks(context, params, 10, 64)
