@@ -55,12 +55,13 @@ from sweep.results import (
     TrialBlock,
     TrialTable,
 )
-from sweep.schema import FloatArray1D, IntArray1D, Rows
+from sweep.schema import FloatArray1D, IntArray1D, Rows, Ticks
 from sweep.setup import Setup, assemble, bind, prepare, slice_order, starting_points
 from sweep.space import SearchSpace
 from sweep.spec import StudySpec, differences, from_settings
 from sweep.store import import_ticks
 from sweep.tasks import Replay, replay
+from sweep.tickmap import attach
 from sweep.version import __version__
 
 __all__ = ["ReplayResult", "Study", "difference", "find_study", "metrics_of_row"]
@@ -329,6 +330,11 @@ class Study:
                 f"{setup.source.name}: holds other ticks than when the study was begun"
             )
         return assemble(self.spec, setup.strategy, setup.space, found.handle)
+
+    @property
+    def mapped_ticks(self) -> Ticks:
+        """The ticks, mapped; from the store also where a study reads them in passes."""
+        return attach(self.mapped.ticks)
 
     @property
     def periods_per_year(self) -> float:

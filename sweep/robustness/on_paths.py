@@ -1,0 +1,304 @@
+"""A variant on other histories: ticks resampled, or simulated, and the strategy run on each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sweep.engines.base import Engine
+from sweep.errors import EvaluationError
+from sweep.mc.functionals import Functional
+from sweep.mc.summary import ENOUGH_UNITS, Units, count_units, summarise
+from sweep.metrics import METRICS, metrics_of
+from sweep.models.spec import PathSpec
+from sweep.pathtask import PathContext, PathTask, evaluate_paths, path_context
+from sweep.resample import ResampleSpec
+from sweep.robustness.finding import Finding
+from sweep.robustness.gather import gather
+from sweep.robustness.shelf import CHUNK, Shelf
+from sweep.robustness.subject import Subject, history_of
+from sweep.schema import ROW, Rows
+from sweep.simulated import SimulatedContext, evaluate_simulated
+from sweep.study import Study
+
+__all__ = ["SHOWN", "TITLES", "Asked", "on_resampled", "on_simulated"]
+
+TITLES = {
+    "identity": "the history itself",
+    "sessions": "whole sessions of ticks drawn anew, and the strategy run on them",
+    "slots": "slots of the same clock time drawn anew, and the strategy run on them",
+    "stationary": "blocks of ticks of random length drawn anew, and the strategy run on them",
+    "circular": "blocks of ticks drawn anew, wrapping round, and the strategy run on them",
+    "moving": "blocks of ticks drawn anew, and the strategy run on them",
+}
+
+#: Metrics that are summarised, with the end at which they are worst.
+SHOWN = {
+    "net_profit": "low",
+    "sharpe": "low",
+    "max_drawdown": "high",
+    "profit_factor": "low",
+    "trades": "low",
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How paths are evaluated.
+
+    Attributes
+    ----------
+    n_paths : int
+    progress : callable or None
+        ``progress(done, total, net_profits)``: paths, and the first variant's so far.
+    interrupted : callable or None
+        See `sweep.robustness.gather.gather`.
+    """
+
+    n_paths: int
+    progress: Callable[[int, int, Any], None] | None = None
+    interrupted: Callable[[], int] | None = None
+
+
+def on_resampled(
+    study: Study, subjects: Sequence[Subject], engine: Engine, spec: ResampleSpec, asked: Asked
+) -> list[Finding]:
+    """Run variants on resampled paths of the search range.
+
+    Parameters
+    ----------
+    study : Study
+    subjects : sequence of Subject
+        All see the same paths.
+    engine : Engine
+        Stays open.
+    spec : ResampleSpec
+    asked : Asked
+
+    Returns
+    -------
+    list of Finding
+        ``observed`` is the history under the same treatment: begun anew where paths are.
+
+    Raises
+    ------
+    DataError, StrategyError
+        If the ticks cannot be resampled like that, or the strategy cannot run on paths.
+    """
+    began = time.perf_counter()
+    setup = study.mapped
+    first, end = setup.slices[0].begin, setup.slices[-1].end
+    context = path_context(setup.context, setup.strategy, setup.space, spec, first, end)
+    plain = replace(spec, method="identity", block=None, restart=spec.restarts)
+    own = path_context(setup.context, setup.strategy, setup.space, plain, first, end)
+    about = {**_about(study), "range": [first, end], "resampling": asdict(spec)}
+    rows = _rows(study, subjects, engine, evaluate_paths, context, about, asked)
+    params = np.stack([s.row for s in subjects])
+    found = evaluate_paths(own, PathTask(0, params, 0, 1))
+    if found.error:
+        raise EvaluationError(f"the history cannot be evaluated:\n{found.error}")
+    findings = []
+    for k, subject in enumerate(subjects):
+        units = _units(study, subject, spec, context)
+        findings.append(
+            _finding(
+                study, subject, rows[k], found.rows[k], units,
+                method=spec.method,
+                title=TITLES[spec.method],
+                seed=spec.seed,
+                notes=(*_restart_note(spec), *context.resampler.warnings),
+                seconds=time.perf_counter() - began,
+            )
+        )  # fmt: skip
+    return findings
+
+
+def on_simulated(
+    study: Study,
+    subjects: Sequence[Subject],
+    engine: Engine,
+    spec: PathSpec,
+    asked: Asked,
+    *,
+    method: str,
+    notes: tuple[str, ...] = (),
+) -> list[Finding]:
+    """Run variants on simulated paths whose truth is known.
+
+    Parameters
+    ----------
+    study, subjects, engine, asked
+        See `on_resampled`.
+    spec : PathSpec
+    method : str
+        Name of the model.
+    notes : tuple of str, optional
+        What a reader must know of the model, such as how it was fitted.
+    """
+    began = time.perf_counter()
+    setup = study.mapped
+    context = SimulatedContext(setup.context, spec)
+    about = {**_about(study), "simulated": repr(spec)}
+    rows = _rows(study, subjects, engine, evaluate_simulated, context, about, asked)
+    planted = ""
+    if spec.effect != "none" and spec.effect_size:
+        planted = f", with the effect {spec.effect} of size {spec.effect_size:g} planted"
+    units = Units("path", asked.n_paths, float(asked.n_paths), asked.n_paths < ENOUGH_UNITS, None)
+    return [
+        _finding(
+            study, subject, rows[k], None, units,
+            method=method,
+            title=f"markets simulated by the model {method}{planted}",
+            seed=spec.seed,
+            notes=("what holds on these paths holds of the model, not of the market", *notes),
+            seconds=time.perf_counter() - began,
+        )
+        for k, subject in enumerate(subjects)
+    ]  # fmt: skip
+
+
+def _about(study: Study) -> dict[str, Any]:
+    """Return what rows of a study's variants follow from, beside the paths."""
+    setup = study.mapped
+    return {
+        "format": 1,
+        "ticks": setup.ticks.content,
+        "strategy": setup.strategy.digest,
+        "costs": asdict(setup.context.costs),
+        "account": asdict(setup.context.account),
+    }
+
+
+def _rows(
+    study: Study,
+    subjects: Sequence[Subject],
+    engine: Engine,
+    function: Callable[..., Any],
+    context: Any,
+    about: dict[str, Any],
+    asked: Asked,
+) -> Rows:
+    """Return the rows of variants on paths, shape (n_variants, n_paths)."""
+    n = len(subjects)
+    chunks = -(-asked.n_paths // CHUNK)
+    folder = study.folder / "mc"
+    Shelf.check_room(folder, chunks * CHUNK * n)
+    shelves = [Shelf(folder, {**about, "params": s.row.tobytes().hex()}) for s in subjects]
+    rows = np.zeros((n, chunks * CHUNK), ROW)
+    missing: dict[int, list[int]] = {}
+    for c in range(chunks):
+        for k, shelf in enumerate(shelves):
+            known = shelf.load(c)
+            if known is None:
+                missing.setdefault(c, []).append(k)
+            else:
+                rows[k, c * CHUNK : (c + 1) * CHUNK] = known
+    calls = [
+        (context, PathTask(c, np.stack([subjects[k].row for k in who]), c * CHUNK, (c + 1) * CHUNK))
+        for c, who in missing.items()
+    ]
+    order = list(missing.items())
+    there = np.ones(chunks, bool)
+    there[list(missing)] = False
+
+    def say() -> None:
+        if asked.progress is not None:
+            done = np.repeat(there, CHUNK)[: asked.n_paths]
+            first = rows[0, : asked.n_paths][done]
+            asked.progress(int(done.sum()), asked.n_paths, first["equity"] - first["capital"])
+
+    def take(place: int, outcome: Any) -> None:
+        if outcome.error:
+            raise EvaluationError(f"paths cannot be evaluated:\n{outcome.error}")
+        c, who = order[place]
+        for j, k in enumerate(who):
+            rows[k, c * CHUNK : (c + 1) * CHUNK] = outcome.rows[j]
+            shelves[k].save(c, outcome.rows[j])
+        there[c] = True
+        say()
+
+    say()
+    gather(engine, function, calls, take, interrupted=asked.interrupted)
+    return rows[:, : asked.n_paths]
+
+
+def _units(study: Study, subject: Subject, spec: ResampleSpec, context: PathContext) -> Units:
+    """Return what is drawn, and how much information it holds on this variant."""
+    if spec.method in ("sessions", "slots"):
+        history = history_of(study, subject)
+        return count_units(history.session_profits, "session")
+    n = context.resampler.units
+    few = n < ENOUGH_UNITS
+    reason = f"too few units: {n} blocks, of the {ENOUGH_UNITS} that a tail needs" if few else None
+    return Units("block", n, float(n), few, reason)
+
+
+def _restart_note(spec: ResampleSpec) -> tuple[str, ...]:
+    where = {
+        "session": "at each session the strategy begins anew, flat, after its warm-up; the "
+        "observed value is the history traded like that",
+        "block": "at each block that is joined the strategy begins anew, flat, after its warm-up; "
+        "the observed value is the history traded in one go",
+        "never": "state and position go through the whole path",
+    }
+    return (where[spec.restarts],)
+
+
+def _finding(
+    study: Study,
+    subject: Subject,
+    rows: Rows,
+    own: Rows | None,
+    units: Units,
+    *,
+    method: str,
+    title: str,
+    seed: int,
+    notes: tuple[str, ...],
+    seconds: float,
+) -> Finding:
+    ppy = study.periods_per_year
+    found = metrics_of(rows, ppy)
+    observed = {}
+    if own is not None:
+        observed = {name: float(v[0]) for name, v in metrics_of(own[:1], ppy).items()}
+    empty = rows["trades"] == 0
+    summaries = {
+        name: summarise(
+            found[name],
+            statistic=name,
+            method=title,
+            units=units,
+            seed=seed,
+            observed=observed.get(name) if np.isfinite(observed.get(name, np.nan)) else None,
+            worst=worst,
+            empty=empty,
+        )
+        for name, worst in SHOWN.items()
+    }
+    loss = Functional("probability_of_loss").of(found["net_profit"])
+    figures = {
+        "probability_of_loss": loss.value,
+        "probability_of_loss_error": loss.error,
+        "paths_without_trades": float(empty.sum()),
+    }
+    if not found["net_profit"].std() and len(rows) > 1:
+        notes = (*notes, "every path gives the same: nothing was drawn that matters")
+    return Finding(
+        method=method,
+        title=title,
+        variant=subject.label,
+        params=subject.params,
+        n_paths=len(rows),
+        seed=seed,
+        observed=observed,
+        summaries=summaries,
+        figures=figures,
+        paths={name: found[name] for name in METRICS},
+        notes=notes,
+        seconds=seconds,
+    )

@@ -1,0 +1,205 @@
+"""Resampled results: what a variant earned by sessions and by trades, drawn anew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sweep.errors import DataError, InputError
+from sweep.mc.orders import permute_trades
+from sweep.mc.paths import SESSION_COLUMNS
+from sweep.mc.sessions import bootstrap_sessions, session_paths
+from sweep.mc.timing import random_entry, shift_positions
+from sweep.mc.trades import bootstrap_trades
+from sweep.robustness.finding import Finding
+from sweep.robustness.subject import History, Subject
+
+__all__ = ["RESULT_METHODS", "ask_results"]
+
+
+def ask_results(
+    method: str,
+    subject: Subject,
+    history: History,
+    *,
+    seed: int,
+    n_paths: int,
+    block_length: float | None = None,
+) -> Finding:
+    """Ask one method that needs no ticks about a variant.
+
+    Parameters
+    ----------
+    method : str
+        One of `RESULT_METHODS`.
+    subject : Subject
+    history : History
+        Of the variant.
+    seed, n_paths : int
+    block_length : float, optional
+        Mean number of sessions in a block; chosen by the data where it is not given.
+
+    Returns
+    -------
+    Finding
+        Where the data cannot support the method, without paths, and with a note that says
+        why it cannot be said.
+    """
+    title, ask = RESULT_METHODS[method]
+    began = time.perf_counter()
+    head: dict[str, Any] = {
+        "method": method,
+        "title": title,
+        "variant": subject.label,
+        "params": subject.params,
+        "seed": seed,
+        "observed": history.metrics,
+    }
+    try:
+        rest = ask(history, seed, n_paths, block_length)
+    except (InputError, DataError) as error:
+        rest = {"n_paths": 0, "notes": (f"cannot be said, because {error}",)}
+    return Finding(**head, **rest, seconds=time.perf_counter() - began)
+
+
+def _sessions(h: History, seed: int, n_paths: int, length: float | None) -> dict[str, Any]:
+    if len(h.session_profits) < 2:
+        raise DataError(f"there is {len(h.session_profits)} session, and several are needed")
+    report = bootstrap_sessions(
+        h.session_profits, seed=seed, n_paths=n_paths, block_length=length, capital=h.capital
+    )
+    at = {found.block_length: found for found in report.at}
+    chosen = at[report.block_length]
+    paths = session_paths(
+        h.session_profits, report.block_length, seed=seed, n_paths=n_paths, capital=h.capital
+    )[:, 0]
+    rows = tuple(
+        (
+            found.block_length,
+            found.mean.low,
+            found.mean.high,
+            found.sharpe.low,
+            found.sharpe.high,
+            found.statistics["total"].quantiles[1].value,
+            found.probability_of_loss.value,
+            found.statistics["max_drawdown"].quantiles[5].value,
+        )
+        for found in report.at
+    )
+    names = (
+        *("block, sessions", "mean, low", "mean, high", "sharpe, low", "sharpe, high"),
+        *("total, 5 %", "P(loss)", "drawdown, 95 %"),
+    )
+    return {
+        "n_paths": n_paths,
+        "summaries": chosen.statistics,
+        "figures": {
+            "block_length": report.block_length,
+            "block_length_of_results": report.blocks.on_results.stationary,
+            "block_length_of_magnitudes": report.blocks.on_magnitudes.stationary,
+            "mean_low_90": report.mean.low,
+            "mean_high_90": report.mean.high,
+            "sharpe_low_90": report.sharpe.low,
+            "sharpe_high_90": report.sharpe.high,
+            "p_mean": report.p_mean.value,
+            "probability_of_loss": chosen.probability_of_loss.value,
+            "open_at_end": chosen.open_at_end.value,
+        },
+        "tables": {"sensitivity to the block length": (names, rows)},
+        "paths": dict(zip(SESSION_COLUMNS, np.ascontiguousarray(paths.T), strict=True)),
+        "reasons": _reasons(
+            mean_low_90=report.mean.reason,
+            sharpe_low_90=report.sharpe.reason,
+            p_mean=report.p_mean.reason,
+        ),
+        "notes": report.notes,
+    }
+
+
+def _trades(h: History, seed: int, n_paths: int, length: float | None) -> dict[str, Any]:
+    if not len(h.trade_profits):
+        raise DataError("there are no trades")
+    if len(h.session_profits) < 2:
+        raise DataError("there is one session, and trades are drawn by sessions")
+    report = bootstrap_trades(
+        h.trade_profits,
+        h.trade_sessions,
+        len(h.session_profits),
+        seed=seed,
+        n_paths=n_paths,
+        block_length=length,
+    )
+    return {
+        "n_paths": n_paths,
+        "summaries": report.statistics,
+        "figures": {
+            "block_length": report.block_length,
+            "n_trades": float(report.n_trades),
+            "probability_of_loss": report.probability_of_loss.value,
+        },
+        "notes": report.notes,
+    }
+
+
+def _permutation(h: History, seed: int, n_paths: int, _length: float | None) -> dict[str, Any]:
+    if len(h.trade_profits) < 2:
+        raise DataError(f"there are {len(h.trade_profits)} trades, too few to put in order")
+    report = permute_trades(
+        h.trade_profits,
+        seed=seed,
+        n_paths=n_paths,
+        statistics=("max_drawdown", "longest_losing_streak", "relative_drawdown"),
+        capital=h.capital,
+    )
+    return {
+        "n_paths": report.n_paths,
+        "summaries": report.statistics,
+        "figures": {"n_trades": float(report.n_trades)},
+        "notes": report.notes,
+    }
+
+
+def _shift(h: History, seed: int, n_paths: int, _length: float | None) -> dict[str, Any]:
+    return _timing(shift_positions(h.positions, h.changes, seed=seed, n_paths=n_paths))
+
+
+def _entry(h: History, seed: int, n_paths: int, _length: float | None) -> dict[str, Any]:
+    return _timing(random_entry(h.positions, h.changes, seed=seed, n_paths=n_paths))
+
+
+def _timing(report: Any) -> dict[str, Any]:
+    return {
+        "n_paths": report.profit.n_paths,
+        "summaries": {"profit_before_costs": report.profit},
+        "figures": {
+            "p_value": float("nan")
+            if report.profit.p_value is None
+            else report.profit.p_value.value,
+            "exposure": report.exposure,
+            "n_holds": float(report.n_holds),
+        },
+        "reasons": _reasons(
+            p_value="there is no p-value" if report.profit.p_value is None else None
+        ),
+        "notes": (
+            *report.notes,
+            "positions are taken at the study's clock, and profit is before costs",
+        ),
+    }
+
+
+def _reasons(**found: str | None) -> dict[str, str]:
+    return {name: text for name, text in found.items() if text is not None}
+
+
+#: Method: what it does, in words, and the function.
+RESULT_METHODS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
+    "pnl": ("blocks of sessions' profit and loss drawn anew", _sessions),
+    "trades": ("sessions of trades drawn anew", _trades),
+    "permutation": ("trades put into other orders", _permutation),
+    "shift": ("positions shifted against the price", _shift),
+    "random-entry": ("trades begun at random moments", _entry),
+}
