@@ -11,12 +11,13 @@ import numpy as np
 
 from sweep.engines.base import Engine
 from sweep.errors import EvaluationError
+from sweep.kernel import load_kernel
 from sweep.mc.functionals import Functional
 from sweep.mc.summary import ENOUGH_UNITS, Units, count_units, summarise
 from sweep.metrics import METRICS, metrics_of
 from sweep.models.spec import PathSpec
 from sweep.pathtask import PathContext, PathTask, evaluate_paths, path_context
-from sweep.resample import ResampleSpec
+from sweep.resample import ResampleSpec, find_sessions, sessions_by_clock
 from sweep.robustness.finding import Finding
 from sweep.robustness.gather import gather
 from sweep.robustness.shelf import CHUNK, Shelf
@@ -25,7 +26,10 @@ from sweep.schema import ROW, Rows
 from sweep.simulated import SimulatedContext, evaluate_simulated
 from sweep.study import Study
 
-__all__ = ["SHOWN", "TITLES", "Asked", "on_resampled", "on_simulated"]
+__all__ = ["SHOWN", "TITLES", "Asked", "on_resampled", "on_simulated", "with_restart"]
+
+#: Share of a session that a warm-up may take where strategies begin anew at each.
+_WARM_SHARE = 0.25
 
 TITLES = {
     "identity": "the history itself",
@@ -92,6 +96,7 @@ def on_resampled(
     began = time.perf_counter()
     setup = study.mapped
     first, end = setup.slices[0].begin, setup.slices[-1].end
+    spec, said = with_restart(study, subjects, spec)
     context = path_context(setup.context, setup.strategy, setup.space, spec, first, end)
     plain = replace(spec, method="identity", block=None, restart=spec.restarts)
     own = path_context(setup.context, setup.strategy, setup.space, plain, first, end)
@@ -110,7 +115,7 @@ def on_resampled(
                 method=spec.method,
                 title=TITLES[spec.method],
                 seed=spec.seed,
-                notes=(*_restart_note(spec), *context.resampler.warnings),
+                notes=(*_restart_note(spec), *said, *context.resampler.warnings),
                 seconds=time.perf_counter() - began,
             )
         )  # fmt: skip
@@ -159,6 +164,38 @@ def on_simulated(
         )
         for k, subject in enumerate(subjects)
     ]  # fmt: skip
+
+
+def with_restart(
+    study: Study, subjects: Sequence[Subject], spec: ResampleSpec
+) -> tuple[ResampleSpec, tuple[str, ...]]:
+    """Choose where strategies begin anew, where the spec leaves it open; and say why.
+
+    By default they do at each session, unless a warm-up takes much of one: they would
+    hardly trade. Then state and position go through, which is sound where the blocks are
+    long against holding times.
+    """
+    if spec.restart is not None or spec.restarts != "session":
+        return spec, ()
+    setup = study.mapped
+    kernel = load_kernel(setup.context.kernel)
+    longest = max(int(kernel.warmup(kernel.params(s.row))) for s in subjects)
+    first, end = setup.slices[0].begin, setup.slices[-1].end
+    ts = study.mapped_ticks.ts
+    gap = None if spec.gap is None else round(spec.gap * 60e9)
+    found = (
+        find_sessions(ts, first, end, gap=gap)
+        if spec.opens is None
+        else sessions_by_clock(ts, spec.opens, first, end)
+    )
+    usual = float(np.median(found.ends - found.begins))
+    if longest <= _WARM_SHARE * usual:
+        return spec, ()
+    said = (
+        f"a warm-up of {longest:,} ticks takes {longest / usual:.0%} of a session of {usual:,.0f}, "
+        f"so that state and position go through instead of beginning anew at each session"
+    )
+    return replace(spec, restart="never"), (said,)
 
 
 def _about(study: Study) -> dict[str, Any]:

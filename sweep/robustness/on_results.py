@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sweep.bootstrap import path_stream, stationary
 from sweep.errors import DataError, InputError
 from sweep.mc.orders import permute_trades
 from sweep.mc.paths import SESSION_COLUMNS
@@ -16,8 +17,12 @@ from sweep.mc.timing import random_entry, shift_positions
 from sweep.mc.trades import bootstrap_trades
 from sweep.robustness.finding import Finding
 from sweep.robustness.subject import History, Subject
+from sweep.schema import FloatArray1D, FloatArray2D
 
 __all__ = ["RESULT_METHODS", "ask_results"]
+
+#: Paths of a fan chart.
+_CURVES = 1_000
 
 
 def ask_results(
@@ -95,7 +100,7 @@ def _sessions(h: History, seed: int, n_paths: int, length: float | None) -> dict
     )
     return {
         "n_paths": n_paths,
-        "summaries": chosen.statistics,
+        "summaries": _renamed(chosen.statistics, "sharpe_per_session"),
         "figures": {
             "block_length": report.block_length,
             "block_length_of_results": report.blocks.on_results.stationary,
@@ -109,7 +114,11 @@ def _sessions(h: History, seed: int, n_paths: int, length: float | None) -> dict
             "open_at_end": chosen.open_at_end.value,
         },
         "tables": {"sensitivity to the block length": (names, rows)},
-        "paths": dict(zip(SESSION_COLUMNS, np.ascontiguousarray(paths.T), strict=True)),
+        "paths": _renamed(
+            dict(zip(SESSION_COLUMNS, np.ascontiguousarray(paths.T), strict=True)),
+            "sharpe_per_session",
+        ),
+        "curves": {"profit": _fan(h.session_profits, report.block_length, seed, n_paths)},
         "reasons": _reasons(
             mean_low_90=report.mean.reason,
             sharpe_low_90=report.sharpe.reason,
@@ -134,7 +143,7 @@ def _trades(h: History, seed: int, n_paths: int, length: float | None) -> dict[s
     )
     return {
         "n_paths": n_paths,
-        "summaries": report.statistics,
+        "summaries": _renamed(report.statistics, "sharpe_per_trade"),
         "figures": {
             "block_length": report.block_length,
             "n_trades": float(report.n_trades),
@@ -156,7 +165,7 @@ def _permutation(h: History, seed: int, n_paths: int, _length: float | None) -> 
     )
     return {
         "n_paths": report.n_paths,
-        "summaries": report.statistics,
+        "summaries": _renamed(report.statistics, "sharpe_per_trade"),
         "figures": {"n_trades": float(report.n_trades)},
         "notes": report.notes,
     }
@@ -189,6 +198,31 @@ def _timing(report: Any) -> dict[str, Any]:
             "positions are taken at the study's clock, and profit is before costs",
         ),
     }
+
+
+#: Names that the statistics of sessions and trades have as metrics of a study.
+_AS_METRICS = {
+    "total": "net_profit",
+    "max_drawdown": "max_drawdown_cash",
+    "relative_drawdown": "max_drawdown",
+}
+
+
+def _renamed(found: dict[str, Any], sharpe: str) -> dict[str, Any]:
+    names = {**_AS_METRICS, "sharpe": sharpe}
+    return {names.get(name, name): value for name, value in found.items()}
+
+
+def _fan(profits: FloatArray1D, length: float, seed: int, n_paths: int) -> FloatArray2D:
+    """Return quantiles 5, 25, 50, 75 and 95 of the profit so far, at each session's end."""
+    curves = np.empty((min(n_paths, _CURVES), len(profits)))
+    for i in range(len(curves)):
+        draws = path_stream(seed, "sessions", "stationary", i)
+        curves[i] = np.cumsum(profits[stationary(len(profits), length, draws)])
+    found: FloatArray2D = np.quantile(
+        curves, (0.05, 0.25, 0.5, 0.75, 0.95), axis=0, method="inverted_cdf"
+    )
+    return found
 
 
 def _reasons(**found: str | None) -> dict[str, str]:

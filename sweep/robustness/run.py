@@ -1,0 +1,330 @@
+"""Several methods on several variants: the cheapest first, with a filter behind each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sweep.engines.base import Engine
+from sweep.errors import InputError
+from sweep.expressions import Condition
+from sweep.models.calibrate import calibrate
+from sweep.names import did_you_mean
+from sweep.objective import compile_condition
+from sweep.path_terms import PathTerm
+from sweep.resample import METHODS, ResampleSpec
+from sweep.robustness.around import neighbourhood
+from sweep.robustness.finding import Finding
+from sweep.robustness.on_paths import Asked, on_resampled, on_simulated
+from sweep.robustness.on_results import RESULT_METHODS, ask_results
+from sweep.robustness.stress import stress
+from sweep.robustness.subject import Subject, history_of, subjects_of
+from sweep.runner import make_engine
+from sweep.study import Study
+
+__all__ = ["ALL_METHODS", "MODELS", "MonteCarlo", "monte_carlo", "run_methods"]
+
+MODELS = ("gbm", "merton", "garch", "regimes")
+
+#: Every method, the cheapest first.
+ALL_METHODS = (
+    *RESULT_METHODS,
+    "neighbourhood",
+    "stress",
+    *(m for m in METHODS if m != "identity"),
+    *MODELS,
+)
+
+#: ``progress(method, done, total, net_profits)``.
+Progress = Callable[[str, int, int, Any], None]
+
+
+@dataclass(frozen=True)
+class MonteCarlo:
+    """What is asked, and how.
+
+    Attributes
+    ----------
+    methods : tuple of str
+        Among `ALL_METHODS`.
+    n_paths : int
+        Paths, replicates or points of each method.
+    seed : int
+    block : float or None
+        Block length in the method's unit: sessions (``pnl``, ``trades``, ``sessions``),
+        minutes (``slots``), ticks; chosen by the method where it is None.
+    restart, level, tick_size, gap, opens
+        See `sweep.resample.ResampleSpec`.
+    radius : float
+        Of ``neighbourhood``, share of each parameter's range.
+    threshold : float or None
+        Of ``neighbourhood``, see `sweep.robustness.around.neighbourhood`.
+    replicates : int
+        Of each level of ``stress`` at which something is drawn.
+    arrivals : str
+        Of the models: ``poisson`` or ``hawkes``.
+    effect : str
+        Planted into the models' markets, see `sweep.synth.generate`.
+    effect_size : float
+    condition : str or None
+        A requirement over paths, such as ``"quantile(net_profit, 0.05) > 0"``: variants that
+        miss it are not asked about any further.
+
+    Raises
+    ------
+    InputError
+        If something is unknown or out of range.
+    """
+
+    methods: tuple[str, ...] = ("sessions",)
+    n_paths: int = 1_000
+    seed: int = 0
+    block: float | None = None
+    restart: str | None = None
+    level: str = "log"
+    tick_size: float | None = None
+    gap: float | None = None
+    opens: float | None = None
+    radius: float = 0.1
+    threshold: float | None = None
+    replicates: int = 16
+    arrivals: str = "poisson"
+    effect: str = "none"
+    effect_size: float = 1.0
+    condition: str | None = None
+    _parsed: tuple[Any, ...] = field(default=(), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise InputError(f"no method is named; there are {', '.join(ALL_METHODS)}")
+        for name in self.methods:
+            if name not in ALL_METHODS:
+                raise InputError(
+                    f"no method {name!r}{did_you_mean(name, ALL_METHODS)}; "
+                    f"there are {', '.join(ALL_METHODS)}"
+                )
+        for name, least in (("n_paths", 1), ("replicates", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} = {getattr(self, name)}; expected {least} or more")
+        for name in self.methods:
+            if name in METHODS:
+                self.resampling(name)
+        if self.condition is not None:
+            terms: list[PathTerm] = []
+            condition = compile_condition(self.condition, terms)
+            names = {*condition.left.names, *condition.right.names} - {t.name for t in terms}
+            if names or not terms:
+                raise InputError(
+                    f'"{self.condition}": a filter is about functionals over paths, such as '
+                    f"quantile(net_profit, 0.05) > 0"
+                )
+            object.__setattr__(self, "_parsed", (condition, tuple(terms)))
+
+    def resampling(self, method: str) -> ResampleSpec:
+        """Return how ticks are resampled by a method."""
+        tick = method in ("stationary", "circular", "moving")
+        return ResampleSpec(
+            method=method,
+            seed=self.seed,
+            block=self.block,
+            restart=None if tick and self.restart == "session" else self.restart,
+            level=self.level,
+            tick_size=self.tick_size,
+            gap=self.gap,
+            opens=self.opens,
+        )
+
+
+def monte_carlo(
+    study: Study,
+    trials: Sequence[int] = (),
+    *,
+    values: Mapping[str, Any] | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    interrupted: Callable[[], int] | None = None,
+    **settings: Any,
+) -> list[Finding]:
+    """Ask how variants of a study do where history had been another.
+
+    Parameters
+    ----------
+    study : Study
+        That was run; its ticks and its strategy are used.
+    trials : sequence of int, optional
+        The best one by default.
+    values : Mapping of str to object, optional
+        A variant by its values.
+    engine : Engine, optional
+        Where paths run, instead of the study's; it stays open.
+    progress, interrupted : callable, optional
+        See `run_methods`.
+    **settings
+        Of `MonteCarlo`: ``methods``, ``n_paths``, ``seed`` ...
+
+    Returns
+    -------
+    list of Finding
+        By method, and by variant within.
+    """
+    asked = MonteCarlo(**{"seed": study.spec.study.seed, **settings})
+    subjects = subjects_of(study, trials, values)
+    compute = study.spec.compute
+    own = engine or make_engine(compute.engine, compute.workers)
+    try:
+        return run_methods(study, subjects, own, asked, progress=progress, interrupted=interrupted)
+    finally:
+        if engine is None:
+            own.close(cancel=True)
+
+
+def run_methods(
+    study: Study,
+    subjects: Sequence[Subject],
+    engine: Engine,
+    asked: MonteCarlo,
+    *,
+    progress: Progress | None = None,
+    interrupted: Callable[[], int] | None = None,
+) -> list[Finding]:
+    """Ask methods about variants, the cheapest first.
+
+    Parameters
+    ----------
+    study : Study
+    subjects : sequence of Subject
+    engine : Engine
+        Stays open.
+    asked : MonteCarlo
+    progress : callable, optional
+        ``progress(method, done, total, net_profits)``; the last are those of the first
+        variant's paths so far, or None.
+    interrupted : callable, optional
+        See `sweep.robustness.gather.gather`.
+
+    Returns
+    -------
+    list of Finding
+
+    Raises
+    ------
+    InputError
+        If a method cannot be asked of these ticks or this strategy at all.
+    """
+    findings: list[Finding] = []
+    left = list(subjects)
+    histories: dict[str, Any] = {}
+    for method in sorted(set(asked.methods), key=ALL_METHODS.index):
+        if not left:
+            break
+
+        def say(done: int, total: int, profits: Any = None, method: str = method) -> None:
+            if progress is not None:
+                progress(method, done, total, profits)
+
+        if method in RESULT_METHODS:
+            found = []
+            for k, subject in enumerate(left):
+                say(k, len(left))
+                if subject.label not in histories:
+                    gap = None if asked.gap is None else round(asked.gap * 60e9)
+                    histories[subject.label] = history_of(study, subject, gap=gap)
+                found.append(
+                    ask_results(
+                        method,
+                        subject,
+                        histories[subject.label],
+                        seed=asked.seed,
+                        n_paths=asked.n_paths,
+                        block_length=asked.block,
+                    )
+                )
+            say(len(left), len(left))
+        elif method == "neighbourhood":
+            found = neighbourhood(
+                study, left, engine, seed=asked.seed, points=asked.n_paths, radius=asked.radius,
+                threshold=asked.threshold, progress=say, interrupted=interrupted,
+            )  # fmt: skip
+        elif method == "stress":
+            found = stress(
+                study, left, engine, seed=asked.seed, replicates=asked.replicates,
+                progress=say, interrupted=interrupted,
+            )  # fmt: skip
+        else:
+            paths = Asked(asked.n_paths, say, interrupted)
+            if method in MODELS:
+                found = _simulated(study, left, engine, method, asked, paths)
+            else:
+                found = on_resampled(study, left, engine, asked.resampling(method), paths)
+        found, left = _filtered(found, left, asked)
+        findings += found
+    return findings
+
+
+def _simulated(
+    study: Study,
+    subjects: Sequence[Subject],
+    engine: Engine,
+    method: str,
+    asked: MonteCarlo,
+    paths: Asked,
+) -> list[Finding]:
+    setup = study.mapped
+    ticks = study.mapped_ticks.between(setup.slices[0].begin, setup.slices[-1].end)
+    fit = calibrate(
+        method, ticks.ts, ticks.bid, ticks.ask, arrivals=asked.arrivals, seed=asked.seed
+    )
+    spec = replace(fit.spec, effect=asked.effect, effect_size=asked.effect_size)
+    if spec.effect != "none" and not spec.effect_size:
+        raise InputError("effect_size is 0: nothing would be planted; leave out the effect")
+    outside = [check.name for check in fit.checks if check.inside is False]
+    notes = list(fit.notes)
+    notes.append(
+        f"of {len(fit.checks)} checks of the fit, {len(outside)} lie outside what the model gives"
+        + (f": {', '.join(outside)}" if outside else "")
+    )
+    found = on_simulated(study, subjects, engine, spec, paths, method=method, notes=tuple(notes))
+    names = ("check", "data", "lowest", "median", "highest")
+    rows = tuple(tuple(c) for c in fit.checks)
+    estimates = tuple((e.name, e.value, e.error) for e in fit.estimates)
+    tables = {
+        "the fit": (("parameter", "estimate", "standard error"), estimates),
+        "data against paths of the fit": (names, rows),
+    }
+    return [replace(f, tables=tables) for f in found]
+
+
+def _filtered(
+    findings: list[Finding], subjects: Sequence[Subject], asked: MonteCarlo
+) -> tuple[list[Finding], list[Subject]]:
+    """Mark the variants that miss the requirement, and return those that go on."""
+    if not asked._parsed:
+        return findings, list(subjects)
+    condition, terms = asked._parsed
+    marked, left = [], []
+    for finding, subject in zip(findings, subjects, strict=True):
+        holds, why = _holds(finding, condition, terms)
+        if holds:
+            left.append(subject)
+            marked.append(finding)
+        else:
+            text = f"goes no further: {asked.condition} {why}"
+            marked.append(replace(finding, notes=(*finding.notes, text)))
+    return marked, left
+
+
+def _holds(finding: Finding, condition: Condition, terms: tuple[PathTerm, ...]) -> tuple[bool, str]:
+    values = {}
+    for term in terms:
+        if any(name not in finding.paths for name in term.inner.names):
+            return True, ""  # the method does not tell
+        columns = {name: finding.paths[name] for name in term.inner.names}
+        n = len(next(iter(columns.values())))
+        values[term.name], why = term(columns, n) if n else (math.nan, "there are no paths")
+        if math.isnan(values[term.name]):
+            return False, f"is undefined: {why}"
+    missed = condition.violation(values) > 0.0
+    shown = ", ".join(f"{t.text} = {values[t.name]:.6g}" for t in terms)
+    return not missed, f"does not hold ({shown})"
