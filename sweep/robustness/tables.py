@@ -40,9 +40,11 @@ __all__ = [
     "document",
     "finding_lines",
     "further_tables",
+    "metric_rows",
     "paths_table",
     "robustness_lines",
     "robustness_table",
+    "summary_cells",
 ]
 
 #: Metrics whose sign says whether a path lost, the surest first.
@@ -131,6 +133,26 @@ def _probability_of_loss(finding: Finding) -> float | None:
     return Functional("probability_of_loss").of(np.asarray(finding.paths[name])).value
 
 
+def summary_cells(findings: Sequence[Finding]) -> tuple[Table, list[tuple[str, ...]]]:
+    """Return `robustness_table` with its cells as texts, by columns but for the reasons.
+
+    Each number is shown as its own metric is, where a column holds several.
+    """
+    table = robustness_table(findings)
+    names = [main_metric(f) for f in findings]
+    columns = []
+    for i, column in enumerate(table.columns[:-1]):
+        values = [row[i] for row in table.rows]
+        cells = as_cells(column.kind, values)
+        for name in {n for n in names if n is not None} if column.name in _OF_METRIC else ():
+            rows = [k for k, n in enumerate(names) if n == name]
+            found = metric_texts(name, [nan if values[k] is None else values[k] for k in rows])
+            for k, text in zip(rows, found, strict=True):
+                cells[k] = text
+        columns.append(tuple(cells))
+    return table, columns
+
+
 def paths_table(findings: Sequence[Finding]) -> Table:
     """Return every path: method, variant, number, and a column for each metric.
 
@@ -202,15 +224,31 @@ def _whole(finding: Finding) -> dict[str, Any]:
     return found
 
 
+def metric_rows(finding: Finding) -> list[str]:
+    """Return which rows there are beside quantiles: a p-value only where one was asked for."""
+    cells = [metric_cells(name, s).rows for name, s in finding.summaries.items()]
+    return [
+        label
+        for label in (cells[0] if cells else ())
+        if label not in _OPTIONAL_ROWS or any(c[label] != MISSING for c in cells)
+    ]
+
+
 # -- lines for a screen ----------------------------------------------------------------
 
 
 def robustness_lines(findings: Sequence[Finding], width: int | None) -> list[Text]:
     """Lay `robustness_table` out, with the reasons for what is missing below it."""
-    table = robustness_table(findings)
+    table, cells = summary_cells(findings)
     if not table.rows:
         return table_lines(table, width)
-    laid = arrange(_summary_blocks(findings, table), width)
+    mixed = len(set(map(main_metric, findings))) > 1
+    blocks = [
+        # Without the metric's name, numbers of several metrics could not be told apart.
+        Block(c.name, texts, 0 if mixed and c.name == "metric" else c.priority, c.kind != "text")
+        for c, texts in zip(table.columns[:-1], cells, strict=True)
+    ]
+    laid = arrange(blocks, width)
     lines = [Text(laid.titles, "bold"), *(Text(row) for row in laid.rows)]
     if laid.dropped:
         lines += _wrapped(f"not shown (-f csv has all): {', '.join(laid.dropped)}", width, "dim")
@@ -222,26 +260,6 @@ def robustness_lines(findings: Sequence[Finding], width: int | None) -> list[Tex
         who = rows[0] if len(rows) == 1 else f"{rows[0]} and {len(rows) - 1} more"
         lines += _wrapped(f"{who}: {reason}", width, "dim")
     return _cut(lines, width)
-
-
-def _summary_blocks(findings: Sequence[Finding], table: Table) -> list[Block]:
-    """Return columns for a screen, each number as its own metric is shown."""
-    names = [main_metric(f) for f in findings]
-    blocks = []
-    for i, column in enumerate(table.columns[:-1]):
-        values = [row[i] for row in table.rows]
-        cells = as_cells(column.kind, values)
-        if column.name in _OF_METRIC:
-            for name in {n for n in names if n is not None}:
-                rows = [k for k, n in enumerate(names) if n == name]
-                found = metric_texts(name, [nan if values[k] is None else values[k] for k in rows])
-                for k, text in zip(rows, found, strict=True):
-                    cells[k] = text
-        # Without the metric's name, numbers of several metrics could not be told apart.
-        mixed = column.name == "metric" and len(set(names)) > 1
-        priority = 0 if mixed else column.priority
-        blocks.append(Block(column.name, tuple(cells), priority, column.kind != "text"))
-    return blocks
 
 
 def finding_lines(finding: Finding, width: int | None) -> list[Text]:
@@ -298,9 +316,7 @@ def _metric_tables(finding: Finding, width: int | None) -> list[list[Text]]:
     summaries = list(finding.summaries.items())
     if not summaries:
         return []
-    rows = [percent(q) for q in LEVELS] + [
-        label for label in _rows_of(summaries) if label in _shown(summaries)
-    ]
+    rows = [*map(percent, LEVELS), *metric_rows(finding)]
     first = max(map(len, rows))
     room = None if width is None else max(width - first - _GAP, 1)
     made = [_block(name, s, rows[len(LEVELS) :], room) for name, s in summaries]
@@ -316,20 +332,6 @@ def _metric_tables(finding: Finding, width: int | None) -> list[list[Text]]:
         used += wide
     tables.append(group)
     return [_laid(rows, blocks, width) for blocks in tables]
-
-
-def _rows_of(summaries: Sequence[tuple[str, Summary]]) -> list[str]:
-    return list(metric_cells(*summaries[0]).rows)
-
-
-def _shown(summaries: Sequence[tuple[str, Summary]]) -> set[str]:
-    """Return the rows that say something: a p-value only where one was asked for."""
-    cells = [metric_cells(name, s).rows for name, s in summaries]
-    return {
-        label
-        for label in cells[0]
-        if label not in _OPTIONAL_ROWS or any(c[label] != MISSING for c in cells)
-    }
 
 
 def _block(name: str, summary: Summary, labels: Sequence[str], room: int | None) -> Block:

@@ -14,8 +14,10 @@ from sweep.format import (
     as_cells,
     cell_width,
     clean,
+    clip,
     count,
     duration,
+    elide,
     fixed,
     is_missing,
     metric_column,
@@ -66,9 +68,19 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{ending}"
 
 
-def chart_title(finding: Finding) -> str:
-    """Return what a chart of a finding is headed with: method, variant, number of paths."""
-    return clean(f"{finding.method}, {finding.variant}, {counted(finding.n_paths, 'path')}")
+def chart_title(finding: Finding, width: int | None = None, *, of: str = "") -> str:
+    """Return what a chart is headed with: method, variant, number of paths, what is drawn.
+
+    With a width, labels are cut and the number of paths is not.
+    """
+    method, variant = clean(finding.method), clean(finding.variant)
+    tail = f", {counted(finding.n_paths, 'path')}" + (f": {of}" if of else "")
+    if width is not None:
+        room = max(width - cell_width(tail) - 2, 2)
+        method = elide(method, max(room // 2, room - cell_width(variant)))
+        variant = elide(variant, room - cell_width(method))
+        return clip(f"{method}, {variant}{tail}", width)
+    return f"{method}, {variant}{tail}"
 
 
 # -- numbers ---------------------------------------------------------------------------
