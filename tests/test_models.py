@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sweep.checks import Chunk, Policies, concatenate
@@ -147,6 +149,62 @@ def test_parquet_gives_the_path_back_and_the_import_accepts_it(tmp_path: Path) -
     assert all(np.array_equal(back[n], whole[n]) for n in ("ts", "bid", "ask"))
     found = import_ticks(SourceSpec(str(file), policies=Policies(duplicate="error")))
     assert found.handle.n_ticks == len(whole["ts"])
+
+
+@given(
+    process=st.sampled_from(PROCESSES),
+    arrivals=st.one_of(
+        st.builds(Regular, st.floats(5, 900)),
+        st.builds(Poisson, st.floats(0.001, 0.3)),
+        st.builds(Hawkes, st.floats(0.001, 0.1), st.floats(0, 0.8), st.floats(0.001, 10)),
+    ),
+    session=st.builds(
+        Session,
+        sessions=st.integers(1, 4),
+        open=st.floats(0, 23.99),
+        hours=st.integers(1, 1_440).map(lambda minutes: minutes / 60),
+        gap_hours=st.integers(0, 600).map(lambda minutes: minutes / 60),
+        days=st.sampled_from(["1111100", "1111111", "0000001"]),
+    ),
+    quotes=st.builds(
+        Quotes,
+        price=st.floats(100, 1e5),
+        tick_size=st.sampled_from([0.01, 0.25, 1e-5, 1.0]),
+        spreads=st.lists(st.integers(1, 50), min_size=1, max_size=4),
+        persistence=st.floats(0, 0.99),
+    ),
+    effect=st.sampled_from(["none", "momentum", "reversion"]),
+    seed=st.integers(0, 1 << 70),
+    path=st.integers(0, 1 << 40),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_market_is_a_tick_series_and_can_be_drawn_again(
+    process: Any,
+    arrivals: Any,
+    session: Session,
+    quotes: Quotes,
+    effect: str,
+    seed: int,
+    path: int,
+) -> None:
+    spec = PathSpec(process, arrivals, session, quotes, seed, effect)
+    chunks = list(simulate(spec, path))
+    assert same(chunks, list(simulate(spec, path)))
+    for chunk in chunks:
+        steps = (chunk["ask"] - chunk["bid"]) / quotes.tick_size
+        assert np.abs(steps - np.rint(steps)).max() < 1e-3
+        assert set(np.rint(steps).astype(int).tolist()) <= set(quotes.spreads)
+        assert (chunk["bid"] > 0.0).all()
+    if chunks:
+        ts = concatenate(chunks)["ts"]
+        assert (np.diff(ts) >= 0).all()
+        assert session.opens(0) <= ts[0]
+        assert ts[-1] < session.opens(session.sessions - 1) + session.length
+
+
+def test_a_long_calendar_is_drawn_as_it_is_read() -> None:
+    spec = PathSpec(session=replace(SMALL, sessions=100_000))
+    assert len(next(simulate(spec))["ts"]) > 0
 
 
 # -- a planted effect ------------------------------------------------------------------
@@ -319,7 +377,7 @@ def test_hawkes_arrivals_have_the_law_of_thinning() -> None:
         (lambda: PathSpec(Garch(step=7.0)), "session.hours: 8 hours are 4114.29 steps"),
         (lambda: PathSpec(Garch(step=0.01)), "garch.step: 0.01 s makes 2,880,000 steps"),
         (lambda: PathSpec(arrivals=Poisson(100.0)), "2,880,000 ticks on average, more than"),
-        (lambda: next(simulate(PathSpec(), -1)), "path: -1 is not a number of a path"),
+        (lambda: next(simulate(PathSpec(), -1)), "path: -1 is not in [0, inf)"),
         (
             lambda: list(
                 simulate(PathSpec(Gbm(100.0, 0.0), Regular(3600.0), Session(sessions=90)))

@@ -20,7 +20,7 @@ def _game(up: float, start: int, goal: int) -> None:
     if not 0.0 <= up <= 1.0:
         raise InputError(f"up: {up} is not a probability")
     for name, value in (("start", start), ("goal", goal)):
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
             raise InputError(f"{name}: {value!r} is not a whole number")
     if not 0 <= start <= goal or goal < 1:
         raise InputError(f"start: {start} does not lie between 0 and the goal {goal}")
@@ -94,7 +94,7 @@ def gambler_ruin_within(up: float, start: int, goal: int, steps: int) -> float:
         If a value is out of its range.
     """
     _game(up, start, goal)
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
+    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 0:
         raise InputError(f"steps: {steps!r} is not a whole number of 0 or more")
     share = np.zeros(goal + 1)
     share[start] = 1.0

@@ -19,6 +19,7 @@ from sweep import planted
 from sweep.checks import Chunk
 from sweep.errors import DataError
 from sweep.models import cores
+from sweep.models.bounds import check_number
 from sweep.models.processes import Garch, Gbm, Merton, Regimes
 from sweep.models.spec import MAX_TICKS, Arrivals, Hawkes, PathSpec, Poisson, Session, stream
 from sweep.schema import FloatArray1D, IntArray1D
@@ -71,10 +72,9 @@ def simulate(spec: PathSpec, path: int = 0) -> Iterator[Chunk]:
     Raises
     ------
     DataError
-        If ``path`` is negative, or the price leaves what its grid can hold.
+        If ``path`` is no number of a path, or the price leaves what its grid can hold.
     """
-    if path < 0:
-        raise DataError(f"path: {path} is not a number of a path (0 or more)")
+    check_number("path", path, 0, math.inf, whole=True)
     session = spec.session
     state = _State(math.log(spec.quotes.price), _start(spec, path))
     for number in range(session.sessions):

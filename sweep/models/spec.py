@@ -345,5 +345,5 @@ def stream(spec: PathSpec, purpose: int, path: int, session: int) -> np.random.G
     Addressed by position alone, ``SeedSequence(seed, spawn_key=(purpose, process, path,
     session))``: no path or session depends on which others are drawn.
     """
-    key = (purpose, spec.process.number, path, session)
+    key = (purpose, spec.process.number, int(path), session)
     return np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=key))

@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numba import njit
 from scipy.special import ndtr
 
 from sweep.errors import InputError
 from sweep.models.bounds import check_finite, check_positive
-from sweep.schema import FloatArray1D, FloatArray2D
+from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 
 __all__ = [
     "expected_gaussian_drawdown",
@@ -23,16 +24,24 @@ __all__ = [
     "walk_drawdown_cdf",
 ]
 
-#: Gauss-Legendre nodes for each unit of a step's deviation: the kernel is smooth on that
-#: scale, and the reference values come out to within 1e-6.
-_NODES_PER_STEP = 4
+#: Widest panel of 16 Gauss-Legendre nodes, in deviations of a step: the kernel is smooth on
+#: that scale, and the reference values come out to within 1e-6.
+_PANEL = 4.0
 
-_MAX_STEPS = 5_000
+#: Deviations beyond which a step's density (1e-19) is left out.
+_FARTHEST = 9.0
+
+_MAX_WALK = 2_000
+_MAX_GAUSSIAN = 5_000
 
 
-def _check_steps(steps: int) -> None:
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= _MAX_STEPS:
-        raise InputError(f"steps: {steps!r} is not a whole number from 1 to {_MAX_STEPS:,}")
+def _check_steps(steps: int, most: int) -> None:
+    if (
+        isinstance(steps, bool)
+        or not isinstance(steps, (int, np.integer))
+        or not 1 <= steps <= most
+    ):
+        raise InputError(f"steps: {steps!r} is not a whole number from 1 to {most:,}")
 
 
 def walk_drawdown_cdf(steps: int, up: float = 0.5) -> FloatArray1D:
@@ -41,7 +50,7 @@ def walk_drawdown_cdf(steps: int, up: float = 0.5) -> FloatArray1D:
     Parameters
     ----------
     steps : int
-        From 1 to 5,000; the work grows with its cube.
+        From 1 to 2,000; the work grows with its cube.
     up : float
         Probability of +1.
 
@@ -60,8 +69,14 @@ def walk_drawdown_cdf(steps: int, up: float = 0.5) -> FloatArray1D:
     The drawdown is a Markov chain on 0, 1, ... that an up-step lowers (or leaves at 0) and
     a down-step raises; for each h it is killed on reaching ``h + 1``.
     """
-    _check_steps(steps)
+    _check_steps(steps, _MAX_WALK)
     _probability(up)
+    cdf: FloatArray1D = _walk_cdf(steps, float(up))
+    return cdf
+
+
+@njit(cache=True, error_model="numpy")
+def _walk_cdf(steps: int, up: float) -> FloatArray1D:
     cdf = np.ones(steps + 1)
     for h in range(steps):
         alive = np.zeros(h + 1)
@@ -69,8 +84,9 @@ def walk_drawdown_cdf(steps: int, up: float = 0.5) -> FloatArray1D:
         for _ in range(steps):
             after = np.zeros(h + 1)
             after[0] = up * alive[0]
-            after[:-1] += up * alive[1:]
-            after[1:] += (1.0 - up) * alive[:-1]
+            for d in range(1, h + 1):
+                after[d - 1] += up * alive[d]
+                after[d] += (1.0 - up) * alive[d - 1]
             alive = after
         cdf[h] = alive.sum()
     return cdf
@@ -118,7 +134,7 @@ def gaussian_drawdown_cdf(
     """
     check_finite(level=level, drift=drift)
     check_positive(volatility=volatility)
-    _check_steps(steps)
+    _check_steps(steps, _MAX_GAUSSIAN)
     if level < 0.0:
         return 0.0
     return _stays_below(level / volatility, steps, drift / volatility)
@@ -127,20 +143,40 @@ def gaussian_drawdown_cdf(
 def _stays_below(h: float, steps: int, drift: float) -> float:
     if h == 0.0:
         return float(ndtr(drift)) ** steps
-    count = 16 + math.ceil(_NODES_PER_STEP * h)
-    x, w = np.polynomial.legendre.leggauss(count)
-    x, w = 0.5 * h * (x + 1.0), 0.5 * h * w
+    panels = math.ceil(h / _PANEL)
+    width = h / panels
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+    x = ((np.arange(panels)[:, None] + 0.5 * (nodes + 1.0)) * width).ravel()
+    w = np.tile(0.5 * width * weights, panels)
+    count = len(x)
     # Row: drawdown before; column: after. Index 0 is the atom at a new high.
     before = np.concatenate([[0.0], x])
     kernel: FloatArray2D = np.empty((count + 1, count + 1))
     kernel[:, 0] = ndtr(drift - before)
     apart = x[None, :] - before[:, None] + drift
     kernel[:, 1:] = np.exp(-0.5 * apart * apart) / math.sqrt(2.0 * math.pi) * w
-    alive = np.zeros(count + 1)
+    # Of each row the part that a step reaches.
+    reached = np.abs(apart) < _FARTHEST
+    low = 1 + np.where(reached.any(axis=1), reached.argmax(axis=1), count)
+    high = low + reached.sum(axis=1)
+    return float(min(_survivors(kernel, low, high, steps), 1.0))
+
+
+@njit(cache=True, error_model="numpy")
+def _survivors(kernel: FloatArray2D, low: IntArray1D, high: IntArray1D, steps: int) -> float:
+    """Mass that remains of one begun in state 0; row i leads to 0 and to low[i] .. high[i]."""
+    alive = np.zeros(kernel.shape[0])
     alive[0] = 1.0
     for _ in range(steps):
-        alive = alive @ kernel
-    return float(min(alive.sum(), 1.0))
+        after = np.zeros(kernel.shape[0])
+        for i in range(kernel.shape[0]):
+            mass = alive[i]
+            after[0] += mass * kernel[i, 0]
+            for j in range(low[i], high[i]):
+                after[j] += mass * kernel[i, j]
+        alive = after
+    total: float = alive.sum()
+    return total
 
 
 def expected_gaussian_drawdown(steps: int, drift: float = 0.0, volatility: float = 1.0) -> float:
@@ -164,7 +200,7 @@ def expected_gaussian_drawdown(steps: int, drift: float = 0.0, volatility: float
     """
     check_finite(drift=drift)
     check_positive(volatility=volatility)
-    _check_steps(steps)
+    _check_steps(steps, _MAX_GAUSSIAN)
     m = drift / volatility
     # The continuous path's drawdown is never smaller, so its tail bounds this one's.
     scale = math.sqrt(steps)
