@@ -101,6 +101,17 @@ def test_regular_ticks_lie_on_the_clock_and_the_close_has_none() -> None:
     assert times.tolist() == [0, HOUR // 2]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_longer_session_of_hawkes_begins_like_a_shorter_one(seed: int) -> None:
+    """Random numbers are drawn in blocks as long as the session; no bit depends on them."""
+    hawkes = Hawkes(0.5, 0.7, 1.0)
+    short, long = (
+        arrival_times(hawkes, n * SECOND, np.random.default_rng(seed)) for n in (30, 5_000)
+    )
+    assert np.array_equal(short, long[: len(short)])
+    assert long[len(short)] >= 30 * SECOND
+
+
 def test_the_first_price_is_the_given_one() -> None:
     for process in PROCESSES:
         spec = PathSpec(process, Regular(60.0), SMALL, Quotes(123.0, 0.5, (2,)))
