@@ -20,6 +20,7 @@ from sweep.names import DIRECTIONS, ENGINES, PRUNERS, SAMPLERS
 from sweep.objective import compile_condition, compile_objective
 from sweep.path_terms import split_terms
 from sweep.quantities import Duration, Moment, parse_duration, parse_moment
+from sweep.resample.spec import LEVELS, METHODS, RESTARTS, ResampleSpec
 from sweep.schema import Account, Costs
 from sweep.synth import SynthSpec
 
@@ -31,6 +32,7 @@ __all__ = [
     "ComputeSection",
     "CostsSection",
     "DataSection",
+    "MonteCarloSection",
     "StudySection",
     "default_direction",
 ]
@@ -383,6 +385,64 @@ class AccountSection:
             contract_size=self.contract_size,
             clock=self.clock,
             periods_per_year=self.periods_per_year or 252.0 * _DAY / self.clock,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MonteCarloSection:
+    """``[monte_carlo]``: the paths of objectives over paths, and what `sweep mc` does by itself.
+
+    Attributes
+    ----------
+    method : str
+        How ticks are resampled, see `sweep.resample.ResampleSpec`.
+    paths : int
+    seed : int or None
+        The study's where it is None.
+    block : float or None
+        In the method's unit.
+    restart : str or None
+    level : str
+    tick_size : float or None
+    gap : float or None
+        Minutes.
+    opens : float or None
+        Hour, UTC.
+    """
+
+    method: str = key(kinds.choice(*(m for m in METHODS if m != "identity")), "sessions")
+    paths: int = key(kinds.whole(1), 1000)
+    seed: int | None = key(kinds.whole(), None)
+    block: float | None = key(kinds.number(above=0.0), None)
+    restart: str | None = key(kinds.choice(*RESTARTS), None)
+    level: str = key(kinds.choice(*LEVELS), "log")
+    tick_size: float | None = key(kinds.number(least=0.0), None)
+    gap: float | None = key(kinds.number(above=0.0), None)
+    opens: float | None = key(kinds.number(least=0.0), None)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `sweep.robustness.run.MonteCarlo` takes, the seed left out."""
+        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        del found["seed"]
+        return {"methods": (found.pop("method"),), "n_paths": found.pop("paths"), **found}
+
+    def resampling(self, seed: int) -> ResampleSpec:
+        """Return how paths are drawn.
+
+        Parameters
+        ----------
+        seed : int
+            Of the study.
+        """
+        return ResampleSpec(
+            method=self.method,
+            seed=seed if self.seed is None else self.seed,
+            block=self.block,
+            restart=self.restart,
+            level=self.level,
+            tick_size=self.tick_size,
+            gap=self.gap,
+            opens=self.opens,
         )
 
 

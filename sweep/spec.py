@@ -15,8 +15,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from sweep.errors import InputError
 from sweep.expressions import parse_objective_ref
 from sweep.kinds import shown
+from sweep.path_terms import has_terms
 from sweep.quantities import Duration, Moment, format_moment
 from sweep.ranges import Override, parameter_range
 from sweep.sections import (
@@ -24,6 +26,7 @@ from sweep.sections import (
     ComputeSection,
     CostsSection,
     DataSection,
+    MonteCarloSection,
     StudySection,
     default_direction,
 )
@@ -37,6 +40,7 @@ __all__ = [
     "DataSection",
     "Duration",
     "Moment",
+    "MonteCarloSection",
     "Override",
     "StudySection",
     "StudySpec",
@@ -52,6 +56,7 @@ SECTIONS: Mapping[str, type[Any] | None] = {
     "space": None,
     "costs": CostsSection,
     "account": AccountSection,
+    "monte_carlo": MonteCarloSection,
     "compute": ComputeSection,
 }
 
@@ -68,6 +73,7 @@ class StudySpec:
         Parameters whose range the study restates, in the order of the file.
     costs : CostsSection
     account : AccountSection
+    monte_carlo : MonteCarloSection
     compute : ComputeSection
     content : tuple of (str, str)
         Hashes of the small files that the settings name: user-written objectives, and a
@@ -81,6 +87,7 @@ class StudySpec:
     space: tuple[tuple[str, Override], ...]
     costs: CostsSection
     account: AccountSection
+    monte_carlo: MonteCarloSection
     compute: ComputeSection
     content: tuple[tuple[str, str], ...] = ()
     path: Path | None = field(default=None, compare=False)
@@ -173,10 +180,20 @@ def _build(document: Document) -> StudySpec:
     }
     costs = _costs(document)
     account = document.section("account", AccountSection)
+    paths = _paths(document, study.seed)
     compute = document.section("compute", ComputeSection)
     study = _with_directions(study, document)
     _check_together(study, data, document)
-    return StudySpec(study, data, tuple(space.items()), costs, account, compute)
+    return StudySpec(study, data, tuple(space.items()), costs, account, paths, compute)
+
+
+def _paths(document: Document, seed: int) -> MonteCarloSection:
+    section = document.section("monte_carlo", MonteCarloSection)
+    try:
+        section.resampling(seed)
+    except InputError as error:
+        document.place("monte_carlo").fail(str(error).removeprefix("resampling: "))
+    return section
 
 
 def _costs(document: Document) -> CostsSection:
@@ -279,10 +296,18 @@ def _relevant(settings: Mapping[str, Any]) -> dict[str, Any]:
             table = {k: v for k, v in table.items() if k not in left_out}
         kept[name] = table
     study = kept["study"]
+    if not any(has_terms(text) for text in _searched(study)):
+        # Without an objective over paths they concern `sweep mc` alone.
+        del kept["monte_carlo"]
     study["objective"] = [_without_folder(text) for text in study.get("objective", [])]
     if isinstance(study.get("start"), str):
         study["start"] = "a file"
     return {**kept, "content": dict(settings.get("content", {}))}
+
+
+def _searched(study: Mapping[str, Any]) -> list[str]:
+    """Return the objectives and constraints of a study's settings."""
+    return [*study.get("objective", []), *study.get("constraints", [])]
 
 
 def _without_folder(objective: str) -> str:

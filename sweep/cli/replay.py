@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sweep.output import Table
     from sweep.study import ReplayResult, Study
 
-__all__ = ["replay"]
+__all__ = ["refuse_existing", "replay", "values_of"]
 
 #: Trades of the list on a screen.
 _SHOWN = 10
@@ -85,7 +85,7 @@ def replay(
     from sweep.output import emit, json_text
 
     study = open_study(folder, source)
-    _refuse_existing(paths, force)
+    refuse_existing(paths, force)
     variant = _variant(study, trial, params)
     if on == "holdout":
         from sweep.holdout import open_holdout
@@ -108,7 +108,7 @@ def replay(
         hint([*words, "--study", study.folder, *files], quiet=quiet)
 
 
-def _refuse_existing(paths: dict[str, str | None], force: bool) -> None:
+def refuse_existing(paths: dict[str, str | None], force: bool) -> None:
     """Refuse files that are there before anything is evaluated."""
     from sweep.errors import InputError
 
@@ -138,7 +138,7 @@ def _variant(study: Study, trial: int | None, params: tuple[str, ...]) -> int | 
         if not 0 <= trial < len(study.board):
             raise InputError(f"{study.folder}: no trial {trial}; there are {len(study.board)}")
         values = study.params(trial)
-    values |= _values(study, params)
+    values |= values_of(study, params)
     row = study.space.encode(values)
     if not study.space.is_valid(row):
         note("warning: the strategy's valid() refuses these values together")
@@ -147,7 +147,8 @@ def _variant(study: Study, trial: int | None, params: tuple[str, ...]) -> int | 
     return values if number < 0 else number
 
 
-def _values(study: Study, params: tuple[str, ...]) -> dict[str, Any]:
+def values_of(study: Study, params: tuple[str, ...]) -> dict[str, Any]:
+    """Return the values that ``--param NAME=VALUE`` gives, by name."""
     from sweep.errors import SpaceError
     from sweep.space import parse_value
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sweep.engines.base import Engine
-from sweep.errors import EvaluationError
+from sweep.errors import EvaluationError, InputError
 from sweep.kernel import load_kernel
 from sweep.mc.functionals import Functional
 from sweep.mc.summary import ENOUGH_UNITS, Units, count_units, summarise
 from sweep.metrics import METRICS, metrics_of
 from sweep.models.spec import PathSpec
+from sweep.pathfile import export_path
 from sweep.pathtask import PathContext, PathTask, evaluate_paths, path_context
-from sweep.resample import ResampleSpec, find_sessions, sessions_by_clock
+from sweep.resample import ResampleSpec, find_sessions, prepare, sessions_by_clock
 from sweep.robustness.finding import Finding
 from sweep.robustness.gather import gather
 from sweep.robustness.shelf import CHUNK, Shelf
@@ -25,8 +27,17 @@ from sweep.robustness.subject import Subject, history_of
 from sweep.schema import ROW, Rows
 from sweep.simulated import SimulatedContext, evaluate_simulated
 from sweep.study import Study
+from sweep.tickmap import attach
 
-__all__ = ["SHOWN", "TITLES", "Asked", "on_resampled", "on_simulated", "with_restart"]
+__all__ = [
+    "SHOWN",
+    "TITLES",
+    "Asked",
+    "export_ticks",
+    "on_resampled",
+    "on_simulated",
+    "with_restart",
+]
 
 #: Share of a session that a warm-up may take where strategies begin anew at each.
 _WARM_SHARE = 0.25
@@ -164,6 +175,39 @@ def on_simulated(
         )
         for k, subject in enumerate(subjects)
     ]  # fmt: skip
+
+
+def export_ticks(study: Study, asked: Any, number: int, file: str) -> int:
+    """Write the ticks of one path of a method to a Parquet file, and return how many.
+
+    Parameters
+    ----------
+    study : Study
+    asked : `sweep.robustness.run.MonteCarlo`
+        Its first method resamples ticks.
+    number : int
+    file : str
+
+    Raises
+    ------
+    InputError
+        If the method draws no ticks, or the number or the name cannot be.
+    """
+    method = asked.methods[0]
+    if method not in TITLES:
+        raise InputError(
+            f"{method} draws no ticks that could be written; "
+            f"use {', '.join(m for m in TITLES if m != 'identity')}"
+        )
+    if number < 0:
+        raise InputError(f"--export {number}: paths are numbered from 0")
+    if not file.lower().endswith(".parquet"):
+        raise InputError(f"--export {file}: the name must end in .parquet")
+    setup = study.mapped
+    ticks = attach(setup.ticks)
+    first, end = setup.slices[0].begin, setup.slices[-1].end
+    resampler = prepare(ticks, asked.resampling(method), first, end)
+    return export_path(resampler, setup.ticks, number, Path(file))
 
 
 def with_restart(

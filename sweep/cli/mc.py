@@ -1,0 +1,335 @@
+"""`sweep mc`: what could have happened instead, for variants of a study."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sweep.cli.options import (
+    force_option,
+    format_option,
+    hint,
+    no_color_option,
+    note,
+    open_study,
+    quiet_option,
+    source_option,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sweep.robustness.finding import Finding
+    from sweep.study import Study
+
+__all__ = ["mc"]
+
+#: Endings that the options for files take.
+_ENDINGS = {"csv": ".csv", "parquet": ".parquet", "png": ".png", "html": ".html"}
+
+
+def _split(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    names = [name.strip() for text in value for name in text.split(",")]
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+@click.command()
+@click.argument("trial", required=False, type=int, metavar="[TRIAL]")
+@click.option(
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A variant by its values; the rest are the trial's if one is named, else the defaults.",
+)
+@click.option(
+    "--compare", multiple=True, type=int, metavar="TRIAL", help="Further trials; may be repeated."
+)
+@click.option("--top", type=click.IntRange(1), metavar="N", help="The N best trials.")
+@click.option(
+    "-m",
+    "--method",
+    "methods",
+    multiple=True,
+    callback=_split,
+    metavar="NAME[,NAME...]",
+    help="What is drawn: pnl, trades, permutation, shift, random-entry, neighbourhood, stress, "
+    "sessions, slots, stationary, circular, moving, gbm, merton, garch, regimes; the study's own "
+    "by default, sessions.",
+)
+@click.option("--paths", type=click.IntRange(1), metavar="N", help="How many; 1,000 by default.")
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="The study's by default.")
+@click.option(
+    "--block",
+    type=float,
+    metavar="X",
+    help="Block length: sessions (pnl, trades, sessions), minutes (slots), else ticks.",
+)
+@click.option(
+    "--restart",
+    type=click.Choice(("session", "block", "never")),
+    help="Where the strategy begins anew on a path, flat; found out by default.",
+)
+@click.option(
+    "--level",
+    type=click.Choice(("log", "ticks")),
+    help="What of a move is kept at another price level: its share, or its size in ticks.",
+)
+@click.option("--tick-size", type=float, metavar="X", help="Of the price grid; 0: none.")
+@click.option("--gap", type=float, metavar="MIN", help="Minutes without a tick between sessions.")
+@click.option("--opens", type=float, metavar="HOUR", help="Hour (UTC) at which sessions begin.")
+@click.option("--radius", type=float, metavar="X", help="neighbourhood: share of each range.")
+@click.option("--threshold", type=float, metavar="X", help="neighbourhood: what is good enough.")
+@click.option("--replicates", type=click.IntRange(1), metavar="N", help="stress: of each level.")
+@click.option("--arrivals", type=click.Choice(("poisson", "hawkes")), help="Models: of ticks.")
+@click.option(
+    "--effect",
+    type=click.Choice(("none", "momentum", "reversion", "hour")),
+    help="Models: what is planted.",
+)
+@click.option("--effect-size", type=float, metavar="X", help="Models: how strong it is.")
+@click.option(
+    "--filter",
+    "condition",
+    metavar="CONDITION",
+    help='Variants that miss it go no further, as in "quantile(net_profit, 0.05) > 0".',
+)
+@click.option("--csv", metavar="FILE", help="Write all paths.")
+@click.option("--parquet", metavar="FILE", help="Write all paths.")
+@click.option("--png", metavar="FILE", help="Draw a picture (needs sweep[plots]).")
+@click.option("--html", metavar="FILE", help="Write a report that needs nothing else.")
+@click.option(
+    "--export",
+    nargs=2,
+    type=(int, str),
+    metavar="PATH FILE",
+    help="Write the ticks of one path to a Parquet file, and evaluate nothing.",
+)
+@click.option("-j", "--workers", type=click.IntRange(1), metavar="N", help="Every core by default.")
+@click.option("--study", "folder", metavar="FOLDER", help="The latest under results by default.")
+@force_option
+@source_option
+@quiet_option
+@no_color_option
+@format_option
+def mc(
+    trial: int | None,
+    params: tuple[str, ...],
+    compare: tuple[int, ...],
+    top: int | None,
+    condition: str | None,
+    export: tuple[int, str] | None,
+    workers: int | None,
+    folder: str | None,
+    force: bool,
+    source: str | None,
+    quiet: bool,
+    no_color: bool,
+    fmt: str,
+    **given: Any,
+) -> None:
+    """Ask how variants do on other histories, under worse execution, and beside themselves.
+
+    TRIAL is the best one by default. Several methods give one table, the cheapest first.
+    Paths depend on their number and the seed alone: more of them add to those there, and
+    what an interrupted run has finished is not evaluated again.
+    """
+    from sweep.cli.replay import refuse_existing, values_of
+    from sweep.robustness.run import run_methods
+    from sweep.robustness.subject import subjects_of
+    from sweep.runner import make_engine
+
+    files = {name: given.pop(name) for name in _ENDINGS}
+    _check_endings(files)
+    refuse_existing(files, force)
+    study = open_study(folder, source)
+    asked = _asked(study, condition, given)
+    if export is not None:
+        _export(study, asked, export, quiet=quiet)
+        return
+    trials = [*([] if trial is None else [trial]), *compare]
+    if top is not None:
+        trials += study.best(top)
+    subjects = subjects_of(study, trials, values_of(study, params) if params else None)
+    from sweep.cli.interrupts import Interrupts
+
+    compute = study.spec.compute
+    study.mapped  # noqa: B018 - bad ticks or a bad strategy are said before workers start
+    engine = make_engine(compute.engine, workers or compute.workers)
+    with Interrupts() as interrupts, _Progress(quiet=quiet, no_color=no_color) as progress:
+        interrupts.counting = True
+        try:
+            findings = run_methods(
+                study, subjects, engine, asked, progress=progress, interrupted=interrupts
+            )
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                "interrupted; paths that were finished are kept, and the same command goes on"
+            ) from None
+        finally:
+            interrupts.counting = False
+            engine.close(cancel=True)
+    _write(findings, files, force=force, quiet=quiet)
+    _show(study, findings, fmt, no_color=no_color)
+    if not any(files.values()):
+        words = ["sweep", "mc", *([] if trial is None else [str(trial)])]
+        words += ["--study", str(study.folder), "-m", ",".join(asked.methods)]
+        hint([*words, "--html", "mc.html"], quiet=quiet)
+
+
+def _check_endings(files: dict[str, str | None]) -> None:
+    from sweep.errors import InputError
+
+    for name, path in files.items():
+        if path is not None and not path.lower().endswith(_ENDINGS[name]):
+            raise InputError(f"--{name} {path}: the name must end in {_ENDINGS[name]}")
+
+
+def _asked(study: Study, condition: str | None, given: dict[str, Any]) -> Any:
+    from sweep.robustness.run import MonteCarlo
+
+    own = study.spec.monte_carlo
+    settings = {**own.settings(), "seed": study.spec.study.seed if own.seed is None else own.seed}
+    names = {"paths": "n_paths"}
+    for name, value in given.items():
+        if value is not None and value != ():
+            settings[names.get(name, name)] = value
+    return MonteCarlo(**settings, condition=condition)
+
+
+def _export(study: Study, asked: Any, export: tuple[int, str], *, quiet: bool) -> None:
+    from sweep.robustness.on_paths import export_ticks
+
+    number, file = export
+    rows = export_ticks(study, asked, number, file)
+    note(f"{file}: {rows:,} ticks of path {number} by {asked.methods[0]}", quiet=quiet)
+    hint(["sweep", "data", "check", file], quiet=quiet)
+
+
+def _write(
+    findings: Sequence[Finding], files: dict[str, str | None], *, force: bool, quiet: bool
+) -> None:
+    from sweep.output import write_csv, write_parquet
+    from sweep.robustness.tables import paths_table
+
+    if files["csv"] or files["parquet"]:
+        table = paths_table(findings)
+        if files["csv"]:
+            write_csv(files["csv"], table, force=force)
+        if files["parquet"]:
+            write_parquet(files["parquet"], table, force=force)
+    if files["png"]:
+        from sweep.robustness.plots import write_png
+
+        write_png(files["png"], findings, force=force)
+    if files["html"]:
+        from sweep.robustness.html import write_html
+
+        write_html(files["html"], findings, force=force)
+    for path in files.values():
+        if path:
+            note(f"written: {path}", quiet=quiet)
+
+
+def _show(study: Study, findings: Sequence[Finding], fmt: str, *, no_color: bool) -> None:
+    from sweep.output import emit, json_text
+    from sweep.robustness.tables import document, robustness_table
+
+    if fmt == "json":
+        head = {"study": study.name, "folder": study.folder}
+        sys.stdout.write(json_text({**head, **document(findings)}))
+        return
+    if fmt == "csv":
+        emit(robustness_table(findings), "csv")
+        return
+    from rich.text import Text
+
+    from sweep.cli.tables import print_lines, screen_width
+    from sweep.robustness.charts import chart_lines, charts_wanted, needs_ascii
+    from sweep.robustness.tables import finding_lines, robustness_lines
+
+    width = screen_width()
+    lines: list[Text] = []
+    for finding in findings:
+        lines += [*finding_lines(finding, width), Text()]
+        if charts_wanted(sys.stdout):
+            charts = chart_lines(finding, width or 80, ascii_only=needs_ascii(sys.stdout))
+            lines += [*charts, *([Text()] if charts else [])]
+    if len(findings) > 1:
+        lines += robustness_lines(findings, width)
+    print_lines(lines, no_color=no_color)
+
+
+class _Progress:
+    """Shows which method is under way, its rate, the time left and running quantiles.
+
+    In place on a terminal, a line now and then without one, nothing with ``quiet``.
+    """
+
+    def __init__(self, *, quiet: bool, no_color: bool) -> None:
+        from sweep.live import stderr_console
+
+        self._quiet = quiet
+        self._console = stderr_console(no_color=no_color)
+        self._live: Any = None
+        self._method = ""
+        self._began = self._drawn = 0.0
+        self._first = 0
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, method: str, done: int, total: int, profits: Any) -> None:
+        now = time.monotonic()
+        if method != self._method:
+            self._method, self._began, self._first = method, now, done
+            self._drawn = now if not self._console.is_terminal else 0.0
+        every = 0.2 if self._console.is_terminal else 10.0
+        if self._quiet or (now - self._drawn < every and done < total):
+            return
+        if not self._console.is_terminal and now - self._drawn < every:
+            return
+        self._drawn = now
+        line = self._line(done, total, now - self._began, profits)
+        if not self._console.is_terminal:
+            self._console.print(line, soft_wrap=True)
+            return
+        from rich.live import Live
+        from rich.text import Text
+
+        text = Text(line, no_wrap=True, overflow="ellipsis")
+        if self._live is None:
+            self._live = Live(text, console=self._console, auto_refresh=False, transient=True)
+            self._live.start(refresh=True)
+        else:
+            self._live.update(text, refresh=True)
+
+    def _line(self, done: int, total: int, elapsed: float, profits: Any) -> str:
+        from sweep.format import duration, short
+
+        parts = [f"{self._method}: {done:,} of {total:,}"]
+        fresh = done - self._first
+        if fresh > 0 and elapsed > 0.2:
+            rate = fresh / elapsed
+            parts.append(f"{short(rate)}/s")
+            if done < total:
+                parts.append(f"{duration((total - done) / rate)} left")
+        if profits is not None and len(profits) > 1:
+            import numpy as np
+
+            low, middle, high = np.quantile(profits, (0.05, 0.5, 0.95), method="inverted_cdf")
+            parts.append(f"net profit 5 % {low:,.4g}, 50 % {middle:,.4g}, 95 % {high:,.4g}")
+        return ", ".join(parts)
