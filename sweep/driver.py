@@ -25,7 +25,7 @@ from sweep.results import Opened
 from sweep.schema import ROW
 from sweep.snapshot import Snapshot, TrialView
 from sweep.study import Study
-from sweep.tasks import Outcome, Task, evaluate
+from sweep.tasks import Outcome, Task
 
 __all__ = ["Run"]
 
@@ -202,8 +202,8 @@ class Run(ABC):
             task = self.next_task()
             if task is None:
                 return
-            context = self.study.setup.context
-            self.futures[self.engine.submit(evaluate, context, task)] = task
+            function, context = self.study.setup.evaluation
+            self.futures[self.engine.submit(function, context, task)] = task
 
     def _recycle_due(self) -> bool:
         """Whether workers grew beyond their limit; they are replaced once they are idle."""
@@ -310,6 +310,7 @@ class Run(ABC):
         best = self.leaders()
         for number in best:
             study.replay(number)
+            study.verify_paths(number)
             if study.setup.ranges.holdout is not None and number not in study.opened:
                 self._open_holdout(number)
         return tuple(best)

@@ -58,7 +58,11 @@ class Plan:
     per_slice : bool
         Whether the pruner sees each slice's own value instead of that up to it.
     over_slices : bool
-        Whether trials are judged by the rows of all their slices, beside the merged one.
+        Whether the first slice is the history and the others are paths of it: then trials are
+        judged by the first, and by functionals over the rest.
+    step : int
+        Slices between two decisions of the pruner. With `over_slices`, the first step takes
+        the history on top.
     """
 
     slices: tuple[Slice, ...]
@@ -73,6 +77,7 @@ class Plan:
     deterministic: bool
     per_slice: bool = False
     over_slices: bool = False
+    step: int = 1
 
 
 @dataclass(frozen=True)
@@ -415,8 +420,11 @@ class StudyState:
         return task
 
     def _places(self, trial: _Trial) -> tuple[int, ...]:
-        order = self.plan.order
-        return order[trial.done : trial.done + 1] if self.plan.stepwise else order
+        order, step = self.plan.order, self.plan.step
+        if not self.plan.stepwise:
+            return order
+        first = 1 if self.plan.over_slices and trial.done == 0 else 0
+        return order[trial.done : trial.done + first + step]
 
     def _task(self, trials: list[_Trial]) -> Task:
         plan = self.plan
@@ -482,8 +490,8 @@ class StudyState:
             return False
         value = judged.values[0]
         if self.plan.per_slice:
-            place = self.plan.order[trial.done - 1]
-            value = self._judged([{place: trial.rows[place]}])[0].values[0]
+            own = self.plan.order[max(trial.done - self.plan.step, 0) : trial.done]
+            value = self._judged([{place: trial.rows[place] for place in own}])[0].values[0]
         trial.seen.append((trial.done, value))
         known = 0 if self.plan.window is None else trial.number - self.plan.window + 1
         stop = self._prune(trial.number, trial.done, value, max(known, 0))
@@ -494,13 +502,17 @@ class StudyState:
         total = np.stack([self.merged(rows) for rows in trials])
         if not self.plan.over_slices:
             return self._judge(total)
-        return self._judge(total, [np.stack([rows[k] for k in sorted(rows)]) for rows in trials])
+        return self._judge(
+            total, [np.stack([rows[k] for k in sorted(rows) if k]) for rows in trials]
+        )
 
     def merged(self, rows: dict[int, Rows]) -> Rows:
         """Return one row for the slices evaluated, merged in the order of time."""
         places = sorted(rows)
         if self.plan.carry_over:
             return rows[places[-1]]
+        if self.plan.over_slices:
+            return rows[places[0]]
         whole = rows[places[0]].reshape(1)
         for place in places[1:]:
             whole = merge(whole, rows[place].reshape(1))

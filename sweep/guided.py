@@ -59,6 +59,8 @@ class GuidedRun(Run):
         if study.ledger.damaged:
             self.warn(f"{study.ledger.damaged} damaged records of the ledger are evaluated again")
         self.later = later
+        for text in study.setup.said:
+            self.warn(text)
         prune = self.proposer.should_prune if study.spec.study.pruner.name != "none" else None
         self.state = StudyState(self._plan(), study.judge, prune, board, study.partials)
         for number, params in told.get("outstanding", ()):
@@ -86,6 +88,8 @@ class GuidedRun(Run):
             distinct=study.space.exact_size(),
             deterministic=spec.deterministic or not learns,
             per_slice=spec.pruner.name == "wilcoxon",
+            over_slices=setup.robust is not None,
+            step=1 if setup.robust is None else study.spec.monte_carlo.step,
         )
 
     def _make_proposer(

@@ -397,6 +397,8 @@ class MonteCarloSection:
     method : str
         How ticks are resampled, see `sweep.resample.ResampleSpec`.
     paths : int
+    step : int
+        Paths after which a pruner decides, in a search over paths.
     seed : int or None
         The study's where it is None.
     block : float or None
@@ -412,6 +414,7 @@ class MonteCarloSection:
 
     method: str = key(kinds.choice(*(m for m in METHODS if m != "identity")), "sessions")
     paths: int = key(kinds.whole(1), 1000)
+    step: int = key(kinds.whole(1), 10)
     seed: int | None = key(kinds.whole(), None)
     block: float | None = key(kinds.number(above=0.0), None)
     restart: str | None = key(kinds.choice(*RESTARTS), None)
@@ -423,7 +426,7 @@ class MonteCarloSection:
     def settings(self) -> dict[str, Any]:
         """Return what `sweep.robustness.run.MonteCarlo` takes, the seed left out."""
         found = {f.name: getattr(self, f.name) for f in fields(self)}
-        del found["seed"]
+        del found["seed"], found["step"]
         return {"methods": (found.pop("method"),), "n_paths": found.pop("paths"), **found}
 
     def resampling(self, seed: int) -> ResampleSpec:

@@ -14,10 +14,14 @@ from sweep.errors import DataError, SpaceError, StudyFileError
 from sweep.kernel import build_kernel
 from sweep.metrics import METRICS
 from sweep.parts import PREFIXES
+from sweep.path_terms import has_terms
+from sweep.pathtask import path_context
 from sweep.proposals import DESIGNS, depends_on_results
 from sweep.quantities import Duration
 from sweep.ranges import Override
+from sweep.robust import RobustContext, evaluate_robust, path_slices, with_restart
 from sweep.schema import IntArray1D, Slice, TickHandle
+from sweep.sections import StudySection
 from sweep.slices import (
     Marks,
     Ranges,
@@ -32,11 +36,11 @@ from sweep.space import SearchSpace
 from sweep.spec import StudySpec
 from sweep.store import Imported, import_ticks
 from sweep.strategy import Strategy, load_strategy, strategy_from_source
-from sweep.tasks import Context, orders_in_flight
+from sweep.tasks import Context, Outcome, evaluate, orders_in_flight
 from sweep.tick_reader import Seen
 from sweep.tickmap import attach
 
-__all__ = ["Setup", "prepare"]
+__all__ = ["Setup", "is_robust", "prepare"]
 
 #: Columns of a table of trials besides its parameters.
 _TAKEN = (
@@ -65,6 +69,11 @@ class Setup:
         With a source: what was seen of it when it was looked at.
     source : SourceSpec or None
         Where the ticks are read anew in every pass; None where they are in the store.
+    robust : RobustContext or None
+        Where an objective holds functionals over paths: then the first slice is the search
+        range, and those behind it are paths.
+    said : tuple of str
+        What a user must know of the paths.
     """
 
     strategy: Strategy
@@ -75,11 +84,25 @@ class Setup:
     carry_over: bool
     source: SourceSpec | None = None
     seen: Seen | None = None
+    robust: RobustContext | None = None
+    said: tuple[str, ...] = ()
 
     @property
     def ticks(self) -> TickHandle:
         """The ticks' handle."""
         return self.context.ticks
+
+    @property
+    def tick_slices(self) -> tuple[Slice, ...]:
+        """The slices that are stretches of the ticks."""
+        return self.slices if self.robust is None else self.slices[:1]
+
+    @property
+    def evaluation(self) -> tuple[Callable[..., Outcome], Context | RobustContext]:
+        """The function that workers run on a task, and what it takes before the task."""
+        if self.robust is None:
+            return evaluate, self.context
+        return evaluate_robust, self.robust
 
 
 def prepare(
@@ -131,7 +154,36 @@ def assemble(spec: StudySpec, strategy: Strategy, space: SearchSpace, handle: Ti
     mid = 0.5 * (float(ticks.bid[begin]) + float(ticks.ask[begin]))
     costs = spec.costs.to_costs()
     room = orders_in_flight(ticks.ts[begin:end], costs.latency)
-    return _assemble(spec, strategy, space, handle, ranges, slices, mid, room)
+    setup = _assemble(spec, strategy, space, handle, ranges, slices, mid, room)
+    return _with_paths(spec, setup) if is_robust(spec.study) else setup
+
+
+def _with_paths(spec: StudySpec, setup: Setup) -> Setup:
+    """Return the setup with the paths that the study's objectives are about."""
+    if len(setup.slices) > 1:
+        raise StudyFileError(
+            "data.slices: an objective over paths takes the search range as one slice; leave "
+            "slices out (a pruner decides after every monte_carlo.step paths)"
+        )
+    search = setup.slices[0]
+    wanted = spec.monte_carlo.resampling(spec.study.seed)
+    rows = setup.space.defaults[None]
+    chosen, said = with_restart(setup.context, wanted, rows, search.begin, search.end)
+    paths = path_context(
+        setup.context, setup.strategy, setup.space, chosen, search.begin, search.end
+    )
+    return replace(
+        setup,
+        slices=path_slices(setup.ticks.n_ticks, search, spec.monte_carlo.paths),
+        carry_over=False,
+        robust=RobustContext(setup.context, paths, search),
+        said=(*said, *paths.resampler.warnings),
+    )
+
+
+def is_robust(study: StudySection) -> bool:
+    """Whether an objective or a constraint holds functionals over paths."""
+    return any(has_terms(text) for text in (*study.objective, *study.constraints))
 
 
 def _prepare_stream(
@@ -180,6 +232,11 @@ def check_stream(spec: StudySpec) -> None:
     """
     instead = 'or set data.store = "disk", which maps ticks larger than memory too'
     name = spec.study.sampler.name
+    if is_robust(spec.study):
+        raise StudyFileError(
+            f"study.objective: paths are drawn from ticks that are mapped, and with "
+            f'data.store = "stream" they lie nowhere; leave the functionals out, {instead}'
+        )
     if depends_on_results(spec.study):
         what = f"the sampler {name} learns from" if name not in DESIGNS else "a pruner goes by"
         raise StudyFileError(
@@ -215,7 +272,8 @@ def _assemble(
     mid: float,
     room: int,
 ) -> Setup:
-    if spec.study.pruner.name == "wilcoxon" and spec.data.slicing == "carry":
+    independent = spec.data.slicing == "independent" or is_robust(spec.study)
+    if spec.study.pruner.name == "wilcoxon" and not independent:
         raise StudyFileError(
             "study.pruner: wilcoxon compares slices with each other; "
             'set data.slicing = "independent"'
@@ -228,7 +286,7 @@ def _assemble(
             f"name their columns under data.columns, or use ticks that have them"
         )
     stepwise = spec.study.pruner.name != "none"
-    if stepwise and carry_over and not kernel.resumable:
+    if stepwise and not independent and not kernel.resumable:
         raise StudyFileError(
             f"{strategy.path}: State holds arrays, which cannot be carried from slice to slice; "
             f'to prune, set data.slicing = "independent"'

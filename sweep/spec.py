@@ -224,7 +224,7 @@ def _check_together(study: StudySection, data: DataSection, document: Document) 
         place = document.place("study", "pruner")
         if len(study.objective) > 1:
             place.fail("pruning needs a single objective; leave it out, or choose one objective")
-        if data.slices == 1:
+        if data.slices == 1 and not any(map(has_terms, (*study.objective, *study.constraints))):
             place.fail("pruning decides after each slice, and data.slices is 1; set it to 10 or so")
     if data.begin is not None and data.end is not None and data.begin >= data.end:
         document.place("data", "to").fail(

@@ -55,12 +55,13 @@ from sweep.results import (
     TrialBlock,
     TrialTable,
 )
+from sweep.robust import evaluate_robust
 from sweep.schema import FloatArray1D, IntArray1D, Rows, Ticks
-from sweep.setup import Setup, assemble, bind, prepare, slice_order, starting_points
+from sweep.setup import Setup, assemble, bind, is_robust, prepare, slice_order, starting_points
 from sweep.space import SearchSpace
 from sweep.spec import StudySpec, differences, from_settings
 from sweep.store import import_ticks
-from sweep.tasks import Replay, replay
+from sweep.tasks import Replay, Task, replay
 from sweep.tickmap import attach
 from sweep.version import __version__
 
@@ -132,7 +133,7 @@ class Study:
         self.objectives = Objectives(spec.study)
         self.opened: dict[int, Opened] = {}
         self.partials: dict[bytes, list[Partial]] = {}
-        self.exhaustive = not depends_on_results(spec.study)
+        self.exhaustive = not depends_on_results(spec.study) and not self.objectives.terms
         self.spans: list[Part | Stretch] = []
         self.damaged: list[str] = []
         self.ledger = Ledger(folder / "ledger.bin")
@@ -180,7 +181,7 @@ class Study:
         Objectives(spec.study)
         starts = starting_points(spec, setup.space)
         proposer: Proposer | Points
-        if depends_on_results(spec.study):
+        if depends_on_results(spec.study) or is_robust(spec.study):
             proposer = make_proposer(spec.study, setup.space, starts, len(setup.slices))
         else:
             proposer = make_points(spec.study, setup.space, starts)
@@ -487,14 +488,14 @@ class Study:
         if on == "holdout":
             row, result = self._replay_holdout(params)
         else:
-            slices = setup.slices if trial is None else self._evaluated_slices(trial)
+            slices = setup.tick_slices if trial is None else self._evaluated_slices(trial)
             result = replay(
                 setup.context,
                 params,
                 slices,
                 carry_over=setup.carry_over,
                 # A trial that was stopped on the way keeps its position open.
-                close_out=slices[-1] == setup.slices[-1],
+                close_out=slices[-1] == setup.tick_slices[-1],
             )
             row = result.row
             if trial is not None and row.tobytes() != trial.row.tobytes():
@@ -502,11 +503,41 @@ class Study:
         values = self.space.decode(params)
         return ReplayResult(values, metrics_of_row(row, self.periods_per_year), result, on)
 
+    def verify_paths(self, number: int) -> None:
+        """Evaluate a trial's paths again, it alone, and compare what they are worth.
+
+        Nothing where the study's objectives are not over paths.
+
+        Raises
+        ------
+        ReplayMismatchError
+            If a value differs in any bit.
+        """
+        setup = self.setup
+        if setup.robust is None:
+            return
+        trial = self.board.trial(number)
+        task = Task(0, trial.params[None], setup.slices[1 : trial.n_slices], carry_over=False)
+        found = evaluate_robust(setup.robust, task)
+        if found.error or found.failures:
+            raise ReplayMismatchError(
+                f"trial {number} cannot be evaluated again: {found.error or found.failures[0][1]}"
+            )
+        worth = self.judge(np.asarray(trial.row).reshape(1), [found.rows[0]])[0]
+        if np.array(worth.values).tobytes() != np.array(trial.values).tobytes():
+            raise ReplayMismatchError(
+                f"TRIAL {number} DOES NOT REPLAY: over its paths it is worth {worth.values} now, "
+                f"and {trial.values} in the search. Do not use this study's results; please "
+                f"report this with the study's folder."
+            )
+
     def _evaluated_slices(self, trial: Finished) -> tuple[Any, ...]:
         if trial.n_slices == 0:
             raise InputError(
                 f"{self.folder}: trial {trial.number} is {trial.state} and was not evaluated"
             )
+        if self.setup.robust is not None:
+            return self.setup.tick_slices
         slices = self.setup.slices
         order = slice_order(self.spec, len(slices))
         return tuple(slices[k] for k in sorted(order[: trial.n_slices]))

@@ -111,7 +111,7 @@ def rows_of(
     """
     setup = study.mapped
     calls = [
-        (setup.context, Task(k, params[k : k + _BATCH], setup.slices, setup.carry_over))
+        (setup.context, Task(k, params[k : k + _BATCH], setup.tick_slices, setup.carry_over))
         for k in range(0, len(params), _BATCH)
     ]
     found: list[Any] = [None] * len(calls)

@@ -12,14 +12,14 @@ import numpy as np
 
 from sweep.engines.base import Engine
 from sweep.errors import EvaluationError, InputError
-from sweep.kernel import load_kernel
 from sweep.mc.functionals import Functional
 from sweep.mc.summary import ENOUGH_UNITS, Units, count_units, summarise
 from sweep.metrics import METRICS, metrics_of
 from sweep.models.spec import PathSpec
 from sweep.pathfile import export_path
 from sweep.pathtask import PathContext, PathTask, evaluate_paths, path_context
-from sweep.resample import ResampleSpec, find_sessions, prepare, sessions_by_clock
+from sweep.resample import ResampleSpec, prepare
+from sweep.robust import with_restart
 from sweep.robustness.finding import Finding
 from sweep.robustness.gather import gather
 from sweep.robustness.shelf import CHUNK, Shelf
@@ -36,11 +36,7 @@ __all__ = [
     "export_ticks",
     "on_resampled",
     "on_simulated",
-    "with_restart",
 ]
-
-#: Share of a session that a warm-up may take where strategies begin anew at each.
-_WARM_SHARE = 0.25
 
 TITLES = {
     "identity": "the history itself",
@@ -106,14 +102,14 @@ def on_resampled(
     """
     began = time.perf_counter()
     setup = study.mapped
-    first, end = setup.slices[0].begin, setup.slices[-1].end
-    spec, said = with_restart(study, subjects, spec)
+    first, end = setup.tick_slices[0].begin, setup.tick_slices[-1].end
+    params = np.stack([s.row for s in subjects])
+    spec, said = with_restart(setup.context, spec, params, first, end)
     context = path_context(setup.context, setup.strategy, setup.space, spec, first, end)
     plain = replace(spec, method="identity", block=None, restart=spec.restarts)
     own = path_context(setup.context, setup.strategy, setup.space, plain, first, end)
     about = {**_about(study), "range": [first, end], "resampling": asdict(spec)}
     rows = _rows(study, subjects, engine, evaluate_paths, context, about, asked)
-    params = np.stack([s.row for s in subjects])
     found = evaluate_paths(own, PathTask(0, params, 0, 1))
     if found.error:
         raise EvaluationError(f"the history cannot be evaluated:\n{found.error}")
@@ -205,41 +201,9 @@ def export_ticks(study: Study, asked: Any, number: int, file: str) -> int:
         raise InputError(f"--export {file}: the name must end in .parquet")
     setup = study.mapped
     ticks = attach(setup.ticks)
-    first, end = setup.slices[0].begin, setup.slices[-1].end
+    first, end = setup.tick_slices[0].begin, setup.tick_slices[-1].end
     resampler = prepare(ticks, asked.resampling(method), first, end)
     return export_path(resampler, setup.ticks, number, Path(file))
-
-
-def with_restart(
-    study: Study, subjects: Sequence[Subject], spec: ResampleSpec
-) -> tuple[ResampleSpec, tuple[str, ...]]:
-    """Choose where strategies begin anew, where the spec leaves it open; and say why.
-
-    By default they do at each session, unless a warm-up takes much of one: they would
-    hardly trade. Then state and position go through, which is sound where the blocks are
-    long against holding times.
-    """
-    if spec.restart is not None or spec.restarts != "session":
-        return spec, ()
-    setup = study.mapped
-    kernel = load_kernel(setup.context.kernel)
-    longest = max(int(kernel.warmup(kernel.params(s.row))) for s in subjects)
-    first, end = setup.slices[0].begin, setup.slices[-1].end
-    ts = study.mapped_ticks.ts
-    gap = None if spec.gap is None else round(spec.gap * 60e9)
-    found = (
-        find_sessions(ts, first, end, gap=gap)
-        if spec.opens is None
-        else sessions_by_clock(ts, spec.opens, first, end)
-    )
-    usual = float(np.median(found.ends - found.begins))
-    if longest <= _WARM_SHARE * usual:
-        return spec, ()
-    said = (
-        f"a warm-up of {longest:,} ticks takes {longest / usual:.0%} of a session of {usual:,.0f}, "
-        f"so that state and position go through instead of beginning anew at each session"
-    )
-    return replace(spec, restart="never"), (said,)
 
 
 def _about(study: Study) -> dict[str, Any]:

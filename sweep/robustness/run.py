@@ -272,7 +272,7 @@ def _simulated(
     paths: Asked,
 ) -> list[Finding]:
     setup = study.mapped
-    ticks = study.mapped_ticks.between(setup.slices[0].begin, setup.slices[-1].end)
+    ticks = study.mapped_ticks.between(setup.tick_slices[0].begin, setup.tick_slices[-1].end)
     fit = calibrate(
         method, ticks.ts, ticks.bid, ticks.ask, arrivals=asked.arrivals, seed=asked.seed
     )

@@ -149,7 +149,7 @@ def stress(
     began = time.perf_counter()
     setup = study.mapped
     ticks = study.mapped_ticks
-    part = ticks.between(setup.slices[0].begin, setup.slices[-1].end)
+    part = ticks.between(setup.tick_slices[0].begin, setup.tick_slices[-1].end)
     around = setup.context.costs.half_spread
     factors = factors_of(float(np.median(part.ask - part.bid)) + 2.0 * around)
     if around:
@@ -161,7 +161,7 @@ def stress(
         for k in range(replicates if factor.scenario(level, 0).random else 1)
     ]
     params = np.stack([s.row for s in subjects])
-    slices = setup.slices
+    slices = setup.tick_slices
     if setup.carry_over:
         slices = (Slice(slices[0].begin, slices[-1].end, slices[0].warmup),)
     calls = [

@@ -168,7 +168,7 @@ def _chained(found: ReplayResult, study: Study) -> FloatArray1D:
     capital = study.mapped.context.account.capital
     at = 0
     gained = 0.0
-    for part in study.setup.slices:
+    for part in study.mapped.tick_slices:
         length = part.end - part.begin
         if at >= len(equity):
             break
@@ -184,7 +184,7 @@ def _by_clock(
 ) -> tuple[FloatArray1D, FloatArray1D]:
     """Return positions and price changes of the clock periods that have ticks."""
     record = found.replay
-    begin = study.setup.slices[0].begin
+    begin = study.mapped.tick_slices[0].begin
     ticks = study.mapped_ticks.between(begin, begin + len(record.ts))
     lasts = np.append(np.flatnonzero(np.diff(record.ts // clock)), len(record.ts) - 1)
     mid = 0.5 * (ticks.bid[lasts] + ticks.ask[lasts])
