@@ -43,6 +43,7 @@ __all__ = [
     "write_json",
     "write_parquet",
     "write_rows",
+    "write_table",
 ]
 
 FORMATS = ("table", "json", "csv")
@@ -354,6 +355,12 @@ def write_parquet(path: str | os.PathLike[str], table: Table, *, force: bool = F
         arrays[column.key] = pa.array(values, type=kind)
     with new_file(path, force=force) as temporary:
         pq.write_table(pa.table(arrays), temporary)
+
+
+def write_table(path: str | os.PathLike[str], table: Table, *, force: bool = False) -> None:
+    """Write a table as its file's ending says: ``.parquet``, or else CSV; see `write_csv`."""
+    write = write_parquet if Path(path).suffix.lower() == ".parquet" else write_csv
+    write(path, table, force=force)
 
 
 def _open_text(path: Path) -> TextIO:

@@ -317,23 +317,18 @@ def _write_files(
     force: bool,
     quiet: bool,
 ) -> None:
+    from sweep.output import write_table
+
     if (path := paths["trades"]) is not None:
-        _write_table(path, trades, force)
+        write_table(path, trades, force=force)
         note(f"{path}: {len(trades.rows):,} trades", quiet=quiet)
     if (path := paths["fills"]) is not None:
         table = _fills_table(found)
-        _write_table(path, table, force)
+        write_table(path, table, force=force)
         note(f"{path}: {len(table.rows):,} fills", quiet=quiet)
     if (path := paths["equity"]) is not None:
         _write_equity(path, found, force)
         note(f"{path}: {len(found.replay.ts):,} ticks", quiet=quiet)
-
-
-def _write_table(path: str, table: Table, force: bool) -> None:
-    from sweep.output import write_csv, write_parquet
-
-    write = write_parquet if Path(path).suffix.lower() == ".parquet" else write_csv
-    write(path, table, force=force)
 
 
 def _write_equity(path: str, found: ReplayResult, force: bool) -> None:

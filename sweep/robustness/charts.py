@@ -146,7 +146,7 @@ def _bars(eighths: NDArray[np.int64], observed: int | None, ascii_only: bool) ->
 
 def _axis_start(label: str, left: int, ascii_only: bool) -> Text:
     tick = "|" if ascii_only else "┤" if label else "│"
-    return Text(f"{label:>{left - 2}} {tick}", _DIM)
+    return Text.assemble((f"{label:>{left - 2}} {tick}", _DIM))
 
 
 def _axis(label: str, left: int, cells: int, ticks: list[int | None], ascii_only: bool) -> Text:

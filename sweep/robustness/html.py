@@ -150,20 +150,20 @@ def _section(finding: Finding, chart: str, number: int) -> str:
 
 
 def _metrics(finding: Finding) -> str:
-    """Return a row for each metric here, since a page has the width."""
-    labels = metric_rows(finding)
-    rows = []
-    for name, summary in finding.summaries.items():
-        cells = metric_cells(name, summary)
-        quantiles = [
-            _text(value)
-            if {low, high} == {MISSING}
-            else f"{_text(value)}<br><small>[{_text(low)}, {_text(high)}]</small>"
-            for value, low, high in cells.quantiles
-        ]
-        rows.append([_text(name), *quantiles, *(_text(cells.rows[label]) for label in labels)])
-    names = ["metric", *(percent(q) for q in LEVELS), *labels]
-    return _table(names, rows, [True] + [False] * (len(names) - 1))
+    """Return metrics as columns: quantiles with their intervals, then the other rows."""
+    columns = [metric_cells(name, s) for name, s in finding.summaries.items()]
+    rows = [
+        [percent(level), *(_quantile(*c.quantiles[i]) for c in columns)]
+        for i, level in enumerate(LEVELS)
+    ]
+    rows += [[label, *(_text(c.rows[label]) for c in columns)] for label in metric_rows(finding)]
+    return _table(["", *finding.summaries], rows, [True] + [False] * len(columns))
+
+
+def _quantile(value: str, low: str, high: str) -> str:
+    if {low, high} == {MISSING}:
+        return _text(value)
+    return f"{_text(value)} <small>[{_text(low)}, {_text(high)}]</small>"
 
 
 def _whole(table: Table) -> str:

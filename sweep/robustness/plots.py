@@ -293,7 +293,8 @@ def svg(finding: Finding, *, prefix: str) -> str:
 
 
 def _inline(text: str, prefix: str) -> str:
-    """Drop identifiers that nothing refers to, make the others unique, take the page's ink."""
+    """Drop what names other pages or is not referred to; take the page's ink."""
+    text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
     text = re.sub(
         r' id="([^"]+)"',

@@ -27,6 +27,7 @@ from sweep.output import Table, table_lines
 from sweep.robustness.finding import Finding
 from sweep.robustness.words import (
     MetricCells,
+    error_text,
     facts,
     figure_rows,
     main_metric,
@@ -50,7 +51,7 @@ __all__ = [
 #: Metrics whose sign says whether a path lost, the surest first.
 _LOSSES = ("net_profit", "total_return", "expectancy", "sharpe")
 #: Columns whose numbers are in the unit of the metric.
-_OF_METRIC = ("observed", "mean", "mean_error", "q05", "q50", "q95")
+_OF_METRIC = ("observed", "mean", "q05", "q50", "q95")
 _LEVELS = (0.05, 0.5, 0.95)
 _GAP = 2
 _LABEL = 12
@@ -144,6 +145,11 @@ def summary_cells(findings: Sequence[Finding]) -> tuple[Table, list[tuple[str, .
     for i, column in enumerate(table.columns[:-1]):
         values = [row[i] for row in table.rows]
         cells = as_cells(column.kind, values)
+        if column.name == "mean_error":
+            cells = [
+                error_text(n, nan if v is None else v) if n is not None else MISSING
+                for n, v in zip(names, values, strict=True)
+            ]
         for name in {n for n in names if n is not None} if column.name in _OF_METRIC else ():
             rows = [k for k, n in enumerate(names) if n == name]
             found = metric_texts(name, [nan if values[k] is None else values[k] for k in rows])
@@ -276,8 +282,8 @@ def finding_lines(finding: Finding, width: int | None) -> list[Text]:
     -------
     list of Text
     """
-    heading = Text(clean(finding.method), "bold")
-    lines = [heading.append(f"   {clean(finding.title)}", "dim")]
+    heading = (clean(finding.method), "bold"), (f"   {clean(finding.title)}", "dim")
+    lines = [Text.assemble(*heading)]
     for label, text in facts(finding):
         lines += _wrapped(text, width, label=label)
     for table in _metric_tables(finding, width):
@@ -375,6 +381,6 @@ def _wrapped(
             lines[-1] = word
     found = []
     for i, line in enumerate(lines):
-        start = Text(head if not i else " " * len(head), "dim" if label else style)
-        found.append(start.append(line, style))
+        start = head if not i else " " * len(head)
+        found.append(Text.assemble((start, "dim" if label else style), (line, style)))
     return found

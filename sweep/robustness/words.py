@@ -33,6 +33,7 @@ __all__ = [
     "MetricCells",
     "chart_title",
     "counted",
+    "error_text",
     "facts",
     "figure_rows",
     "main_metric",
@@ -118,7 +119,7 @@ def _like(texts: Sequence[str], name: str, value: float) -> str:
     return f"{value:,.{decimals.pop()}f}"
 
 
-def _error(name: str, error: float) -> str:
+def error_text(name: str, error: float) -> str:
     """Show a standard error: two digits, in the unit of its metric."""
     kind = metric_column(name).kind
     if is_missing(error):
@@ -161,8 +162,9 @@ class MetricCells:
         ]
 
     def values(self) -> list[str]:
-        """Return quantiles without their intervals."""
-        return [q[0] for q in self.quantiles]
+        """Return quantiles without their intervals, lined up."""
+        wide = max(cell_width(q[0]) for q in self.quantiles)
+        return [pad(q[0], wide, right=True) for q in self.quantiles]
 
 
 def metric_cells(name: str, summary: Summary, *, digits: int = 5) -> MetricCells:
@@ -173,7 +175,7 @@ def metric_cells(name: str, summary: Summary, *, digits: int = 5) -> MetricCells
     *texts, observed = metric_texts(name, [*flat, seen], digits=digits)
     mean = summary.mean
     rows = {
-        "mean": _with_error(_like(texts, name, mean.value), _error(name, mean.error)),
+        "mean": _with_error(_like(texts, name, mean.value), error_text(name, mean.error)),
         "sd": _like(texts, name, summary.sd),
         "observed": observed,
         "rank": percent(placed.rank, 1) if placed is not None else MISSING,
