@@ -252,6 +252,14 @@ def test_the_interval_reported_is_the_studentised_one_at_the_length() -> None:
     assert report.at[1].mean == report.mean
 
 
+def test_blocks_as_long_as_the_data_give_no_interval_and_say_why() -> None:
+    x = np.random.default_rng(2).standard_normal(30)
+    report = bootstrap_sessions(x, seed=1, n_paths=200, block_length=30.0)
+    assert math.isnan(report.mean.low)
+    assert "paths are one block or do not vary: the blocks are too long" in str(report.mean.reason)
+    assert math.isfinite(report.mean.percentile.low)
+
+
 def test_the_p_value_agrees_with_the_interval() -> None:
     """At 90 %, the low end is above 0 just where p is at most 5 %."""
     for shift in (0.02, 0.1, 0.13, 0.16, 0.3):
@@ -296,21 +304,28 @@ def intervals(x: FloatArray1D, seed: int, n_paths: int) -> list[Interval]:
 KINDS = ("studentised", "percentile", "basic")
 
 
-def coverage(model: str, n: int, n_samples: int, n_paths: int) -> dict[str, tuple[float, float]]:
-    """How often 90 % intervals of each kind hold the true mean and Sharpe ratio, 0.1 each."""
-    hits = np.zeros((len(KINDS), 2))
+def coverage(model: str, n: int, n_samples: int, n_paths: int) -> dict[str, list[float]]:
+    """How often 90 % intervals of each kind hold the true mean and Sharpe ratio, 0.1 each.
+
+    The third number is the share of samples that had an interval at all, for the mean.
+    """
+    hits, given = np.zeros((len(KINDS), 2)), np.zeros((len(KINDS), 2))
     for sample in range(n_samples):
         x = series(model, n, path_stream(1, "coverage", model, sample))
         found = intervals(x, sample, n_paths)
         for i, kind in enumerate(KINDS):
-            hits[i] += [getattr(f, kind).low <= 0.1 <= getattr(f, kind).high for f in found]
-    rates = (hits / n_samples).tolist()
-    return {kind: (rate[0], rate[1]) for kind, rate in zip(KINDS, rates, strict=True)}
+            ends = [getattr(f, kind) for f in found]
+            hits[i] += [end.low <= 0.1 <= end.high for end in ends]
+            given[i] += [end.reason is None for end in ends]
+    rates = np.column_stack([hits / given, given[:, 0] / n_samples])
+    return dict(zip(KINDS, rates.tolist(), strict=True))
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     """150 samples: within 4 standard errors of 2.4 %."""
-    for rate in coverage("ar 0.3", 250, 150, 199)["studentised"]:
+    *rates, given = coverage("ar 0.3", 250, 150, 199)["studentised"]
+    assert given == 1.0
+    for rate in rates:
         assert abs(rate - 0.9) < 4.0 * math.sqrt(0.09 / 150)
 
 
@@ -323,7 +338,9 @@ def test_intervals_hold_the_truth_nine_times_in_ten(model: str, n: int) -> None:
     Measured over 2,000 samples: .90 to .91 but for the last two; GARCH .91 to .92; AR(1) of
     -0.3, where the interval is too wide, .92 to .93 (`sweep.mc.intervals` has the table).
     """
-    for rate in coverage(model, n, 1000, 499)["studentised"]:
+    *rates, given = coverage(model, n, 1000, 499)["studentised"]
+    assert given > 0.99
+    for rate in rates:
         assert abs(rate - 0.9) < 4.0 * math.sqrt(0.09 / 1000)
 
 
@@ -364,6 +381,15 @@ def test_sessions_that_never_trade_have_no_sharpe_and_say_why() -> None:
     assert report.units.too_few
     assert report.p_mean.reason is not None
     json.dumps(report.to_dict(), allow_nan=False)
+
+
+def test_a_spread_that_hangs_on_the_block_length_is_remarked_upon() -> None:
+    """Blocks of four see little of a dependence that lasts for dozens of sessions."""
+    x = series("ar 0.9", 300, np.random.default_rng(1))
+    report = bootstrap_sessions(x, seed=1, n_paths=200, block_length=4.0)
+    assert any("not settled by these data" in note for note in report.notes)
+    settled = bootstrap_sessions(np.random.default_rng(5).standard_normal(200), seed=1, n_paths=200)
+    assert not any("not settled" in note for note in settled.notes)
 
 
 def test_few_sessions_claim_no_tail() -> None:

@@ -51,6 +51,9 @@ STATISTICS = {
     "longest_under_water": "high",
 }
 
+#: Spreads of the mean at L/2 and 2L that differ by this factor are remarked upon.
+SENSITIVE = 1.25
+
 ROUGH = (
     "blocks break up long losing runs: a bootstrap is only a rough guide to the extremes of "
     "drawdown and time under water"
@@ -325,7 +328,7 @@ def bootstrap_variants(
                 sharpe=chosen.sharpe,
                 p_mean=_p_mean(chosen.mean, paths[used][:, v]),
                 at=at,
-                notes=_notes(units, blocks[v], used),
+                notes=_notes(units, blocks[v], used, at),
             )
         )
     return tuple(reports)
@@ -382,8 +385,17 @@ def _p_mean(found: Interval, paths: FloatArray2D) -> PValue:
     return p_value(ratio, observed, null="the mean result of a session is zero")
 
 
-def _notes(units: Units, blocks: SessionBlocks, used: float) -> tuple[str, ...]:
+def _notes(
+    units: Units, blocks: SessionBlocks, used: float, at: tuple[AtLength, ...]
+) -> tuple[str, ...]:
     notes = [ROUGH]
+    errors = [part.statistics["mean"].sd for part in at]
+    if max(errors) > SENSITIVE * min(errors):
+        notes.append(
+            f"the spread of the mean goes from {errors[0]:.3g} to {errors[-1]:.3g} as blocks go "
+            f"from {at[0].block_length:.3g} to {at[-1].block_length:.3g} sessions: it is not "
+            f"settled by these data"
+        )
     if units.too_few and units.reason is not None:
         notes.append(units.reason)
     if used != blocks.block_length:
