@@ -330,18 +330,28 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["ar 0", "ar 0.3", "ar 0.6", "ar -0.3", "garch"])
+@pytest.mark.parametrize("model", ["ar 0", "ar 0.3", "ar 0.6", "garch"])
 @pytest.mark.parametrize("n", [250, 1000])
 def test_intervals_hold_the_truth_nine_times_in_ten(model: str, n: int) -> None:
     """1,000 samples of 499 paths each: within 4 standard errors of 0.95 %, that is 3.8 %.
 
-    Measured over 2,000 samples: .90 to .91 but for the last two; GARCH .91 to .92; AR(1) of
-    -0.3, where the interval is too wide, .92 to .93 (`sweep.mc.intervals` has the table).
+    Measured over 2,000 samples: .90 to .91, GARCH .91 to .92; `sweep.mc.intervals` has the
+    table.
     """
     *rates, given = coverage(model, n, 1000, 499)["studentised"]
     assert given > 0.99
     for rate in rates:
         assert abs(rate - 0.9) < 4.0 * math.sqrt(0.09 / 1000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [250, 1000])
+def test_intervals_of_alternating_results_err_on_the_wide_side(n: int) -> None:
+    """AR(1) of -0.3. Measured over 2,000 samples: .92 to .93 where they say .90."""
+    *rates, given = coverage("ar -0.3", n, 1000, 499)["studentised"]
+    assert given > 0.99
+    for rate in rates:
+        assert -4.0 * math.sqrt(0.09 / 1000) < rate - 0.9 < 0.06
 
 
 # -- reports ---------------------------------------------------------------------------
