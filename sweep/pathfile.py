@@ -14,9 +14,7 @@ from sweep.tickmap import attach
 __all__ = ["export_path"]
 
 
-def export_path(
-    resampler: Resampler, handle: TickHandle, number: int, file: str | FilePath
-) -> int:
+def export_path(resampler: Resampler, handle: TickHandle, number: int, file: str | FilePath) -> int:
     """Write a path to a Parquet file, block by block.
 
     Parameters

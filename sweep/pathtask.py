@@ -321,9 +321,7 @@ class _Work:
         stretches = np.zeros((len(params), len(path.starts)), ROW)
         for m, (begin, end) in enumerate(pairwise(edges)):
             stretches[:, m] = self._stretch(kernel, params, path, begin, end, room)
-        merged = [
-            _merged_by(own, np.zeros(len(own), np.int64), 1) for own in stretches
-        ]
+        merged = [_merged_by(own, np.zeros(len(own), np.int64), 1) for own in stretches]
         return np.concatenate(merged)
 
     def _stretch(

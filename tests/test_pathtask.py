@@ -17,7 +17,7 @@ from sweep.schema import STATUS_BAD_ORDER, STATUS_ERROR, Account, Costs, Slice
 from sweep.strategy import strategy_from_source
 from sweep.tasks import Task, evaluate
 from tests.evaluation import wide_space
-from tests.generators import ACCOUNT_READER, SCRIPTED, SECOND
+from tests.generators import ACCOUNT_READER, SECOND, read_only
 from tests.paths import by_plain_kernel, context_on, session_market
 from tests.test_lanes import terms
 
@@ -62,6 +62,16 @@ def step(state, tick, params):
         target = tick.mid / 0.0
     return State(mean, state.begun, state.seen + 1), target
 """
+
+#: Wants what the tick's size says, overruled by its account; raises at a large size.
+READER = ACCOUNT_READER.replace(
+    "class State", "    most: float = real(0.0, 1e9, default=1e9)\n\n\nclass State"
+).replace(
+    "    target = tick.bid_size\n",
+    "    target = tick.bid_size\n"
+    "    if target > params.most:\n"
+    "        raise ValueError('too large')\n",
+)
 
 CHEAP = Costs(2e-5, 0.0, 0.0, 0.0, 0.0, 0, "mid")
 ACCOUNT = Account(100_000.0, 1.0, 60 * SECOND, 252.0)
@@ -117,24 +127,16 @@ def test_orders_in_flight_cross_joined_blocks(latency: int) -> None:
     assert_rows_of_ticks(context, mover_rows(draw, 1), 9, 64)
 
 
-def test_a_step_sees_the_account_of_its_own_path() -> None:
+def test_a_step_sees_its_own_account_and_the_sizes_of_the_source_tick() -> None:
     draw = np.random.default_rng(5)
-    strategy = strategy_from_source(ACCOUNT_READER, "reader.py")
-    params = np.array([[5e9, 2.0, 1000.0], [200e9, 0.3, 1000.0]])
+    strategy = strategy_from_source(READER, "reader.py")
+    params = np.array([[5e9, 2.0, 1000.0, 9.0], [200e9, 0.3, 1000.0, 9.0]])
     for name in ("sessions", "slots, through", "stationary"):
         for latency in (0, 50 * SECOND):
             costs = Costs(2e-4, 0.0, 0.0, 0.01, 0.0, latency, "mid")
             ticks = session_market(draw, sizes=True)
             context = context_on(ticks, strategy, SPECS[name], costs, ACCOUNT)
             assert_rows_of_ticks(context, params, 11, 16)
-
-
-def test_sizes_come_from_the_source_tick() -> None:
-    draw = np.random.default_rng(6)
-    strategy = strategy_from_source(SCRIPTED, "scripted.py")
-    ticks = session_market(draw, sizes=True)
-    context = context_on(ticks, strategy, SPECS["slots"], CHEAP, ACCOUNT)
-    assert_rows_of_ticks(context, np.array([[0.0], [40.0]]), 7, 8)
 
 
 def test_rows_do_not_depend_on_width_batch_range_or_variants_beside() -> None:
@@ -197,21 +199,26 @@ def test_an_order_that_is_no_number_ends_its_path_alone() -> None:
 
 def test_a_path_that_raises_is_told_apart_from_the_others() -> None:
     draw = np.random.default_rng(11)
-    source = MOVER.replace(
-        "    return State(mean",
-        "    if abs(tick.mid - mean) > 0.6:\n        raise ValueError('too far')\n    return State(mean",
-    )
-    strategy = strategy_from_source(source, "raiser.py")
-    context = context_on(session_market(draw, 3, 60), strategy, SPECS["sessions"], CHEAP, ACCOUNT)
-    params = np.array([[9.0, 1e9, 0.0]])
+    ticks = session_market(draw, sizes=True)
+    size = ticks.bid_size.copy()
+    size[len(size) // 2] = 99.0
+    ticks = read_only(ticks._replace(bid_size=size))
+    strategy = strategy_from_source(READER, "reader.py")
+    context = context_on(ticks, strategy, SPECS["sessions"], CHEAP, ACCOUNT)
+    params = np.array([[5e9, 2.0, 1000.0, 98.0]])
     found = evaluate_paths(context, PathTask(0, params, 0, 30))
     assert not found.error
     bad = np.flatnonzero(found.rows[0]["status"] == STATUS_ERROR)
     assert 0 < len(bad) < 30
     assert [f[1] for f in found.failures] == bad.tolist()
-    assert "raised ValueError: too far on path" in found.failures[0][2]
+    assert "raised ValueError: too large on path" in found.failures[0][2]
+    fine = np.setdiff1d(np.arange(30), bad)[:3]
+    for k in fine.tolist():
+        expected = by_plain_kernel(context, params[0], k)
+        assert found.rows[0, k].tobytes() == expected.tobytes()
 
 
+@pytest.mark.slow
 def test_what_cannot_run_in_lanes_runs_one_path_after_the_other() -> None:
     draw = np.random.default_rng(12)
     source = """

@@ -191,9 +191,7 @@ def _kind(parameter: Any) -> str:
 
 
 #: What the loop over ticks takes: the same ticks for all lanes, or each lane's own.
-_SAME_TICKS = (
-    "ts, bid, ask, bid_size, ask_size, sizes, half, units, mark_close, features, origin"
-)
+_SAME_TICKS = "ts, bid, ask, bid_size, ask_size, sizes, half, units, mark_close, features, origin"
 _OWN_TICKS = "quotes, stamps, sizes, units, mark_close"
 
 
@@ -207,7 +205,11 @@ def _tick(q: int, own_ticks: bool) -> list[str]:
         ]
         sizes = [f"quotes[i + {q}, {j}, lane]" for j in (2, 3)]
     else:
-        taken = [f"t{q} = ts[i + {q}]", f"b{q} = bid[i + {q}] - half", f"a{q} = ask[i + {q}] + half"]
+        taken = [
+            f"t{q} = ts[i + {q}]",
+            f"b{q} = bid[i + {q}] - half",
+            f"a{q} = ask[i + {q}] + half",
+        ]
         sizes = [f"bid_size[i + {q}]", f"ask_size[i + {q}]"]
     return [
         *taken,

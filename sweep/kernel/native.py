@@ -182,9 +182,7 @@ def beside_modules() -> Iterator[None]:
 _CORES: dict[str, Any] = {}
 
 
-def load_core(
-    path: str, symbol: str = SYMBOL, *, cache: bool = True, anew: bool = False
-) -> Any:
+def load_core(path: str, symbol: str = SYMBOL, *, cache: bool = True, anew: bool = False) -> Any:
     """Load a compiled core from its module at ``path``, and name it to the process.
 
     Parameters

@@ -16,7 +16,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils as untyped
 from numba.extending import intrinsic
 
 from sweep.kernel.derive import ROUND
@@ -24,11 +24,19 @@ from sweep.kernel.lane_marks import SPAN
 
 __all__ = ["EIGHT", "LINE", "prefetch", "spread_lanes", "turn_lanes"]
 
+
+def _intrinsic(function: Callable[..., Any]) -> Any:
+    """Return what Numba replaces by the text that ``function`` generates."""
+    return intrinsic(function)
+
+
 #: Lanes that are worked on together.
 EIGHT = 8
 
 #: Numbers in a line of the cache.
 LINE = 8
+
+cgutils: Any = untyped
 
 _DOUBLE = ir.DoubleType()
 _VECTOR = ir.VectorType(_DOUBLE, EIGHT)
@@ -85,7 +93,7 @@ class _Out:
 def _data(context: Any, builder: Any, kind: Any, value: Any) -> tuple[Any, list[Any]]:
     """Return an array's address and lengths."""
     array = context.make_array(kind)(context, builder, value)
-    shape = cgutils.unpack_tuple(builder, array.shape, kind.ndim)  # type: ignore[no-untyped-call]
+    shape = cgutils.unpack_tuple(builder, array.shape, kind.ndim)
     return array.data, shape
 
 
@@ -127,7 +135,7 @@ def _spans(builder: Any, n: Any, out: _Out, each: Callable[[Any], None], step: i
         out.end_span(span.index)
 
 
-@intrinsic
+@_intrinsic
 def spread_lanes(
     typing_context: Any,
     bid: Any,
@@ -179,9 +187,7 @@ def spread_lanes(
         bids, asks, spreads = (_data(context, b, kinds[j], arguments[j])[0] for j in range(3))
         begin, count, at = arguments[3], arguments[4], arguments[6]
         levels, shape = _data(context, b, kinds[5], arguments[5])
-        own, other, back = (
-            _load(b, levels, b.add(b.mul(_INT(j), shape[1]), at)) for j in range(3)
-        )
+        own, other, back = (_load(b, levels, b.add(b.mul(_INT(j), shape[1]), at)) for j in range(3))
         above, below, around = (_splat(b, arguments[j]) for j in range(7, 10))
         rounding = _splat(b, ir.Constant(_DOUBLE, ROUND))
         arrays = [_data(context, b, kinds[j], arguments[j]) for j in range(11, 15)]
@@ -225,7 +231,7 @@ def _product_sum(builder: Any, a: Any, b: Any, c: Any) -> Any:
     return builder.call(function, [a, b, c])
 
 
-@intrinsic
+@_intrinsic
 def turn_lanes(
     typing_context: Any,
     own_bid: Any,
@@ -267,9 +273,7 @@ def turn_lanes(
         def each(tick: Any) -> None:
             columns = []
             for data, shape in sources:
-                rows = [
-                    _load(b, data, b.add(b.mul(_INT(j), shape[1]), tick)) for j in range(EIGHT)
-                ]
+                rows = [_load(b, data, b.add(b.mul(_INT(j), shape[1]), tick)) for j in range(EIGHT)]
                 columns.append(_turned(b, rows))
             for j in range(EIGHT):
                 out.put(b.add(tick, _INT(j)), columns[0][j], columns[1][j])
@@ -300,7 +304,7 @@ def _turned(builder: Any, rows: list[Any]) -> list[Any]:
     return rows
 
 
-@intrinsic
+@_intrinsic
 def prefetch(typing_context: Any, array: Any, place: Any) -> Any:
     """Ask for the line of the cache that holds an item of an array; it need not exist."""
     signature = types.void(array, types.int64)

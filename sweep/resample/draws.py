@@ -118,9 +118,7 @@ def whole_days(distance: IntArray1D) -> IntArray1D:
     return np.asarray((distance + DAY // 2) // DAY * DAY, np.int64)
 
 
-def _slots(
-    sessions: Sessions, ts: IntArray1D, slot: int, draw: np.random.Generator
-) -> Blocks:
+def _slots(sessions: Sessions, ts: IntArray1D, slot: int, draw: np.random.Generator) -> Blocks:
     """Fill each slot of each session from the same clock time of a session of its kind."""
     kinds, begins, ends = sessions.kinds, sessions.begins, sessions.ends
     alike = [np.flatnonzero(kinds == kind) for kind in range(int(kinds.max()) + 1)]

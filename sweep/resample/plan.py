@@ -88,9 +88,7 @@ class Path(NamedTuple):
         return int((self.pieces["end"] - self.pieces["first"]).sum())
 
 
-def prepare(
-    ticks: Ticks, spec: ResampleSpec, begin: int = 0, end: int | None = None
-) -> Resampler:
+def prepare(ticks: Ticks, spec: ResampleSpec, begin: int = 0, end: int | None = None) -> Resampler:
     """Look through a series: its sessions, its price grid, what cannot be resampled.
 
     Parameters
@@ -148,9 +146,7 @@ def plan_path(resampler: Resampler, ticks: Ticks, number: int) -> Path:
     spec = resampler.spec
     key = (PURPOSE, METHODS[spec.method], number)
     draw = np.random.Generator(np.random.PCG64(np.random.SeedSequence(spec.seed, spawn_key=key)))
-    blocks = draw_blocks(
-        spec, resampler.sessions, ticks.ts, resampler.begin, resampler.end, draw
-    )
+    blocks = draw_blocks(spec, resampler.sessions, ticks.ts, resampler.begin, resampler.end, draw)
     return lay_out(resampler, ticks, blocks)
 
 
@@ -231,11 +227,6 @@ def _in_order(pieces: Any, ts: IntArray1D, shift: IntArray1D) -> IntArray1D:
 def _sessions(ts: IntArray1D, spec: ResampleSpec, begin: int, end: int) -> Sessions:
     empty = np.zeros(0, np.int64)
     if spec.method in TICK_METHODS:
-        if spec.restarts == "session":
-            raise DataError(
-                f"resampling: {spec.method} joins blocks of ticks, which have no sessions to "
-                f"begin anew at; use restart = 'block' or 'never'"
-            )
         return Sessions(empty, empty, empty)
     if spec.opens is not None:
         return sessions_by_clock(ts, spec.opens, begin, end)

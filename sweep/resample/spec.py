@@ -89,6 +89,11 @@ class ResampleSpec:
                     f"resampling: {name} = {value!r}{did_you_mean(str(value), known)}; "
                     f"expected {', '.join(known)}"
                 )
+        if self.method in TICK_METHODS and self.restart == "session":
+            raise InputError(
+                f"resampling: {self.method} joins blocks of ticks, which have no sessions to "
+                f"begin anew at; use restart = 'block' or 'never'"
+            )
         if self.seed < 0:
             raise InputError(f"resampling: seed = {self.seed}; expected 0 or more")
         self._check_block()
@@ -108,7 +113,7 @@ class ResampleSpec:
         whole = self.method in ("circular", "moving")
         if self.method == "identity":
             raise InputError("resampling: identity has no block")
-        if not 1.0 <= block < math.inf and self.method != "slots" or (whole and block % 1):
+        if (not 1.0 <= block < math.inf and self.method != "slots") or (whole and block % 1):
             raise InputError(
                 f"resampling: block = {block:g} for {self.method}; expected "
                 f"{'a whole number, ' if whole else ''}1 or more"

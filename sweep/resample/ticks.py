@@ -65,10 +65,10 @@ def derive_ticks(
             sizes[1][at : at + count] = ticks.ask_size[first : first + count]
         at += count
         k += 1
-    columns = (ts, bid, ask, *sizes)
-    for column in columns:
+    found = Ticks(ts, bid, ask, *sizes)
+    for column in found:
         column.flags.writeable = False
-    return Ticks(*columns)
+    return found
 
 
 def path_blocks(
