@@ -7,6 +7,7 @@ From Python::
     study = sweep.open_study("results/gold")
     study.trials()                  # pandas DataFrame, one row a trial
     study.replay(study.best()[0])   # one variant with its fills and equity
+    sweep.monte_carlo(study)        # how the best does on other histories
 """
 
 from __future__ import annotations
@@ -23,19 +24,32 @@ from sweep.version import __version__
 os.environ["NUMBA_DISABLE_INTEL_SVML"] = "1"
 
 if TYPE_CHECKING:
-    from sweep.api import create_study, open_study, run
+    from sweep.api import create_study, monte_carlo, open_study, run
     from sweep.errors import SweepError
+    from sweep.robustness.finding import Finding
     from sweep.runner import Summary
     from sweep.study import Study
 
 
-__all__ = ["Study", "Summary", "SweepError", "__version__", "create_study", "open_study", "run"]
+__all__ = [
+    "Finding",
+    "Study",
+    "Summary",
+    "SweepError",
+    "__version__",
+    "create_study",
+    "monte_carlo",
+    "open_study",
+    "run",
+]
 
 _HOME = {
+    "Finding": "sweep.robustness.finding",
     "Study": "sweep.study",
     "Summary": "sweep.runner",
     "SweepError": "sweep.errors",
     "create_study": "sweep.api",
+    "monte_carlo": "sweep.api",
     "open_study": "sweep.api",
     "run": "sweep.api",
 }

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sweep.robustness.run import monte_carlo
 from sweep.runner import Summary, run_study
 from sweep.snapshot import Snapshot
 from sweep.spec import load_spec
 from sweep.study import Study, find_study
 
-__all__ = ["create_study", "open_study", "run"]
+__all__ = ["create_study", "monte_carlo", "open_study", "run"]
 
 
 def create_study(

@@ -93,6 +93,12 @@ def _split(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
 )
 @click.option("--effect-size", type=float, metavar="X", help="Models: how strong it is.")
 @click.option(
+    "--model",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Models: a parameter set by hand instead of fitted, as in volatility=0.3.",
+)
+@click.option(
     "--filter",
     "condition",
     metavar="CONDITION",
@@ -194,11 +200,22 @@ def _asked(study: Study, condition: str | None, given: dict[str, Any]) -> Any:
 
     own = study.spec.monte_carlo
     settings = {**own.settings(), "seed": study.spec.study.seed if own.seed is None else own.seed}
+    given = {**given, "model": tuple(map(_number, given["model"]))}
     names = {"paths": "n_paths"}
     for name, value in given.items():
         if value is not None and value != ():
             settings[names.get(name, name)] = value
     return MonteCarlo(**settings, condition=condition)
+
+
+def _number(text: str) -> tuple[str, float]:
+    name, equals, value = text.partition("=")
+    try:
+        if equals:
+            return name.strip(), float(value)
+    except ValueError:
+        pass
+    raise click.UsageError(f"--model {text}: expected NAME=NUMBER, as in volatility=0.3")
 
 
 def _export(study: Study, asked: Any, export: tuple[int, str], *, quiet: bool) -> None:

@@ -18,6 +18,7 @@ from sweep.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from sweep.output import Table
     from sweep.results import TrialBlock
     from sweep.schema import IntArray1D
     from sweep.study import Study
@@ -39,6 +40,11 @@ _STATES = ("complete", "pruned", "infeasible", "invalid", "failed")
 @click.option("--where", metavar="FILTER", help='Such as "trades >= 30 and max_drawdown < 0.2".')
 @click.option("--top", type=click.IntRange(0), metavar="N", help="Rows at most; 0 for all.")
 @click.option("--state", type=click.Choice(_STATES), help="Only trials in this state.")
+@click.option(
+    "--plateau",
+    is_flag=True,
+    help="A column: the median objective of the nearest trials, compared with the trial's own.",
+)
 @quiet_option
 @no_color_option
 @format_option
@@ -49,6 +55,7 @@ def trials(
     where: str | None,
     top: int | None,
     state: str | None,
+    plateau: bool,
     quiet: bool,
     no_color: bool,
     fmt: str,
@@ -59,22 +66,22 @@ def trials(
     20 rows unless --top says otherwise; JSON and CSV have all.
     """
     from sweep.cli import report
-    from sweep.cli.tables import trials_table
     from sweep.output import emit, emit_pieces
 
     study = open_study(folder)
     report.say_damaged(study, quiet=quiet)
-    chosen = _chosen(study, sort_by, ascending, where, state)
+    scores = _plateaus(study) if plateau else None
+    chosen = _chosen(study, sort_by, ascending, where, state, scores)
     found = len(chosen)
     limit = top if top is not None else _SHOWN if fmt == "table" else 0
     if limit:
         chosen = chosen[:limit]
     if fmt == "table":
-        emit(trials_table(study, chosen.tolist()), fmt, no_color=no_color)
+        emit(_table(study, chosen.tolist(), scores), fmt, no_color=no_color)
     else:
         size = _PIECE if sort_by is None else _SORTED_PIECE
         starts = range(0, max(len(chosen), 1), size)
-        pieces = (trials_table(study, chosen[k : k + size].tolist()) for k in starts)
+        pieces = (_table(study, chosen[k : k + size].tolist(), scores) for k in starts)
         emit_pieces(pieces, fmt)
     if len(chosen) < found:
         note(f"{len(chosen):,} of {found:,} trials shown; --top 0 shows all", quiet=quiet)
@@ -82,8 +89,40 @@ def trials(
         hint(["sweep", "replay", str(chosen[0]), "--study", study.folder], quiet=quiet)
 
 
+def _plateaus(study: Study) -> dict[bytes, float]:
+    from sweep.robustness.around import study_plateaus
+
+    return study_plateaus(study)
+
+
+def _scores(block: TrialBlock, scores: dict[bytes, float]) -> list[float]:
+    return [scores.get(row.tobytes(), float("nan")) for row in block.params]
+
+
+def _table(study: Study, numbers: list[int], scores: dict[bytes, float] | None) -> Table:
+    """Return trials as a table, with their plateau scores where they are asked for."""
+    import numpy as np
+
+    from sweep.cli.tables import trials_table
+    from sweep.format import Column
+    from sweep.output import Table
+
+    table = trials_table(study, numbers)
+    if scores is None:
+        return table
+    own = _scores(study.board.select(np.array(numbers, np.int64)), scores)
+    columns = (*table.columns, Column("plateau", "number", priority=2))
+    rows = [(*row, score) for row, score in zip(table.rows, own, strict=True)]
+    return Table(columns, rows, table.title)
+
+
 def _chosen(
-    study: Study, sort_by: str | None, ascending: bool, where: str | None, state: str | None
+    study: Study,
+    sort_by: str | None,
+    ascending: bool,
+    where: str | None,
+    state: str | None,
+    scores: dict[bytes, float] | None,
 ) -> IntArray1D:
     """Return the numbers of the trials that pass, in order."""
     import numpy as np
@@ -94,7 +133,7 @@ def _chosen(
 
     if ascending and sort_by is None:
         raise click.UsageError("--ascending needs --sort-by COLUMN")
-    names = list(_columns(study, study.board.select(np.zeros(0, np.int64))))
+    names = list(_columns(study, study.board.select(np.zeros(0, np.int64)), scores))
     passes = None if where is None else parse_where(where, names)
     if sort_by is not None and sort_by not in names:
         raise InputError(
@@ -108,7 +147,7 @@ def _chosen(
     for block in study.board.blocks():
         if state is not None:
             block = block.select(block.in_state(state))
-        columns = _columns(study, block)
+        columns = _columns(study, block, scores)
         kept = list(range(len(block)))
         if passes is not None:
             read = {name: columns[name] for name in passes.names if name in columns}
@@ -121,12 +160,16 @@ def _chosen(
     return np.array(numbers, np.int64)
 
 
-def _columns(study: Study, block: TrialBlock) -> dict[str, list[Any]]:
+def _columns(
+    study: Study, block: TrialBlock, scores: dict[bytes, float] | None
+) -> dict[str, list[Any]]:
     from sweep.format import metric_column
     from sweep.metrics import METRICS
 
     found = study.columns_of(block)
     columns = {n: v if isinstance(v, list) else v.tolist() for n, v in found.items()}
+    if scores is not None:
+        columns["plateau"] = _scores(block, scores)
     # A name with its unit, as in CSV, is as good as one without.
     return columns | {metric_column(name).key: columns[name] for name in METRICS}
 

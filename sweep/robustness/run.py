@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from sweep.engines.base import Engine
 from sweep.errors import InputError
 from sweep.expressions import Condition
 from sweep.models.calibrate import calibrate
+from sweep.models.spec import PathSpec
 from sweep.names import did_you_mean
 from sweep.objective import compile_condition
 from sweep.path_terms import PathTerm
@@ -68,6 +69,9 @@ class MonteCarlo:
     effect : str
         Planted into the models' markets, see `sweep.synth.generate`.
     effect_size : float
+    model : tuple of (str, float)
+        Parameters of the models that are set by hand, over those that were fitted; by their
+        names in `sweep.models.spec` (``volatility``, ``alpha``, ``rate``, ``sessions`` ...).
     condition : str or None
         A requirement over paths, such as ``"quantile(net_profit, 0.05) > 0"``: variants that
         miss it are not asked about any further.
@@ -93,6 +97,7 @@ class MonteCarlo:
     arrivals: str = "poisson"
     effect: str = "none"
     effect_size: float = 1.0
+    model: tuple[tuple[str, float], ...] = ()
     condition: str | None = None
     _parsed: tuple[Any, ...] = field(default=(), repr=False, compare=False)
 
@@ -277,10 +282,13 @@ def _simulated(
         method, ticks.ts, ticks.bid, ticks.ask, arrivals=asked.arrivals, seed=asked.seed
     )
     spec = replace(fit.spec, effect=asked.effect, effect_size=asked.effect_size)
+    spec = _by_hand(spec, asked.model)
     if spec.effect != "none" and not spec.effect_size:
         raise InputError("effect_size is 0: nothing would be planted; leave out the effect")
     outside = [check.name for check in fit.checks if check.inside is False]
     notes = list(fit.notes)
+    if asked.model:
+        notes.append("set by hand: " + ", ".join(f"{k} = {v:g}" for k, v in asked.model))
     notes.append(
         f"of {len(fit.checks)} checks of the fit, {len(outside)} lie outside what the model gives"
         + (f": {', '.join(outside)}" if outside else "")
@@ -294,6 +302,28 @@ def _simulated(
         "data against paths of the fit": (names, rows),
     }
     return [replace(f, tables=tables) for f in found]
+
+
+def _by_hand(spec: PathSpec, given: tuple[tuple[str, float], ...]) -> PathSpec:
+    """Return a simulated market with some parameters set, wherever in it they are."""
+    parts = ("process", "arrivals", "session", "quotes")
+    for name, value in given:
+        owners = [p for p in parts if name in {f.name for f in fields(getattr(spec, p))}]
+        numbers = {
+            f.name
+            for p in parts
+            for f in fields(getattr(spec, p))
+            if isinstance(getattr(getattr(spec, p), f.name), int | float)
+        }
+        if not owners or name not in numbers:
+            raise InputError(
+                f"--model {name}: there is no such number{did_you_mean(name, numbers)}; "
+                f"there are {', '.join(sorted(numbers))}"
+            )
+        owner = getattr(spec, owners[0])
+        number = int(value) if isinstance(getattr(owner, name), int) else float(value)
+        spec = replace(spec, **{owners[0]: replace(owner, **{name: number})})
+    return spec
 
 
 def _filtered(
