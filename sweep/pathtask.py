@@ -11,7 +11,7 @@ import os
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -103,12 +103,15 @@ class PathTask:
     params : ndarray of shape (n_variants, n_params), float64
     first, end : int
         Numbers of the paths; any range gives the same rows for a path.
+    apart : bool
+        Whether to return also the row of each stretch, such as a session.
     """
 
     number: int
     params: FloatArray2D
     first: int
     end: int
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,9 @@ class PathOutcome:
         Of the task.
     rows : ndarray of shape (n_variants, n_paths), dtype `sweep.schema.ROW`
         Where the strategy begins anew within a path, the rows of its stretches, merged.
+    stretches : ndarray of shape (n_variants, n_paths, n_stretches), dtype `sweep.schema.ROW`
+        The rows of the stretches that begin and end flat, where they were asked for;
+        otherwise empty. Behind the last one of a path are zeros.
     failures : tuple of (int, int, str)
         Place of the variant, number of the path, and the reason. Such rows have a status
         that says so.
@@ -137,6 +143,7 @@ class PathOutcome:
 
     number: int
     rows: Rows
+    stretches: Rows = field(default_factory=lambda: np.zeros((0, 0, 0), ROW))
     failures: tuple[tuple[int, int, str], ...] = ()
     error: str = ""
     seconds: float = 0.0
@@ -199,10 +206,16 @@ def evaluate_paths(
         if not 0 <= task.first < task.end:
             raise InputError(f"paths {task.first} to {task.end}: there are none")
         work = _Work(context, width, many)
-        parts = [work.rows(task.params, numbers) for numbers in work.batches(task)]
+        parts, apart = [], []
+        for numbers in work.batches(task):
+            stretches, counts = work.stretches(task.params, numbers)
+            parts.append(_merged(stretches, counts))
+            if task.apart:
+                apart.append(stretches)
         return PathOutcome(
             number=task.number,
             rows=np.concatenate(parts, axis=1),
+            stretches=_joined(apart),
             failures=tuple(sorted(work.failures)),
             seconds=time.perf_counter() - began,
             kernel_seconds=work.seconds,
@@ -241,34 +254,36 @@ class _Work:
         for begin in range(task.first, task.end, max(most, 1)):
             yield range(begin, min(begin + max(most, 1), task.end))
 
-    def rows(self, params: FloatArray2D, numbers: range) -> Rows:
-        """Rows of variants on some paths, shape (n_variants, n_paths)."""
+    def stretches(self, params: FloatArray2D, numbers: range) -> tuple[Rows, IntArray1D]:
+        """Rows of variants on some paths by stretch, and how many stretches a path has."""
         paths = [plan_path(self._resampler, self._ticks, number) for number in numbers]
         params = np.ascontiguousarray(params, dtype=np.float64)
-        if self._own.kernel.path and self._width > 1 and len(params) < self._many:
-            rows = np.zeros((len(params), len(paths)), ROW)
+        counts = np.array([len(path.starts) for path in paths])
+        rows = np.zeros((len(params), len(paths), int(counts.max())), ROW)
+        lanes = bool(self._own.kernel.path) and self._width > 1 and len(params) < self._many
+        if lanes:
             for v in range(len(params)):
                 try:
-                    rows[v] = self._side_by_side(params[v : v + 1], paths)
+                    self._side_by_side(params[v : v + 1], paths, rows[v])
                 except Exception:
                     # One path raised; each alone tells which, and saves the others.
                     for k, path in enumerate(paths):
-                        rows[v, k] = self._alone(params, v, path, numbers[k])
-            self._say_bad(rows, numbers)
-            return rows
-        rows = np.zeros((len(params), len(paths)), ROW)
-        for k, path in enumerate(paths):
-            try:
-                rows[:, k] = self._written_out(params, path)
-            except Exception:
-                for v in range(len(params)):
-                    rows[v, k] = self._alone(params, v, path, numbers[k])
-        self._say_bad(rows, numbers)
-        return rows
+                        self._alone(params, v, path, numbers[k], rows[v, k])
+        else:
+            for k, path in enumerate(paths):
+                try:
+                    self._written_out(params, path, rows[:, k])
+                except Exception:
+                    for v in range(len(params)):
+                        self._alone(params, v, path, numbers[k], rows[v, k])
+        self._end_where_bad(rows, counts, numbers)
+        return rows, counts
 
-    def _alone(self, params: FloatArray2D, v: int, path: Path, number: int) -> Any:
+    def _alone(
+        self, params: FloatArray2D, v: int, path: Path, number: int, rows: Rows
+    ) -> None:
         try:
-            return self._written_out(params[v : v + 1], path)[0]
+            self._written_out(params[v : v + 1], path, rows[None])
         except Exception as error:
             kernel = load_kernel(self._context.kernel)
             given = kernel.params(params[v])._asdict()
@@ -276,22 +291,24 @@ class _Work:
             where = self._context.kernel.strategy_path
             reason = f"{where}: raised {type(error).__name__}: {error} on path {number}, {said}"
             self.failures.append((v, number, reason))
-            row = np.zeros((), ROW)
-            row["status"] = STATUS_ERROR
-            row["tick"] = -1
-            return row
+            rows[:] = np.zeros((), ROW)
+            rows["status"] = STATUS_ERROR
+            rows["tick"] = -1
 
-    def _say_bad(self, rows: Rows, numbers: range) -> None:
-        for v, k in np.argwhere(rows["status"] == STATUS_BAD_ORDER).tolist():
+    def _end_where_bad(self, rows: Rows, counts: IntArray1D, numbers: range) -> None:
+        """Let a variant that gave an order that is no number be evaluated no further."""
+        for v, k in np.argwhere((rows["status"] == STATUS_BAD_ORDER).any(axis=2)).tolist():
+            first = int(np.argmax(rows["status"][v, k] == STATUS_BAD_ORDER))
+            rows[v, k, first : counts[k]] = rows[v, k, first]
             reason = (
                 f"{self._context.kernel.strategy_path}: step() returned a target that is not a "
-                f"finite number at tick {rows[v, k]['tick']} of path {numbers[k]}"
+                f"finite number at tick {rows[v, k, first]['tick']} of path {numbers[k]}"
             )
             self.failures.append((v, numbers[k], reason))
 
     # -- paths side by side ------------------------------------------------------------
 
-    def _side_by_side(self, params: FloatArray2D, paths: list[Path]) -> Rows:
+    def _side_by_side(self, params: FloatArray2D, paths: list[Path], out: Rows) -> None:
         """Rows of a variant on paths, by lanes that are each on a path."""
         kernel = load_path_kernel(self._own.kernel)
         plan = join(paths)
@@ -309,20 +326,18 @@ class _Work:
                 self._width,
             )
             self.seconds += time.thread_time() - began
-        return _merged_by(stretches, plan.paths, len(paths))
+        place = np.arange(len(stretches)) - np.searchsorted(plan.paths, plan.paths, "left")
+        out[plan.paths, place] = stretches
 
     # -- variants side by side ---------------------------------------------------------
 
-    def _written_out(self, params: FloatArray2D, path: Path) -> Rows:
+    def _written_out(self, params: FloatArray2D, path: Path, out: Rows) -> None:
         """Rows of variants on a path, by the plain kernel on blocks of it."""
         kernel = load_kernel(self._context.kernel)
         edges = path.edges[np.append(path.starts, len(path.pieces))].tolist()
         room = _room(self._resampler, self._ticks, path, self._context.costs.latency)
-        stretches = np.zeros((len(params), len(path.starts)), ROW)
         for m, (begin, end) in enumerate(pairwise(edges)):
-            stretches[:, m] = self._stretch(kernel, params, path, begin, end, room)
-        merged = [_merged_by(own, np.zeros(len(own), np.int64), 1) for own in stretches]
-        return np.concatenate(merged)
+            out[:, m] = self._stretch(kernel, params, path, begin, end, room)
 
     def _stretch(
         self, kernel: Kernel, params: FloatArray2D, path: Path, begin: int, end: int, room: int
@@ -377,28 +392,27 @@ _NONE_WRITTEN = np.zeros(0)
 _NO_FILLS = np.zeros(0, FILL)
 
 
-def _merged_by(stretches: Rows, owner: IntArray1D, n: int) -> Rows:
-    """Return the rows of stretches merged by their owner, in order.
+def _merged(stretches: Rows, counts: IntArray1D) -> Rows:
+    """Return the rows of paths: those of their stretches, merged in order."""
+    whole = stretches[:, :, 0].copy()
+    fine = (stretches["status"] != STATUS_ERROR).all(axis=2)
+    for m in range(1, stretches.shape[2]):
+        there = fine & (counts > m)
+        whole[there] = merge(whole[there], stretches[there, m])
+    return whole
 
-    Parameters
-    ----------
-    stretches : ndarray of shape (n_stretches,), dtype `sweep.schema.ROW`
-    owner : ndarray of shape (n_stretches,), int64
-        Never decreasing, from 0 to below ``n``, none left out.
-    n : int
-    """
-    first = np.searchsorted(owner, np.arange(n), "left")
-    counts = np.diff(np.append(first, len(owner)))
-    whole = stretches[first].copy()
-    last = whole.copy()
-    for m in range(1, int(counts.max())):
-        there = np.flatnonzero(counts > m)
-        new = stretches[first[there] + m].copy()
-        # After an order that is no number, a variant is not evaluated further.
-        dead = last["status"][there] == STATUS_BAD_ORDER
-        new[dead] = last[there][dead]
-        last[there] = new
-        whole[there] = merge(whole[there], new)
+
+def _joined(parts: list[Rows]) -> Rows:
+    """Return the stretches of several batches of paths behind each other."""
+    if not parts:
+        return np.zeros((0, 0, 0), ROW)
+    most = max(part.shape[2] for part in parts)
+    n_paths = sum(part.shape[1] for part in parts)
+    whole = np.zeros((parts[0].shape[0], n_paths, most), ROW)
+    at = 0
+    for part in parts:
+        whole[:, at : at + part.shape[1], : part.shape[2]] = part
+        at += part.shape[1]
     return whole
 
 

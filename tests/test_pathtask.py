@@ -11,6 +11,7 @@ import pytest
 
 from sweep.designs import random as random_design
 from sweep.kernel.path_build import load_path_kernel
+from sweep.metrics import merge
 from sweep.pathtask import PathContext, PathTask, evaluate_paths
 from sweep.resample import ResampleSpec
 from sweep.schema import STATUS_BAD_ORDER, STATUS_ERROR, Account, Costs, Slice
@@ -153,6 +154,21 @@ def test_rows_do_not_depend_on_width_batch_range_or_variants_beside() -> None:
     side_by_side = evaluate_paths(context, PathTask(2, params, 30, 33))
     assert side_by_side.rows.tobytes() == whole.rows[:, 30:33].tobytes()
     assert side_by_side.failures == tuple(f for f in whole.failures if 30 <= f[1] < 33)
+
+
+def test_stretches_are_the_rows_that_a_path_s_row_is_merged_of() -> None:
+    draw = np.random.default_rng(15)
+    strategy = strategy_from_source(MOVER, "mover.py")
+    context = context_on(session_market(draw), strategy, SPECS["slots"], CHEAP, ACCOUNT)
+    params = mover_rows(draw, 2, bad=False)
+    found = evaluate_paths(context, PathTask(0, params, 2, 9, apart=True))
+    assert found.stretches.shape == (2, 7, 6)
+    whole = found.stretches[:, :, 0]
+    for m in range(1, 6):
+        whole = merge(whole, found.stretches[:, :, m])
+    assert whole.tobytes() == found.rows.tobytes()
+    assert (found.stretches["capital"] == ACCOUNT.capital).all()
+    assert evaluate_paths(context, PathTask(0, params, 2, 9)).stretches.size == 0
 
 
 def test_the_identity_is_the_plain_run() -> None:

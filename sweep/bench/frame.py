@@ -56,6 +56,9 @@ BARS = {
     "warm_seconds": Bar(4.0, 2.0, lower_is_better=True),
     "kernel_share": Bar(0.90, 0.97),
     "of_slower": Bar(0.80, 0.95),
+    "path_over_lane_cost": Bar(3.0, 1.5, lower_is_better=True),
+    "path_over_scalar": Bar(3.0, 6.0),
+    "paths_growth_mib": Bar(32.0, 8.0, lower_is_better=True),
 }
 
 
