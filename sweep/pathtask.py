@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -279,9 +278,7 @@ class _Work:
         self._end_where_bad(rows, counts, numbers)
         return rows, counts
 
-    def _alone(
-        self, params: FloatArray2D, v: int, path: Path, number: int, rows: Rows
-    ) -> None:
+    def _alone(self, params: FloatArray2D, v: int, path: Path, number: int, rows: Rows) -> None:
         try:
             self._written_out(params[v : v + 1], path, rows[None])
         except Exception as error:

@@ -128,7 +128,9 @@ def _many(context: PathContext, params: Any, settings: Settings) -> list[Figure]
         used.append(_own_mib() - before)
     return [
         figure("thousand_paths_seconds", "s", [seconds], settings, note=f"{n:,} paths, one core"),
-        figure("paths_growth_mib", "MiB", [used[1]], settings, note=f"from {few:,} to {many:,} paths"),
+        figure(
+            "paths_growth_mib", "MiB", [used[1]], settings, note=f"from {few:,} to {many:,} paths"
+        ),
     ]
 
 

@@ -44,7 +44,8 @@ BENCHES = {
         "sweep.bench.stream", "How close does evaluation from Parquet come to its slower half?"
     ),
     "mc": Entry(
-        "sweep.bench.mc", "What does a tick of a resampled path cost, and what memory do paths take?"
+        "sweep.bench.mc",
+        "What does a tick of a resampled path cost, and what memory do paths take?",
     ),
     "history": Entry("sweep.bench.history", "How does the cost grow with ticks and with variants?"),
 }

@@ -54,7 +54,9 @@ SEEING = 13
 BEGINNING = 14
 NEXT_EVENT = 15
 NEXT_FILL = 16
-PATH_FRAME = 17
+SPREADS_AT = 17  # source tick of the first of the spreads that are worked out, and how many
+SPREADS = 18
+PATH_FRAME = 19
 
 NEVER = 1 << 62
 
@@ -128,6 +130,7 @@ PATH_ARRAYS: tuple[tuple[str, Any, int], ...] = (
     ("variant", np.int64, 1),
     ("lane", np.int64, 2),
     ("level", np.float64, 2),
+    ("spread", np.float64, 1),
     ("own_bid", np.float64, 2),
     ("own_ask", np.float64, 2),
     ("own_ts", np.int64, 2),
@@ -215,6 +218,7 @@ def _fill_lane(
 
 @njit(error_model="numpy", forceinline=True)
 def _fill_lanes(
+    f: Any,
     lane: Any,
     first: int,
     jobs: Any,
@@ -229,6 +233,7 @@ def _fill_lanes(
     units: float,
     sizes: bool,
     level: Any,
+    spread: Any,
     own_bid: Any,
     own_ask: Any,
     own_ts: Any,
@@ -281,9 +286,11 @@ def _fill_lanes(
                         lane[OWN_ENDS, k] = 1
                     else:
                         lane[OWN_NEXT, k] = pieces[lane[OWN_PIECE, k]].first
-            spread = own_ask[0]
-            for i in range(most):
-                spread[i] = ((ask[at + i] - bid[at + i]) * grid[0] + ROUND) - ROUND
+            if f[SPREADS_AT] != at or f[SPREADS] < most:
+                for i in range(most):
+                    spread[i] = ((ask[at + i] - bid[at + i]) * grid[0] + ROUND) - ROUND
+                f[SPREADS_AT] = at
+                f[SPREADS] = most
             spread_lanes(
                 bid,
                 ask,
@@ -512,6 +519,7 @@ def run_paths(
     variant: Any,
     lane: Any,
     level: Any,
+    spread: Any,
     own_bid: Any,
     own_ask: Any,
     own_ts: Any,
@@ -559,7 +567,7 @@ def run_paths(
         Lanes that begin, where `BEGIN` is asked for.
     variant : ndarray of shape (width,), int64
         By lane.
-    lane, level, own_bid, own_ask, own_ts, worth, top, low, edges, fills
+    lane, level, spread, own_bid, own_ask, own_ts, worth, top, low, edges, fills
         Scratch.
 
     Returns
@@ -646,6 +654,7 @@ def run_paths(
                     bits[mask_at + k] = 0
             for first in range(0, width, EIGHT):
                 n = _fill_lanes(
+                    f,
                     lane,
                     first,
                     jobs,
@@ -660,6 +669,7 @@ def run_paths(
                     terms.contract_size,
                     sizes,
                     level,
+                    spread,
                     own_bid,
                     own_ask,
                     own_ts,
@@ -969,6 +979,7 @@ def new_path_frame(
         "variant": np.zeros(width, np.int64),
         "lane": lane,
         "level": np.zeros((3, width)),
+        "spread": np.zeros(chunk),
         "own_bid": _aligned(EIGHT * chunk).reshape(EIGHT, chunk),
         "own_ask": _aligned(EIGHT * chunk).reshape(EIGHT, chunk),
         "own_ts": np.zeros((width, chunk), np.int64),

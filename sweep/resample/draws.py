@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from sweep.resample.sessions import DAY, Sessions
 from sweep.resample.spec import ResampleSpec
 from sweep.schema import IntArray1D
 
-__all__ = ["Blocks", "draw_blocks", "draw_sessions", "tick_blocks"]
+__all__ = ["Blocks", "SlotTable", "draw_blocks", "draw_sessions", "slot_table", "tick_blocks"]
 
 
 class Blocks(NamedTuple):
@@ -41,6 +41,7 @@ class Blocks(NamedTuple):
 def draw_blocks(
     spec: ResampleSpec,
     sessions: Sessions,
+    table: SlotTable | None,
     ts: IntArray1D,
     begin: int,
     end: int,
@@ -52,6 +53,8 @@ def draw_blocks(
     ----------
     spec : ResampleSpec
     sessions : Sessions
+    table : SlotTable or None
+        With ``slots``.
     ts : ndarray of shape (n_ticks,), int64
     begin, end : int
         Range of source ticks.
@@ -66,8 +69,8 @@ def draw_blocks(
         first, last = sessions.begins[chosen], sessions.ends[chosen]
         shift = whole_days(ts[sessions.begins] - ts[first])
         return Blocks(first, last, shift, own * SESSION, own, opened)
-    if spec.method == "slots":
-        return _slots(sessions, ts, round(spec.length * 60e9), draw)
+    if table is not None:
+        return _slots(sessions, table, draw)
     return tick_blocks(spec.method, spec.length, begin, end, draw)
 
 
@@ -118,36 +121,62 @@ def whole_days(distance: IntArray1D) -> IntArray1D:
     return np.asarray((distance + DAY // 2) // DAY * DAY, np.int64)
 
 
-def _slots(sessions: Sessions, ts: IntArray1D, slot: int, draw: np.random.Generator) -> Blocks:
-    """Fill each slot of each session from the same clock time of a session of its kind."""
-    kinds, begins, ends = sessions.kinds, sessions.begins, sessions.ends
-    alike = [np.flatnonzero(kinds == kind) for kind in range(int(kinds.max()) + 1)]
-    opened = ts[begins]
-    parts: list[tuple[IntArray1D, ...]] = []
-    for k in range(len(sessions)):
-        edges = np.arange(int(opened[k]) // slot + 1, int(ts[ends[k] - 1]) // slot + 1) * slot
-        own = alike[kinds[k]]
-        chosen = own[draw.integers(0, len(own), len(edges) + 1)]
-        shift = whole_days(opened[k] - opened[chosen])
-        # Before the first edge lies what a session has before it, behind the last the rest.
-        first, last = begins[chosen], ends[chosen]
-        for j in np.unique(chosen):
-            mine = np.flatnonzero(chosen == j)
-            cut = np.searchsorted(ts[begins[j] : ends[j]], edges - shift[mine[0]], "left")
-            cut = np.concatenate([[0], cut, [ends[j] - begins[j]]]) + begins[j]
-            first[mine], last[mine] = cut[mine], cut[mine + 1]
-        # Slots of the same clock time have the same number in all sessions of a kind.
-        model = opened[own[0]]
-        day = int(whole_days(opened[k] - model))
-        number = (int(opened[k]) - day) // slot - (int(model) - DAY) // slot
-        place = k * SESSION + number + np.arange(len(chosen))
-        parts.append((first, last, shift, place))
-    columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-    first, last, shift, place = columns
-    there = last > first
-    first, last, shift, place = first[there], last[there], shift[there], place[there]
+class SlotTable(NamedTuple):
+    """Where the slots of all sessions begin.
+
+    Attributes
+    ----------
+    cuts : ndarray of shape (n_sessions, n_slots + 1), int64
+        First tick of each session's slots; the last is where the session ends. Sessions of
+        a kind have their slots of the same clock time in the same column.
+    used : ndarray of shape (n_sessions, n_slots), bool
+        Whether the session has ticks there.
+    days : ndarray of shape (n_sessions,), int64
+        Nanoseconds, whole days, between a session and the first one of its kind.
+    """
+
+    cuts: IntArray1D
+    used: np.ndarray[Any, np.dtype[np.bool_]]
+    days: IntArray1D
+
+
+def slot_table(sessions: Sessions, ts: IntArray1D, slot: int) -> SlotTable:
+    """Cut all sessions at multiples of ``slot`` nanoseconds."""
+    opened, closed = ts[sessions.begins], ts[sessions.ends - 1]
+    _, model = np.unique(sessions.kinds, return_index=True)
+    days = whole_days(opened - opened[model[sessions.kinds]])
+    first, last = (opened - days) // slot, (closed - days) // slot
+    # What the first session of a kind has as its first slot may be a later one of another.
+    begin = np.array([first[sessions.kinds == k].min() for k in range(len(model))])
+    n_slots = int((last - begin[sessions.kinds]).max()) + 1
+    edges = (begin[sessions.kinds][:, None] + np.arange(n_slots + 1)) * slot + days[:, None]
+    cuts = np.searchsorted(ts, edges, "left")
+    cuts = np.clip(cuts, sessions.begins[:, None], sessions.ends[:, None])
+    return SlotTable(cuts, cuts[:, 1:] > cuts[:, :-1], days)
+
+
+def _slots(sessions: Sessions, table: SlotTable, draw: np.random.Generator) -> Blocks:
+    """Fill each slot of each session from the same clock time of a session of its kind.
+
+    A session has the slots from its first to its last one with ticks; where the session
+    that is drawn has none in a slot, there are none.
+    """
+    n_slots = table.used.shape[1]
+    spot = draw.random(table.used.shape)
+    chosen = np.zeros(table.used.shape, np.int64)
+    for kind in range(int(sessions.kinds.max()) + 1):
+        own = np.flatnonzero(sessions.kinds == kind)
+        chosen[own] = own[(spot[own] * len(own)).astype(np.int64)]
+    column = np.arange(n_slots)
+    session = np.broadcast_to(np.arange(len(sessions))[:, None], chosen.shape)
+    first, last = table.cuts[chosen, column], table.cuts[chosen, column + 1]
+    lowest = np.argmax(table.used, axis=1)[:, None]
+    highest = n_slots - 1 - np.argmax(table.used[:, ::-1], axis=1)[:, None]
+    there = (last > first) & (column >= lowest) & (column <= highest)
+    shift = (table.days[session] - table.days[chosen])[there]
+    place = (session * SESSION + column)[there]
     opens = np.flatnonzero(np.diff(place // SESSION, prepend=-1))
-    return Blocks(first, last, shift, place, opens, np.arange(len(first)))
+    return Blocks(first[there], last[there], shift, place, opens, np.arange(len(place)))
 
 
 def tick_blocks(

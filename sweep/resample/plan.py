@@ -13,7 +13,7 @@ import numpy as np
 
 from sweep.errors import DataError
 from sweep.kernel.derive import PIECE, Grid
-from sweep.resample.draws import Blocks, draw_blocks
+from sweep.resample.draws import Blocks, SlotTable, draw_blocks, slot_table
 from sweep.resample.grid import find_grid
 from sweep.resample.sessions import Sessions, find_sessions, sessions_by_clock
 from sweep.resample.spec import METHODS, TICK_METHODS, ResampleSpec
@@ -39,6 +39,8 @@ class Resampler:
         Range of source ticks.
     sessions : Sessions
         Empty for methods that count in ticks.
+    slots : SlotTable or None
+        With ``slots``.
     grid : Grid
     lowest : float
         Lowest price in the range, in ticks of the grid (0 without one).
@@ -55,6 +57,7 @@ class Resampler:
     begin: int
     end: int
     sessions: Sessions
+    slots: SlotTable | None
     grid: Grid
     lowest: float
     step: int
@@ -121,10 +124,12 @@ def prepare(ticks: Ticks, spec: ResampleSpec, begin: int = 0, end: int | None = 
     sessions = _sessions(ticks.ts, spec, begin, end)
     warnings = [spec.warning] if spec.warning else []
     units = _units(spec, sessions, end - begin, warnings)
-    return Resampler(
-        spec, begin, end, sessions, grid, lowest, _step(ticks.ts, begin, end), units,
-        tuple(warnings),
-    )  # fmt: skip
+    slots = None
+    if spec.method == "slots":
+        slots = slot_table(sessions, ticks.ts, round(spec.length * 60e9))
+    step = _step(ticks.ts, begin, end)
+    found = tuple(warnings)
+    return Resampler(spec, begin, end, sessions, slots, grid, lowest, step, units, found)
 
 
 def plan_path(resampler: Resampler, ticks: Ticks, number: int) -> Path:
@@ -146,7 +151,9 @@ def plan_path(resampler: Resampler, ticks: Ticks, number: int) -> Path:
     spec = resampler.spec
     key = (PURPOSE, METHODS[spec.method], number)
     draw = np.random.Generator(np.random.PCG64(np.random.SeedSequence(spec.seed, spawn_key=key)))
-    blocks = draw_blocks(spec, resampler.sessions, ticks.ts, resampler.begin, resampler.end, draw)
+    blocks = draw_blocks(
+        spec, resampler.sessions, resampler.slots, ticks.ts, resampler.begin, resampler.end, draw
+    )
     return lay_out(resampler, ticks, blocks)
 
 
