@@ -25,6 +25,7 @@ def finding(
     alternative: str = "greater",
     observed: dict[str, float] | None = None,
     empty: bool = False,
+    counted: Units | None = None,
     **changes: Any,
 ) -> Finding:
     """Make a finding of metrics, by default two of a strategy that is worth something."""
@@ -37,13 +38,12 @@ def finding(
     paths = {name: np.asarray(values, np.float64) for name, values in metrics.items()}
     seen = {name: 1.25 if name == "sharpe" else 0.05 for name in paths}
     seen = observed if observed is not None else seen
-    counted = units(n_units)
     summaries = {
         name: summarise(
             values,
             statistic=name,
             method="whole sessions, with replacement",
-            units=counted,
+            units=counted or units(n_units),
             seed=SEED,
             observed=seen.get(name),
             null=null,
@@ -57,7 +57,7 @@ def finding(
         "method": "sessions",
         "title": "whole sessions of ticks resampled",
         "variant": "trial 17",
-        "params": {"fast": 20, "slow": 100.5},
+        "params": {"fast": 20, "slow": 100.12345678},
         "n_paths": n_paths,
         "seed": SEED,
         "observed": seen,

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from sweep.errors import InputError
 from sweep.format import cell_width
+from sweep.mc.summary import Units
 from sweep.robustness.chart_data import axis_label, fans, marks, n_bins, window
 from sweep.robustness.charts import chart_lines, charts_wanted, needs_ascii
 from sweep.robustness.finding import Finding
@@ -124,6 +125,11 @@ def test_no_tail_is_marked_of_too_few_units() -> None:
     assert "5%: " not in text.replace("95%: ", "").replace("50%", "")
     assert "95%:" not in text
     assert "not drawn: tails, of too few units" in text
+
+
+def test_tails_that_are_claimed_are_not_said_to_be_left_out() -> None:
+    drawn = Units("path", 24, 24.0, True, None)
+    assert "not drawn" not in _text(finding({"sharpe": _SAMPLE}, n_paths=400, counted=drawn), 80)
 
 
 def test_paths_that_are_not_drawn_are_counted() -> None:

@@ -15,6 +15,7 @@ from rich.cells import cell_len
 
 from sweep.format import cell_width
 from sweep.mc.ranks import LEVELS
+from sweep.mc.summary import Units
 from sweep.output import Table, json_text, write_table
 from sweep.robustness.finding import Finding
 from sweep.robustness.tables import (
@@ -58,7 +59,7 @@ def _flat(text: str) -> str:
 _REPORT = """\
 sessions   whole sessions of ticks resampled
 variant     trial 17
-parameters  fast = 20, slow = 100.5
+parameters  fast = 20, slow = 100.123
 resampled   whole sessions, with replacement
 units       250 sessions, worth 250 independent ones
 paths       400
@@ -98,7 +99,7 @@ break_even_latency_ms  12.5
 _FEW = """\
 sessions   whole sessions of ticks resampled
 variant     trial 4
-parameters  fast = 20, slow = 100.5
+parameters  fast = 20, slow = 100.123
 resampled   whole sessions, with replacement
 units       too few units: 12 sessions are worth 10
             independent ones, of the 30 that a tail needs
@@ -227,6 +228,15 @@ def test_metrics_of_other_units_are_said_apart() -> None:
     assert "units 250 sessions, worth 250 independent ones (sharpe)" in text
     assert "of the 30 that a tail needs (sortino)" in text
     assert "- 1% 5% 95% 99% of sortino: too few units: 12 sessions" in text
+
+
+@pytest.mark.parametrize("unit", ["path", "point"])
+def test_no_history_is_said_to_be_seen_where_units_are_drawn(unit: str) -> None:
+    drawn = Units(unit, 400, 400.0, False, None)
+    found = finding({"sharpe": _RAMP}, n_paths=400, counted=drawn)
+    text = _flat(_text(found, None))
+    assert "what another history would have given (sampling error) does not show here" in text
+    assert "were seen" not in text
 
 
 def test_a_finding_without_summaries_shows_what_was_observed() -> None:

@@ -166,6 +166,11 @@ def not_drawn(finding: Finding, shown: Window) -> list[str]:
     """Say which paths and marks a histogram leaves out."""
     said = shown.notes()
     name = main_metric(finding)
-    if name is not None and finding.summaries[name].units.too_few:
-        said.append("tails, of too few units")
+    if name is not None:
+        summary = finding.summaries[name]
+        units = summary.units
+        # Without a value because of the units, and not because of replicates without one.
+        reasons = {q.reason for q in summary.quantiles if q.level in MARKED}
+        if units.too_few and units.reason is not None and units.reason in reasons:
+            said.append("tails, of too few units")
     return said

@@ -46,6 +46,9 @@ __all__ = [
     "what_is_missing",
 ]
 
+#: Units that are drawn themselves, simulated paths and neighbours, and not seen.
+_DRAWN = ("path", "point")
+
 _AS_EXTREME = {
     "greater": "as great",
     "less": "as small",
@@ -59,8 +62,11 @@ def main_metric(finding: Finding) -> str | None:
 
 
 def params_text(finding: Finding) -> str:
-    """Return parameters on one line: ``fast = 20, slow = 100``."""
-    return ", ".join(f"{name} = {value}" for name, value in finding.params.items())
+    """Return parameters on one line, rounded: ``fast = 20, slow = 100.5``."""
+    return ", ".join(
+        f"{name} = {number(value, 6) if isinstance(value, float) else value}"
+        for name, value in finding.params.items()
+    )
 
 
 def counted(n: int, noun: str) -> str:
@@ -293,11 +299,16 @@ def _p_sentence(name: str, p: PValue) -> str:
 def _errors(finding: Finding) -> str:
     """Tell the error of drawing paths from that of having seen so much history alone."""
     units = next(iter(finding.summaries.values())).units
+    if units.name in _DRAWN:
+        other = "what another history would have given (sampling error) does not show here"
+    else:
+        other = (
+            f"that {counted(units.n, units.name)} were seen and no others (sampling error) is "
+            "another matter, which more paths do not make smaller"
+        )
     return (
         f"+/- and [ ] are the error of having drawn {counted(finding.n_paths, 'path')} (Monte "
-        "Carlo error; [ ] at 95%), which more paths make smaller; that "
-        f"{counted(units.n, units.name)} were seen and no others (sampling error) is another "
-        "matter, which more paths do not make smaller"
+        f"Carlo error; [ ] at 95%), which more paths make smaller; {other}"
     )
 
 
