@@ -239,6 +239,11 @@ def test_no_history_is_said_to_be_seen_where_units_are_drawn(unit: str) -> None:
     assert "were seen" not in text
 
 
+def test_a_method_that_keeps_no_paths_says_that_there_is_no_chart() -> None:
+    assert "there is no chart" in _text(finding(paths={}), None)
+    assert "there is no chart" not in _text(finding(), None)
+
+
 def test_a_finding_without_summaries_shows_what_was_observed() -> None:
     found = finding({}, observed={"sharpe": 1.5, "max_drawdown": 0.25}, notes=("no paths",))
     text = _flat(_text(found, 60))

@@ -33,7 +33,7 @@ from sweep.robustness.chart_data import (
 from sweep.robustness.finding import Finding
 from sweep.robustness.words import chart_title, main_metric, value_with_unit
 
-__all__ = ["HINT", "MOST_FINDINGS", "figure", "svg", "write_png"]
+__all__ = ["HINT", "MOST_FINDINGS", "figure", "need_matplotlib", "svg", "write_png"]
 
 #: What a missing matplotlib is answered with.
 HINT = "pip install 'sweep[plots]'"
@@ -51,6 +51,20 @@ _TITLE = 56  # characters that fit over a panel
 _BAR, _SEEN, _MARK = "#4477AA", "#D84A5F", "#888888"
 #: Stands for the page's own colour of text in SVG; no other part has it.
 _INK = "#010203"
+
+
+def need_matplotlib() -> None:
+    """Raise what `figure` would, before anything is computed for it.
+
+    Raises
+    ------
+    InputError
+        If matplotlib is not installed.
+    """
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise InputError(f"charts as pictures need the package matplotlib: {HINT}") from None
 
 
 def figure(findings: Sequence[Finding], *, ink: str = "black") -> Any:
@@ -71,10 +85,9 @@ def figure(findings: Sequence[Finding], *, ink: str = "black") -> Any:
     InputError
         If matplotlib is not installed, or there is nothing to draw, or too much.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError(f"charts as pictures need the package matplotlib: {HINT}") from None
+    need_matplotlib()
+    from matplotlib.figure import Figure
+
     panels = [_panels(f) for f in findings]
     panels = [p for p in panels if p]
     if not panels:

@@ -269,6 +269,8 @@ def sentences(finding: Finding) -> list[str]:
     said = [_p_sentence(name, s.p_value) for name, s in summaries.items() if s.p_value is not None]
     if summaries:
         said += [_errors(finding), no_value(finding)]
+    if summaries and not finding.paths:
+        said.append("single paths are not kept here: there is no chart, and none in CSV or Parquet")
     said += what_is_missing(finding)
     said += [f"{name}: {reason}" for name, reason in finding.reasons.items()]
     # Reasons of units stand among the facts, counts of failures above.
