@@ -75,6 +75,18 @@ slippage = 0.0                      # price units against you
 # clock = "1h"                      # on which returns are taken, from "1m" to "1d"
 # periods_per_year = 6048.0         # by default 252 days of 24 hours
 
+[monte_carlo]                       # paths of objectives over paths, and of sweep mc
+# method = "sessions"               # slots, stationary, circular, moving
+# paths = 1000
+# step = 10                         # paths after which a pruner decides
+# seed = 0                          # by default the study's
+# block = 1.0                       # sessions, minutes (slots) or ticks
+# restart = "session"               # block, never: where a strategy begins anew on a path
+# level = "log"                     # or "ticks": what of a move is kept at another price
+# tick_size = 0.01                  # of the price grid, by default found out
+# gap = 30.0                        # minutes without a tick between sessions
+# opens = 22.0                      # hour (UTC) of sessions, instead of gaps
+
 [compute]                           # nothing here changes a result
 # engine = "loky"                   # or "serial", for a debugger
 # workers = 8                       # by default every core

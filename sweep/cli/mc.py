@@ -152,6 +152,10 @@ def mc(
     files = {name: given.pop(name) for name in _ENDINGS}
     _check_endings(files)
     refuse_existing(files, force)
+    if files["png"]:
+        from sweep.robustness.plots import need_matplotlib
+
+        need_matplotlib()
     study = open_study(folder, source)
     asked = _asked(study, condition, given)
     if export is not None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from sweep.mc.inputs import check_paths, checked_capital, checked_profits
 from sweep.mc.paths import curve, longest_streak, shuffle
 from sweep.mc.ranks import p_value
 from sweep.mc.summary import Summary, count_units, summarise
-from sweep.schema import FloatArray1D, IntArray1D
+from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 
 __all__ = ["ORDER_COLUMNS", "PermutationReport", "order_statistics", "permute_trades"]
 
@@ -69,6 +69,8 @@ class PermutationReport:
     statistics : dict of str to Summary
         With the p-value of a drawdown or streak as great as the observed one.
     notes : tuple of str
+    paths : ndarray of shape (n_paths, n_columns), float64
+        By `ORDER_COLUMNS`; no part of `to_dict`.
     """
 
     n_trades: int
@@ -77,10 +79,12 @@ class PermutationReport:
     exact: bool
     statistics: dict[str, Summary]
     notes: tuple[str, ...]
+    paths: FloatArray2D = field(repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON has it; numbers that are NaN are None, with a reason."""
-        found: dict[str, Any] = plain(self)
+        found: dict[str, Any] = plain(dataclasses.replace(self, paths=np.empty(0)))
+        del found["paths"]
         return found
 
 
@@ -191,7 +195,7 @@ def permute_trades(
         "the trades are held fixed and their dependence is broken up: drawdowns to expect of "
         "the future are greater than these",
     )
-    return PermutationReport(n, len(paths), seed, exact, found, notes)
+    return PermutationReport(n, len(paths), seed, exact, found, notes, paths)
 
 
 def _orders(profits: FloatArray1D, capital: float, seed: int, n_paths: int) -> NDArray[np.float64]:

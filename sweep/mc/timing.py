@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,8 @@ class TimingReport:
         Gross, in the unit of position times price, with its p-value. The units are the
         stretches.
     notes : tuple of str
+    paths : ndarray of shape (n_paths,), float64
+        Profits; no part of `to_dict`.
     """
 
     n_periods: int
@@ -82,10 +84,12 @@ class TimingReport:
     exact: bool
     profit: Summary
     notes: tuple[str, ...]
+    paths: FloatArray1D = field(repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON has it; numbers that are NaN are None, with a reason."""
-        found: dict[str, Any] = plain(self)
+        found: dict[str, Any] = plain(dataclasses.replace(self, paths=np.empty(0)))
+        del found["paths"]
         return found
 
 
@@ -370,6 +374,7 @@ def _report(
         exact=exact,
         profit=summary,
         notes=tuple(notes),
+        paths=profits,
     )
 
 

@@ -8,7 +8,7 @@ as they are independent.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from sweep.mc.inputs import check_paths, checked_profits
 from sweep.mc.paths import curve, longest_streak
 from sweep.mc.sessions import ROUGH, SessionBlocks, session_block_length
 from sweep.mc.summary import Summary, count_units, summarise
-from sweep.schema import FloatArray1D, IntArray1D
+from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 
 __all__ = ["TRADE_COLUMNS", "TradeReport", "bootstrap_trades", "trade_statistics"]
 
@@ -54,6 +54,8 @@ class TradeReport:
     probability_of_loss : Estimate
         Share of paths with a total below 0.
     notes : tuple of str
+    paths : ndarray of shape (n_paths, n_columns), float64
+        By `TRADE_COLUMNS`; no part of `to_dict`.
     """
 
     n_trades: int
@@ -65,10 +67,12 @@ class TradeReport:
     statistics: dict[str, Summary]
     probability_of_loss: Estimate
     notes: tuple[str, ...]
+    paths: FloatArray2D = field(repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON has it; numbers that are NaN are None, with a reason."""
-        found: dict[str, Any] = plain(self)
+        found: dict[str, Any] = plain(replace(self, paths=np.empty(0)))
+        del found["paths"]
         return found
 
 
@@ -205,6 +209,7 @@ def bootstrap_trades(
         statistics=statistics,
         probability_of_loss=Functional("probability_of_loss").of(paths[:, 0]),
         notes=tuple(notes),
+        paths=paths,
     )
 
 

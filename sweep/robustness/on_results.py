@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
 from sweep.bootstrap import path_stream, stationary
 from sweep.errors import DataError, InputError
-from sweep.mc.orders import permute_trades
+from sweep.mc.orders import ORDER_COLUMNS, permute_trades
 from sweep.mc.paths import SESSION_COLUMNS
 from sweep.mc.sessions import bootstrap_sessions, session_paths
 from sweep.mc.timing import random_entry, shift_positions
-from sweep.mc.trades import bootstrap_trades
+from sweep.mc.trades import TRADE_COLUMNS, bootstrap_trades
 from sweep.robustness.finding import Finding
 from sweep.robustness.subject import History, Subject
 from sweep.schema import FloatArray1D, FloatArray2D
@@ -149,6 +149,7 @@ def _trades(h: History, seed: int, n_paths: int, length: float | None) -> dict[s
             "n_trades": float(report.n_trades),
             "probability_of_loss": report.probability_of_loss.value,
         },
+        "paths": _columns(TRADE_COLUMNS, report.paths),
         "notes": report.notes,
     }
 
@@ -167,6 +168,7 @@ def _permutation(h: History, seed: int, n_paths: int, _length: float | None) -> 
         "n_paths": report.n_paths,
         "summaries": _renamed(report.statistics, "sharpe_per_trade"),
         "figures": {"n_trades": float(report.n_trades)},
+        "paths": _columns(ORDER_COLUMNS, report.paths),
         "notes": report.notes,
     }
 
@@ -190,6 +192,7 @@ def _timing(report: Any) -> dict[str, Any]:
             "exposure": report.exposure,
             "n_holds": float(report.n_holds),
         },
+        "paths": {"profit_before_costs": report.paths},
         "reasons": _reasons(
             p_value="there is no p-value" if report.profit.p_value is None else None
         ),
@@ -211,6 +214,11 @@ _AS_METRICS = {
 def _renamed(found: dict[str, Any], sharpe: str) -> dict[str, Any]:
     names = {**_AS_METRICS, "sharpe": sharpe}
     return {names.get(name, name): value for name, value in found.items()}
+
+
+def _columns(names: Iterable[str], paths: FloatArray2D) -> dict[str, FloatArray1D]:
+    columns = dict(zip(names, np.ascontiguousarray(paths.T), strict=True))
+    return _renamed(columns, "sharpe_per_trade")
 
 
 def _fan(profits: FloatArray1D, length: float, seed: int, n_paths: int) -> FloatArray2D:

@@ -28,6 +28,8 @@ from sweep.tasks import Context
 __all__ = ["Factor", "factors_of", "stress"]
 
 _MS = 1e6
+#: Units as names of figures end in them.
+_SUFFIX = {"ms": "_ms", "pr": "_price"}
 #: Metrics that are kept for each scenario.
 _KEPT = ("net_profit", "sharpe", "max_drawdown", "trades", "costs")
 
@@ -241,7 +243,7 @@ def _finding(
         tables[factor.name] = (names, tuple(lines))
         slope, edge, why = _read(np.array([line[:2] for line in lines]), observed["net_profit"])
         figures[f"profit_per_{factor.per.replace(' ', '_')}_of_{factor.name}"] = slope
-        name = f"break_even_{factor.name}"
+        name = f"break_even_{factor.name}{_SUFFIX.get(factor.unit[:2], '')}"
         figures[name] = edge
         if why:
             reasons[name] = why
