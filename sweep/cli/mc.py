@@ -161,9 +161,12 @@ def mc(
     if export is not None:
         _export(study, asked, export, quiet=quiet)
         return
-    trials = [*([] if trial is None else [trial]), *compare]
+    trials = [] if trial is None else [trial]
     if top is not None:
         trials += study.best(top)
+    if compare and not trials and not params:
+        trials += study.best(1)
+    trials += compare
     subjects = subjects_of(study, trials, values_of(study, params) if params else None)
     from sweep.cli.interrupts import Interrupts
 
