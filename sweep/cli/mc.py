@@ -37,6 +37,13 @@ def _split(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
     return tuple(dict.fromkeys(name for name in names if name))
 
 
+def _block(ctx: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
+    try:
+        return value if value in (None, "auto") else float(value)
+    except ValueError:
+        raise click.BadParameter(f"{value} is neither a number nor auto", ctx, param) from None
+
+
 @click.command()
 @click.argument("trial", required=False, type=int, metavar="[TRIAL]")
 @click.option(
@@ -65,9 +72,10 @@ def _split(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="The study's by default.")
 @click.option(
     "--block",
-    type=float,
     metavar="X",
-    help="Block length: sessions (pnl, trades, sessions), minutes (slots), else ticks.",
+    callback=_block,
+    help="Block length: sessions (pnl, trades, sessions), minutes (slots), else ticks; auto: "
+    "what the ticks ask for.",
 )
 @click.option(
     "--restart",

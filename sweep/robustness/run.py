@@ -7,15 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+import numpy as np
+
 from sweep.engines.base import Engine
 from sweep.errors import InputError
 from sweep.expressions import Condition
+from sweep.mc.sessions import session_block_length
 from sweep.models.calibrate import calibrate
 from sweep.models.spec import PathSpec
 from sweep.names import did_you_mean
 from sweep.objective import compile_condition
 from sweep.path_terms import PathTerm
-from sweep.resample import METHODS, ResampleSpec
+from sweep.resample import METHODS, ResampleSpec, find_sessions, sessions_by_clock
 from sweep.robustness.around import neighbourhood
 from sweep.robustness.finding import Finding
 from sweep.robustness.on_paths import Asked, on_resampled, on_simulated
@@ -53,9 +56,12 @@ class MonteCarlo:
     n_paths : int
         Paths, replicates or points of each method.
     seed : int
-    block : float or None
+    block : float, "auto" or None
         Block length in the method's unit: sessions (``pnl``, ``trades``, ``sessions``),
-        minutes (``slots``), ticks; chosen by the method where it is None.
+        minutes (``slots``), ticks. None: the method's own, which for ``pnl`` and ``trades`` is
+        what the data ask for. ``"auto"``: what the changes of the mid ask for, by Politis &
+        White on the changes and on their magnitudes, whichever is longer; the same for all
+        variants.
     restart, level, tick_size, gap, opens
         See `sweep.resample.ResampleSpec`.
     radius : float
@@ -85,7 +91,7 @@ class MonteCarlo:
     methods: tuple[str, ...] = ("sessions",)
     n_paths: int = 1_000
     seed: int = 0
-    block: float | None = None
+    block: float | str | None = None
     restart: str | None = None
     level: str = "log"
     tick_size: float | None = None
@@ -113,6 +119,12 @@ class MonteCarlo:
         for name, least in (("n_paths", 1), ("replicates", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} = {getattr(self, name)}; expected {least} or more")
+        if isinstance(self.block, str) and self.block != "auto":
+            raise InputError(f'block = "{self.block}"; expected a number, or "auto"')
+        if self.block == "auto" and "slots" in self.methods:
+            raise InputError(
+                "slots are parts of the day and cannot be chosen by the data; give --block"
+            )
         for name in self.methods:
             if name in METHODS:
                 self.resampling(name)
@@ -133,7 +145,7 @@ class MonteCarlo:
         return ResampleSpec(
             method=method,
             seed=self.seed,
-            block=self.block,
+            block=None if isinstance(self.block, str) else self.block,
             restart=None if tick and self.restart == "session" else self.restart,
             level=self.level,
             tick_size=self.tick_size,
@@ -243,7 +255,7 @@ def run_methods(
                         histories[subject.label],
                         seed=asked.seed,
                         n_paths=asked.n_paths,
-                        block_length=asked.block,
+                        block_length=None if isinstance(asked.block, str) else asked.block,
                     )
                 )
             say(len(left), len(left))
@@ -262,10 +274,39 @@ def run_methods(
             if method in MODELS:
                 found = _simulated(study, left, engine, method, asked, paths)
             else:
-                found = on_resampled(study, left, engine, asked.resampling(method), paths)
+                spec = asked.resampling(method)
+                said: tuple[str, ...] = ()
+                if asked.block == "auto":
+                    spec, said = _with_block(study, spec)
+                found = on_resampled(study, left, engine, spec, paths)
+                found = [replace(f, notes=(*said, *f.notes)) for f in found]
         found, left = _filtered(found, left, asked)
         findings += found
     return findings
+
+
+def _with_block(study: Study, spec: ResampleSpec) -> tuple[ResampleSpec, tuple[str, ...]]:
+    """Choose the block length by the history's own changes, and say what was chosen."""
+    setup = study.mapped
+    first, end = setup.tick_slices[0].begin, setup.tick_slices[-1].end
+    ticks = study.mapped_ticks.between(first, end)
+    log_mid = np.log(ticks.mid)
+    unit = "ticks"
+    if spec.method == "sessions":
+        unit = "sessions"
+        gap = None if spec.gap is None else round(spec.gap * 60e9)
+        found = find_sessions(ticks.ts, gap=gap)
+        if spec.opens is not None:
+            found = sessions_by_clock(ticks.ts, spec.opens)
+        log_mid = np.concatenate([log_mid[:1], log_mid[found.ends - 1]])
+    chosen = session_block_length(np.diff(log_mid))
+    length = max(round(chosen.block_length), 1) if unit == "ticks" else chosen.block_length
+    said = (
+        f"block length by Politis & White: {chosen.on_results.stationary:.3g} {unit} by the "
+        f"changes of the mid, {chosen.on_magnitudes.stationary:.3g} by their magnitudes; {length:.3g} taken"
+    )
+    notes = [n for n in (chosen.on_results.note, chosen.on_magnitudes.note) if n]
+    return replace(spec, block=float(length)), (said, *notes)
 
 
 def _simulated(
