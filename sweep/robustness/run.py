@@ -303,7 +303,8 @@ def _with_block(study: Study, spec: ResampleSpec) -> tuple[ResampleSpec, tuple[s
     length = max(round(chosen.block_length), 1) if unit == "ticks" else chosen.block_length
     said = (
         f"block length by Politis & White: {chosen.on_results.stationary:.3g} {unit} by the "
-        f"changes of the mid, {chosen.on_magnitudes.stationary:.3g} by their magnitudes; {length:.3g} taken"
+        f"changes of the mid, {chosen.on_magnitudes.stationary:.3g} by their magnitudes; "
+        f"{length:.3g} taken"
     )
     notes = [n for n in (chosen.on_results.note, chosen.on_magnitudes.note) if n]
     return replace(spec, block=float(length)), (said, *notes)
