@@ -88,7 +88,8 @@ class PermutationReport:
         return found
 
 
-@njit(cache=True, error_model="numpy")
+# Not cached: it compiles in what lies in another file, which Numba's cache does not watch.
+@njit(error_model="numpy")
 def order_statistics(
     profits: FloatArray1D, order: IntArray1D, capital: float, out: FloatArray1D
 ) -> None:
@@ -111,7 +112,7 @@ def order_statistics(
     out[4] = found.under_to - found.under_from
 
 
-@njit(cache=True, error_model="numpy")
+@njit(error_model="numpy")
 def _shuffled(
     profits: FloatArray1D,
     draws: FloatArray1D,

@@ -79,7 +79,8 @@ class TradeReport:
 # -- compiled --------------------------------------------------------------------------
 
 
-@njit(cache=True, error_model="numpy")
+# Not cached: it compiles in what lies in another file, which Numba's cache does not watch.
+@njit(error_model="numpy")
 def trade_statistics(
     profits: FloatArray1D, offsets: IntArray1D, positions: IntArray1D, out: FloatArray1D
 ) -> None:
