@@ -208,6 +208,7 @@ def test_figures_of_hand_written_arms_are_called_as_in_rows() -> None:
         ),
         pytest.param("start", {"warm_seconds", "cold_seconds"}, marks=pytest.mark.slow),
         ("grid", {"kernel_share", "variants_per_second", "peak_uss_mib", "growth_mib"}),
+        ("validate", {"spa_seconds", "stepm_seconds", "mcs_seconds", "cscv_over_numpy"}),
         ("stream", {"of_slower", "light_of_slower", "heavy_of_slower"}),
         pytest.param(
             "history", {"ns_at_most_ticks", "ns_at_most_variants"}, marks=pytest.mark.slow
@@ -224,6 +225,21 @@ def test_a_bench_finds_its_figures(name: str, figures: set[str]) -> None:
 def test_history_takes_no_source() -> None:
     with pytest.raises(InputError, match="leave --source"):
         registry.run_bench("history", Settings(source="ticks.parquet"))
+
+
+def test_validate_takes_no_source() -> None:
+    with pytest.raises(InputError, match="leave --source"):
+        registry.run_bench("validate", Settings(source="ticks.parquet"))
+
+
+def test_an_arm_that_found_something_else_is_refused() -> None:
+    from sweep.bench import validate
+
+    ours = {"rejected": np.array([1, 2]), "more": 1}
+    validate._compare("stepm", "arch", ours, {"rejected": [1, 2]})
+    for other in ([1, 3], [1]):
+        with pytest.raises(BenchError, match="stepm: arch has another rejected than Sweep"):
+            validate._compare("stepm", "arch", ours, {"rejected": other})
 
 
 def test_history_draws_a_plot_where_matplotlib_is(tmp_path: Path) -> None:

@@ -240,3 +240,19 @@ def test_the_layers_in_contributing_are_those_that_are_checked() -> None:
 
 def test_the_window_in_the_docs_is_the_default() -> None:
     assert keys_of(StudySection)["window"].default == 16
+
+
+def test_the_statistics_of_overfitting_are_documented() -> None:
+    import sweep.overfit
+
+    text = (DOCS / "overfit.md").read_text(encoding="utf-8")
+    functions = [n for n in sweep.overfit.__all__ if n.islower()]
+    assert [n for n in functions if f"`{n}`" not in text] == []
+
+
+def test_the_example_of_overfitting_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (DOCS / "overfit.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    exec(block[1], {})
+    assert "PValue(value=0.285" in capsys.readouterr().out

@@ -59,6 +59,11 @@ BARS = {
     "path_over_lane_cost": Bar(3.0, 1.5, lower_is_better=True),
     "path_over_scalar": Bar(3.0, 6.0),
     "paths_growth_mib": Bar(32.0, 8.0, lower_is_better=True),
+    "reality_check_over_arch": Bar(5.0, 20.0),
+    "large_reality_check_over_arch": Bar(5.0, 20.0),
+    "stepm_over_arch": Bar(5.0, 20.0),
+    "large_stepm_over_arch": Bar(5.0, 20.0),
+    "mcs_over_arch": Bar(5.0, 20.0),
 }
 
 

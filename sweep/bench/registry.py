@@ -47,6 +47,10 @@ BENCHES = {
         "sweep.bench.mc",
         "What does a tick of a resampled path cost, and what memory do paths take?",
     ),
+    "validate": Entry(
+        "sweep.bench.validate",
+        "What do SPA, StepM, MCS and CSCV cost on thousands of variants, against arch and NumPy?",
+    ),
     "history": Entry("sweep.bench.history", "How does the cost grow with ticks and with variants?"),
 }
 
