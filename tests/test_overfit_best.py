@@ -207,6 +207,47 @@ def plain_stepm(
     return sorted(rejected), critical, p
 
 
+def plain_errors(returns: Floats, drawn: NDArray[np.int64]) -> Floats:
+    """Return each variant's error in each resample, from its blocks, (n_bootstrap, n_variants)."""
+    out = np.empty((len(drawn), returns.shape[1]))
+    n = len(returns)
+    for b, path in enumerate(drawn):
+        ends = [t for t in range(n - 1) if path[t + 1] != (path[t] + 1) % n]
+        sample = returns[path] - returns[path].mean(axis=0)
+        sums = [part.sum(axis=0) for part in np.split(sample, np.array(ends, int) + 1)]
+        out[b] = np.sqrt(np.square(sums).sum(axis=0) / n)
+    return out
+
+
+def test_resampled_errors_are_those_of_the_blocks() -> None:
+    returns = noise(80, 70, 3) + 0.1
+    indices_drawn = np.array([stationary(80, 4.0, path_stream(1, 2, 3, b)) for b in range(60)])
+    draws = given_draws(indices_drawn, block_length=4)
+    mean = returns.mean(axis=0)
+    omega = long_run_sd(returns - column_means(returns), 4.0)
+    t = math.sqrt(80) * mean / omega
+    z = math.sqrt(80) * (returns[indices_drawn].mean(axis=1) - mean)
+    z /= plain_errors(returns, indices_drawn)
+    assert np.abs(z).max() < 20.0
+    exceeded = int((z.max(axis=1) >= t.max()).sum())
+    found = spa(returns, draws, errors="resampled")
+    assert found.statistic == pytest.approx(t.max())
+    assert found.upper.exceeded == exceeded
+    assert 0 < exceeded < 60
+    steps = stepm(returns, draws, errors="resampled")
+    assert steps.p_values.min() == found.upper.value
+    assert steps.critical_values[0] == pytest.approx(np.quantile(z.max(axis=1), 0.9))
+
+
+def test_who_hardly_trades_has_the_samples_error_where_a_resample_lacks_it() -> None:
+    """A single loss: resamples without it would have no error, and all gain on the mean."""
+    returns = noise(100, 5) + 0.4
+    returns[:, 0] = 0.0
+    returns[50, 0] = -1.0
+    draws = session_draws(100, block_length=1, n_bootstrap=199)
+    assert spa(returns, draws, errors="resampled").upper.value < 0.05
+
+
 def test_stepm_is_its_plain_version() -> None:
     """With so many good variants that a step goes on in a later block of the compiled loop."""
     returns = noise(80, 150, 3) + 0.33
@@ -368,6 +409,9 @@ def test_wrong_settings_are_refused() -> None:
             stepm(returns, draws, alpha=alpha)
         with pytest.raises(InputError, match="alpha lies between"):
             model_confidence_set(returns, draws, alpha=alpha)
+    for test in (spa, stepm):
+        with pytest.raises(InputError, match="no errors 'own'"):
+            test(returns, draws, errors="own")
     with pytest.raises(InputError, match="no recentring"):
         stepm(returns, draws, recentring="some")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no statistic"):
@@ -405,12 +449,14 @@ def rejection_rates(
     ``mcs``: a variant was left out where all are equal; ``mcs_best``: the one that is better.
     """
     rng = np.random.default_rng(11)
-    counts = {"reality": 0, "spa": 0, "stepm": 0, "mcs": 0, "mcs_best": 0}
+    counts = {"reality": 0, "spa": 0, "spa_resampled": 0, "stepm": 0, "mcs": 0, "mcs_best": 0}
     for run in range(runs):
         draws = session_draws(sessions, block_length=block_length, n_bootstrap=199, seed=run)
         returns = returns_without_edge(rng, sessions, variants, rho)
         counts["reality"] += reality_check(returns, draws).p.value <= 0.1
         counts["spa"] += spa(returns, draws).consistent.value <= 0.1
+        resampled = spa(returns, draws, errors="resampled")
+        counts["spa_resampled"] += resampled.consistent.value <= 0.1
         counts["stepm"] += stepm(returns, draws).rejected.size > 0
         # All are best: a set that leaves out any of them has lost one.
         counts["mcs"] += len(model_confidence_set(returns, draws).included) < variants
@@ -440,23 +486,25 @@ def test_rejection_rates_under_the_null(
 
     Found, with standard errors of 1 % to 1.5 %:
 
-    ==== ============ ======= ==== ===== ====
-    rho  block length reality spa  stepm mcs
-    ==== ============ ======= ==== ===== ====
-    0.0  1            .099    .109 .110  .150
-    0.1  3            .124    .138 .143  .237
-    0.3  6            .145    .191 .197  .368
-    ==== ============ ======= ==== ===== ====
+    ==== ============ ======= ==== ============= ===== ====
+    rho  block length reality spa  spa_resampled stepm mcs
+    ==== ============ ======= ==== ============= ===== ====
+    0.0  1            .099    .109 .103          .110  .150
+    0.1  3            .124    .138 .102          .143  .237
+    0.3  6            .145    .191 .099          .197  .368
+    ==== ============ ======= ==== ============= ===== ====
 
-    What is studentised rejects more often than it says where blocks are long and sessions
-    few: each variant's error is then an estimate from ``n / block_length`` blocks or so,
-    and the highest of many is one whose error came out small. Without a common factor it is
-    worse (spa at .31 in the last row); on 1,000 sessions in blocks of 10 spa is at .108. 999
-    resamples in place of 199 make the last column .133, .223 and .350 (400 samples).
+    With fixed errors, what is studentised rejects more often than it says where blocks are
+    long and sessions few: each variant's error is then an estimate from ``n / block_length``
+    blocks or so, and the highest of many is one whose error came out small. Without a common
+    factor it is worse (spa at .31 in the last row); on 1,000 sessions in blocks of 10 spa is
+    at .108. 999 resamples in place of 199 make the last column .133, .223 and .350 (400
+    samples).
     """
     rates = rejection_rates(1_000, 250, 100, rho, block_length)
     assert 0.07 <= rates["reality"] <= 0.18, rates
     assert 0.07 <= rates["spa"] <= studentised, rates
     assert 0.07 <= rates["stepm"] <= studentised, rates
+    assert 0.07 <= rates["spa_resampled"] <= 0.13, rates
     assert 0.07 <= rates["mcs"] <= confidence_set, rates
     assert rates["mcs_best"] <= 0.02, rates

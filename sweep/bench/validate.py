@@ -172,6 +172,10 @@ def _sweep_arms(problem: _Problem) -> dict[str, _Arm]:
         counts = [p.exceeded for p in (found.lower, found.consistent, found.upper)]
         return {"statistic": found.statistic, "exceeded": counts}
 
+    def run_spa_resampled() -> _Found:
+        draw()
+        return {"statistic": spa(returns, draws, errors="resampled").statistic}
+
     def run_stepm() -> _Found:
         draw()
         found = stepm(returns, draws, alpha=_ALPHA, studentised=False, recentring="consistent")
@@ -189,6 +193,7 @@ def _sweep_arms(problem: _Problem) -> dict[str, _Arm]:
     return {
         "reality_check": run_reality_check,
         "spa": run_spa,
+        "spa_resampled": run_spa_resampled,
         "stepm": run_stepm,
         "mcs": run_mcs,
         "cscv": run_cscv,

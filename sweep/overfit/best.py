@@ -19,13 +19,7 @@ from numpy.typing import ArrayLike
 
 from sweep.errors import InputError
 from sweep.overfit.draws import BLOCK, Draws, column_means
-from sweep.overfit.maxima import (
-    consistent_shift,
-    highest_by_block,
-    step_down,
-    studentise,
-    why_not,
-)
+from sweep.overfit.maxima import Prepared, highest_by_block, prepare, step_down, why_not
 from sweep.overfit.statistic import PValue, gains_over, p_value
 from sweep.schema import FloatArray1D, IntArray1D
 
@@ -145,16 +139,21 @@ def reality_check(
         return RealityCheck(math.nan, -1, p_value(0, 0), reason)
     n, variants = gains.shape
     mean = column_means(gains)
-    root = math.sqrt(n)
-    found = highest_by_block(
-        gains - mean, draws, np.full(variants, root / n), np.zeros((1, variants))
-    )
-    statistic = root * float(mean.max())
+    one = np.ones(variants)
+    prepared = Prepared(np.arange(variants), gains - mean, math.sqrt(n) * mean, one, one)
+    found = highest_by_block(prepared, draws, np.zeros((1, variants)))
+    statistic = float(prepared.raw.max())
     exceeded = int((found[0].max(axis=0) >= statistic).sum())
-    return RealityCheck(statistic, int(mean.argmax()), p_value(exceeded, draws.n_bootstrap))
+    return RealityCheck(statistic, int(prepared.raw.argmax()), p_value(exceeded, draws.n_bootstrap))
 
 
-def spa(returns: ArrayLike, draws: Draws, *, benchmark: ArrayLike | None = None) -> SuperiorAbility:
+def spa(
+    returns: ArrayLike,
+    draws: Draws,
+    *,
+    benchmark: ArrayLike | None = None,
+    errors: Literal["fixed", "resampled"] = "fixed",
+) -> SuperiorAbility:
     """Return Hansen's test: studentised, and not weakened by poor variants.
 
     ``max(0, max sqrt(n) * mean / omega)`` with omega by `long_run_sd`. Resampled means are
@@ -169,11 +168,18 @@ def spa(returns: ArrayLike, draws: Draws, *, benchmark: ArrayLike | None = None)
         Of as many sessions.
     benchmark : array_like of shape (n_sessions,), optional
         0 by default.
+    errors : {"fixed", "resampled"}, optional
+        ``"fixed"``: Hansen's, omega for the resamples too. ``"resampled"``: each resample's
+        means over their errors in that resample, from its blocks (Goetze & Kuensch 1996), the
+        bootstrap's t. The first rejects too often where many variants meet few blocks of
+        sessions: omega is then a poor estimate, and the highest of many is one whose omega
+        came out small. The second holds its size, or is a little strict.
 
     Raises
     ------
     InputError
-        If a return is not finite, or sessions are not as many everywhere.
+        If a return is not finite, sessions are not as many everywhere, or a setting is
+        wrong.
 
     Notes
     -----
@@ -186,15 +192,17 @@ def spa(returns: ArrayLike, draws: Draws, *, benchmark: ArrayLike | None = None)
     Hansen (2005), A test for superior predictive ability, Journal of Business & Economic
     Statistics 23(4).
     """
+    _check_errors(errors)
     gains = gains_over(returns, benchmark)
-    prepared = studentise(gains, draws, studentised=True)
+    prepared = prepare(gains, draws, studentised=True)
     none = p_value(0, 0)
     if isinstance(prepared, str):
         return SuperiorAbility(math.nan, -1, none, none, none, 0, prepared)
     t = prepared.statistics
-    # Shifts of the centred statistics: to the mean, or to 0, or to whichever is lower.
-    shifts = np.stack([np.minimum(t, 0.0), consistent_shift(t, len(gains)), np.zeros(len(t))])
-    found = highest_by_block(prepared.centred, draws, prepared.factor, shifts)
+    # Centred means go to the sample's mean, or to 0, or to whichever is lower.
+    raw = prepared.raw
+    shifts = np.stack([np.minimum(raw, 0.0), prepared.consistent_shift(), np.zeros(len(raw))])
+    found = highest_by_block(prepared, draws, shifts, resampled_errors=errors == "resampled")
     statistic = max(float(t.max()), 0.0)
     lower, consistent, upper = (
         p_value(int((row.max(axis=0).clip(0.0) >= statistic).sum()), draws.n_bootstrap)
@@ -212,6 +220,7 @@ def stepm(
     alpha: float = 0.1,
     benchmark: ArrayLike | None = None,
     studentised: bool = True,
+    errors: Literal["fixed", "resampled"] = "fixed",
     recentring: Literal["full", "consistent"] = "full",
 ) -> StepM:
     """Return which variants are better than the benchmark, no false one but with ``alpha``.
@@ -232,6 +241,9 @@ def stepm(
         0 by default.
     studentised : bool, optional
         Divide by `long_run_sd`. Without it, noisy variants set the critical value.
+    errors : {"fixed", "resampled"}, optional
+        What resampled means are divided by, where studentised: the sample's `long_run_sd`, or
+        the error in that resample, from its blocks (Goetze & Kuensch 1996). See `spa`.
     recentring : {"full", "consistent"}, optional
         ``"full"``: Romano & Wolf's; ``"consistent"``: leave poor variants where they are, as
         in `spa`.
@@ -250,32 +262,26 @@ def stepm(
     """
     if not 0.0 < alpha < 1.0:
         raise InputError(f"alpha lies between 0 and 1, found {alpha:g}")
+    _check_errors(errors)
     if recentring not in ("full", "consistent"):
         raise InputError(f"no recentring {recentring!r}; there are full and consistent")
     gains = gains_over(returns, benchmark)
     variants = gains.shape[1]
     statistics, p = np.full(variants, math.nan), np.full(variants, math.nan)
-    prepared = studentise(gains, draws, studentised=studentised)
+    prepared = prepare(gains, draws, studentised=studentised)
     if isinstance(prepared, str):
         none = np.empty(0, np.int64)
         return StepM(none, (), (), statistics, p, draws.n_bootstrap, 0, prepared)
 
     # From the best to the poorest, so that what is left after a step is a tail.
-    order = np.argsort(-prepared.statistics, kind="stable")
-    t = prepared.statistics[order]
-    kept = prepared.kept[order]
-    shift = np.zeros(len(t))
-    if recentring == "consistent":
-        shift = consistent_shift(t / prepared.scale[order], len(gains)) * prepared.scale[order]
-    centred, factor = np.ascontiguousarray(prepared.centred[:, order]), prepared.factor[order]
-    exceeded = np.zeros(len(t), np.int64)
-    maxima = np.empty((-(-len(t) // BLOCK), draws.n_bootstrap))
-    step_down(centred, draws.drawn, draws.times, draws.n_drawn, factor, shift, t, maxima, exceeded)
+    prepared = prepared.take(np.argsort(-prepared.statistics, kind="stable"))
+    t, kept = prepared.statistics, prepared.kept
+    shift = prepared.consistent_shift() if recentring == "consistent" else np.zeros(len(t))
+    own = studentised and errors == "resampled"
+    tails, exceeded = step_down(prepared, draws, shift, resampled_errors=own)
     statistics[kept] = t
     p[kept] = np.maximum.accumulate((1.0 + exceeded) / (1.0 + draws.n_bootstrap))
 
-    # tails[k]: the highest from block k on.
-    tails = np.maximum.accumulate(maxima[::-1], axis=0)[::-1]
     steps: list[IntArray1D] = []
     critical: list[float] = []
     first = 0
@@ -284,8 +290,8 @@ def stepm(
         part = slice(first, min(block * BLOCK, len(t)))
         highest = tails[block] if block < len(tails) else np.full(draws.n_bootstrap, -math.inf)
         if part.start < part.stop:
-            rest = np.ascontiguousarray(centred[:, part])
-            found = highest_by_block(rest, draws, factor[part], shift[None, part])
+            rest = prepared.take(part)
+            found = highest_by_block(rest, draws, shift[None, part], resampled_errors=own)
             highest = np.maximum(highest, found[0, 0])
         critical.append(float(np.quantile(highest, 1.0 - alpha)))
         beyond = int((t > critical[-1]).sum())
@@ -298,3 +304,8 @@ def stepm(
     return StepM(
         rejected, tuple(steps), tuple(critical), statistics, p, draws.n_bootstrap, n_without
     )
+
+
+def _check_errors(errors: str) -> None:
+    if errors not in ("fixed", "resampled"):
+        raise InputError(f"no errors {errors!r}; there are fixed and resampled")

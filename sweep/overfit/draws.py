@@ -42,6 +42,8 @@ class Draws:
 
     Attributes
     ----------
+    positions : ndarray of shape (n_bootstrap, n_sessions), int32
+        The sessions of each resample in the order in which they were drawn.
     drawn : ndarray of shape (n_bootstrap, n_sessions), int32
         The sessions that each resample has at least once, ascending; then fill.
     times : ndarray of shape (n_bootstrap, n_sessions), float64
@@ -52,6 +54,7 @@ class Draws:
         Mean length of the stationary bootstrap's blocks, in sessions.
     """
 
+    positions: NDArray[np.int32]
     drawn: NDArray[np.int32]
     times: FloatArray2D
     n_drawn: IntArray1D
@@ -124,16 +127,33 @@ def given_draws(indices: ArrayLike, *, block_length: float) -> Draws:
         raise InputError(f"indices must lie in 0..{n - 1}, found {found.min()} to {found.max()}")
     if not 1.0 <= block_length <= n:
         raise InputError(f"a block length lies in 1..{n} sessions, found {block_length:g}")
-    drawn = np.zeros(found.shape, np.int32)
-    times = np.zeros(found.shape)
-    n_drawn = np.zeros(len(found), np.int64)
-    for b, row in enumerate(found):
-        counts = np.bincount(row, minlength=n)
-        some = np.flatnonzero(counts)
-        n_drawn[b] = len(some)
-        drawn[b, : len(some)] = some
-        times[b, : len(some)] = counts[some]
-    return Draws(drawn, times, n_drawn, float(block_length))
+    rows = found.astype(np.int32)
+    drawn, times = np.zeros(found.shape, np.int32), np.zeros(found.shape)
+    n_drawn = np.empty(len(found), np.int64)
+    _count(rows, drawn, times, n_drawn)
+    return Draws(rows, drawn, times, n_drawn, float(block_length))
+
+
+@njit(cache=True, error_model="numpy")
+def _count(
+    positions: NDArray[np.int32],
+    drawn: NDArray[np.int32],
+    times: FloatArray2D,
+    n_drawn: IntArray1D,
+) -> None:
+    n = positions.shape[1]
+    counts = np.empty(n, np.int64)
+    for b in range(positions.shape[0]):
+        counts[:] = 0
+        for t in range(n):
+            counts[positions[b, t]] += 1
+        k = 0
+        for t in range(n):
+            if counts[t] > 0:
+                drawn[b, k] = t
+                times[b, k] = counts[t]
+                k += 1
+        n_drawn[b] = k
 
 
 def column_means(values: FloatArray2D) -> FloatArray1D:
@@ -204,6 +224,56 @@ def drawn_sums(
         weight = times[k]
         for v in range(BLOCK):
             out[v] += weight * row[v]
+
+
+@njit(cache=True, error_model="numpy")
+def drawn_variances(
+    block: FloatArray2D,
+    positions: NDArray[np.int32],
+    work: FloatArray2D,
+    sums: FloatArray1D,
+    variances: FloatArray1D,
+) -> None:
+    """Write the columns' sums over one resample, and the variances of its own ``sqrt(n) * mean``.
+
+    With S the sum and l the length of each of its blocks and m its mean:
+    ``sum((S - l * m)**2) / n``. A block ends where the next session is not the following one.
+
+    Parameters
+    ----------
+    block : ndarray of shape (n_sessions, BLOCK), float64
+    positions : ndarray of shape (n_sessions,), int32
+        In the order in which they were drawn.
+    work : ndarray of shape (3, BLOCK), float64
+        Scratch.
+    sums, variances : ndarray of shape (BLOCK,), float64
+
+    References
+    ----------
+    Goetze & Kuensch (1996), Second-order correctness of the blockwise bootstrap for
+    stationary observations, Annals of Statistics 24(5).
+    """
+    n = positions.size
+    own, squares, weighted = work[0], work[1], work[2]
+    work[:] = 0.0
+    sums[:] = 0.0
+    length, lengths = 0.0, 0.0
+    for t in range(n):
+        row = block[positions[t]]
+        for v in range(BLOCK):
+            own[v] += row[v]
+        length += 1.0
+        if t == n - 1 or positions[t + 1] != (positions[t] + 1) % n:
+            for v in range(BLOCK):
+                sums[v] += own[v]
+                squares[v] += own[v] * own[v]
+                weighted[v] += length * own[v]
+                own[v] = 0.0
+            lengths += length * length
+            length = 0.0
+    for v in range(BLOCK):
+        mean = sums[v] / n
+        variances[v] = (squares[v] - 2.0 * mean * weighted[v] + mean * mean * lengths) / n
 
 
 @njit(cache=True, error_model="numpy")

@@ -10,56 +10,91 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sweep.errors import InputError
-from sweep.overfit.draws import BLOCK, Draws, column_means, drawn_sums, fill_block, long_run_sd
+from sweep.overfit.draws import (
+    BLOCK,
+    Draws,
+    column_means,
+    drawn_sums,
+    drawn_variances,
+    fill_block,
+    long_run_sd,
+)
 from sweep.overfit.statistic import MIN_SESSIONS
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 
 __all__ = [
     "Prepared",
-    "consistent_shift",
     "highest_by_block",
+    "prepare",
     "step_down",
-    "studentise",
     "why_not",
 ]
 
 
+#: A resample's own variance below this share of the sample's is no estimate of it.
+_LEAST = 0.01
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """Variants whose gains have variance; ``factor`` makes a resample's sum a statistic."""
+    """Variants whose gains have variance, and their statistics.
+
+    Attributes
+    ----------
+    kept : ndarray of shape (n_kept,), int64
+        Which they are.
+    centred : ndarray of shape (n_sessions, n_kept), float64
+    raw : ndarray of shape (n_kept,), float64
+        ``sqrt(n)`` times the mean.
+    omega : ndarray of shape (n_kept,), float64
+        By `long_run_sd`.
+    scale : ndarray of shape (n_kept,), float64
+        What ``raw`` is divided by: omega, or 1.
+    """
 
     kept: IntArray1D
     centred: FloatArray2D
+    raw: FloatArray1D
+    omega: FloatArray1D
     scale: FloatArray1D
-    factor: FloatArray1D
-    statistics: FloatArray1D
+
+    @property
+    def statistics(self) -> FloatArray1D:
+        """Of each variant."""
+        return self.raw / self.scale
+
+    def consistent_shift(self) -> FloatArray1D:
+        """Where a centred mean goes, times ``sqrt(n)``: those of poor variants back."""
+        n = len(self.centred)
+        poor = self.raw / self.omega < -math.sqrt(2.0 * math.log(math.log(n)))
+        return np.where(poor, self.raw, 0.0)
+
+    def take(self, which: IntArray1D | slice) -> Prepared:
+        """Return some of the variants."""
+        return Prepared(
+            self.kept[which],
+            np.ascontiguousarray(self.centred[:, which]),
+            self.raw[which],
+            self.omega[which],
+            self.scale[which],
+        )
 
 
-def studentise(gains: FloatArray2D, draws: Draws, *, studentised: bool) -> Prepared | str:
-    """Return the variants' statistics, or why there are none.
-
-    ``scale`` is what a statistic in units of omega is multiplied with.
-    """
+def prepare(gains: FloatArray2D, draws: Draws, *, studentised: bool) -> Prepared | str:
+    """Return the variants' statistics, or why there are none."""
     varied = gains.min(axis=0) != gains.max(axis=0) if len(gains) else np.zeros(0, np.bool_)
     reason = why_not(gains, draws, int(varied.sum()))
     if reason:
         return reason
     kept = np.flatnonzero(varied)
-    part = gains[:, kept]
-    mean = column_means(part)
-    centred = part - mean
+    mean = column_means(gains[:, kept])
+    centred = gains[:, kept] - mean
     omega = long_run_sd(centred, draws.block_length)
+    scale = omega if studentised else np.ones(len(omega))
+    found = Prepared(kept, centred, math.sqrt(len(gains)) * mean, omega, scale)
     if not omega.all():
-        some = omega > 0.0
-        kept, mean, centred, omega = kept[some], mean[some], centred[:, some], omega[some]
-        if not len(kept):
-            return "no variant's gains have a long-run variance"
-    root = math.sqrt(len(gains))
-    unit = omega if studentised else np.ones(len(omega))
-    return Prepared(
-        kept, np.ascontiguousarray(centred), omega / unit, root / (len(gains) * unit),
-        root * mean / unit,
-    )  # fmt: skip
+        found = found.take(np.flatnonzero(omega))
+    return found if len(found.kept) else "no variant's gains have a long-run variance"
 
 
 def why_not(gains: FloatArray2D, draws: Draws, n_varied: int) -> str | None:
@@ -83,80 +118,185 @@ def why_not(gains: FloatArray2D, draws: Draws, n_varied: int) -> str | None:
     return None
 
 
-def consistent_shift(t: FloatArray1D, n: int) -> FloatArray1D:
-    """Where a centred studentised statistic goes: poor ones back to where they were."""
-    return np.where(t >= -math.sqrt(2.0 * math.log(math.log(n))), 0.0, t)
-
-
 def highest_by_block(
-    centred: FloatArray2D, draws: Draws, factor: FloatArray1D, shifts: FloatArray2D
+    prepared: Prepared, draws: Draws, shifts: FloatArray2D, *, resampled_errors: bool = False
 ) -> NDArray[np.float64]:
-    """Return the highest ``sum * factor + shift``: (n_shifts, n_blocks, n_bootstrap)."""
-    blocks = -(-centred.shape[1] // BLOCK)
-    out = np.empty((len(shifts), blocks, draws.n_bootstrap))
-    _block_maxima(
-        centred, draws.drawn, draws.times, draws.n_drawn, factor, np.ascontiguousarray(shifts), out
+    """Return the highest ``(sqrt(n) * mean + shift) / error`` of each block of variants.
+
+    Parameters
+    ----------
+    prepared : Prepared
+    draws : Draws
+    shifts : ndarray of shape (n_shifts, n_kept), float64
+    resampled_errors : bool, optional
+        Divide by each resample's own error, not by ``prepared.scale``.
+
+    Returns
+    -------
+    ndarray of shape (n_shifts, n_blocks, n_bootstrap), float64
+    """
+    out = np.empty((len(shifts), -(-len(prepared.kept) // BLOCK), draws.n_bootstrap))
+    _highest_by_block(
+        prepared.centred,
+        draws.positions,
+        draws.drawn,
+        draws.times,
+        draws.n_drawn,
+        prepared.scale,
+        np.ascontiguousarray(shifts),
+        resampled_errors,
+        out,
     )
     return out
 
 
+def step_down(
+    prepared: Prepared, draws: Draws, shift: FloatArray1D, *, resampled_errors: bool = False
+) -> tuple[FloatArray2D, IntArray1D]:
+    """Return the highest from each block on, and how often that from a variant on reaches it.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        From the best to the poorest.
+    draws : Draws
+    shift : ndarray of shape (n_kept,), float64
+    resampled_errors : bool, optional
+
+    Returns
+    -------
+    tails : ndarray of shape (n_blocks, n_bootstrap), float64
+    exceeded : ndarray of shape (n_kept,), int64
+    """
+    exceeded = np.zeros(len(prepared.kept), np.int64)
+    tails = np.empty((-(-len(exceeded) // BLOCK), draws.n_bootstrap))
+    _step_down(
+        prepared.centred,
+        draws.positions,
+        draws.drawn,
+        draws.times,
+        draws.n_drawn,
+        prepared.scale,
+        shift,
+        prepared.statistics,
+        resampled_errors,
+        tails,
+        exceeded,
+    )
+    return tails, exceeded
+
+
 @njit(cache=True, error_model="numpy")
-def _block_maxima(
+def _top(values: FloatArray1D) -> float:
+    """Return the highest of a whole block, which is lost: by halves, which become SIMD."""
+    half = BLOCK // 2
+    while half > 4:
+        for v in range(half):
+            values[v] = values[v + half] if values[v + half] > values[v] else values[v]
+        half //= 2
+    highest = -np.inf
+    for v in range(2 * half):
+        highest = max(highest, values[v])
+    return highest
+
+
+@njit(cache=True, error_model="numpy")
+def _means_and_errors(
+    block: FloatArray2D,
+    positions: NDArray[np.int32],
+    drawn: NDArray[np.int32],
+    times: FloatArray1D,
+    n_drawn: int,
+    scale: FloatArray1D,
+    resampled_errors: bool,
+    work: FloatArray2D,
+    means: FloatArray1D,
+    errors: FloatArray1D,
+) -> None:
+    """Write ``sqrt(n)`` times a resample's means, and what they are divided by.
+
+    A resample that hardly has a variant's active sessions has no error of its own for it:
+    then the sample's stands.
+    """
+    root = np.sqrt(float(positions.size))
+    if resampled_errors:
+        drawn_variances(block, positions, work, means, errors)
+        for v in range(scale.size):
+            least = _LEAST * scale[v] * scale[v]
+            errors[v] = np.sqrt(errors[v]) if errors[v] > least else scale[v]
+    else:
+        drawn_sums(block, drawn, times, n_drawn, means)
+        for v in range(scale.size):
+            errors[v] = scale[v]
+    for v in range(scale.size):
+        means[v] /= root
+
+
+@njit(cache=True, error_model="numpy")
+def _highest_by_block(
     centred: FloatArray2D,
+    positions: NDArray[np.int32],
     drawn: NDArray[np.int32],
     times: FloatArray2D,
     n_drawn: IntArray1D,
-    factor: FloatArray1D,
+    scale: FloatArray1D,
     shifts: FloatArray2D,
+    resampled_errors: bool,
     out: NDArray[np.float64],
 ) -> None:
     n, variants = centred.shape
-    block = np.empty((n, BLOCK))
-    sums = np.empty(BLOCK)
+    block, work = np.empty((n, BLOCK)), np.empty((3, BLOCK))
+    means, errors, found = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
     for first in range(0, variants, BLOCK):
         width = fill_block(centred, first, block)
+        own = scale[first : first + width]
         for b in range(drawn.shape[0]):
-            drawn_sums(block, drawn[b], times[b], n_drawn[b], sums)
-            for v in range(width):
-                sums[v] *= factor[first + v]
+            _means_and_errors(
+                block, positions[b], drawn[b], times[b], n_drawn[b], own, resampled_errors,
+                work, means, errors,
+            )  # fmt: skip
             for r in range(shifts.shape[0]):
-                highest = -np.inf
+                shift = shifts[r, first : first + width]
                 for v in range(width):
-                    highest = max(highest, sums[v] + shifts[r, first + v])
-                out[r, first // BLOCK, b] = highest
+                    found[v] = (means[v] + shift[v]) / errors[v]
+                found[width:] = -np.inf
+                out[r, first // BLOCK, b] = _top(found)
 
 
 @njit(cache=True, error_model="numpy")
-def step_down(
+def _step_down(
     centred: FloatArray2D,
+    positions: NDArray[np.int32],
     drawn: NDArray[np.int32],
     times: FloatArray2D,
     n_drawn: IntArray1D,
-    factor: FloatArray1D,
+    scale: FloatArray1D,
     shift: FloatArray1D,
     observed: FloatArray1D,
-    maxima: FloatArray2D,
+    resampled_errors: bool,
+    tails: FloatArray2D,
     exceeded: IntArray1D,
 ) -> None:
-    """Write each block's maxima, and how often the highest from a variant on reaches it.
-
-    Variants go from the best to the poorest; blocks are taken from the last to the first.
-    """
-    block = np.empty((centred.shape[0], BLOCK))
-    sums = np.empty(BLOCK)
-    running = np.full(drawn.shape[0], -np.inf)
-    for number in range(maxima.shape[0] - 1, -1, -1):
+    """Take blocks and their variants from the last to the first: the highest so far is a tail's."""
+    block, work = np.empty((centred.shape[0], BLOCK)), np.empty((3, BLOCK))
+    means, errors = np.empty(BLOCK), np.empty(BLOCK)
+    for number in range(tails.shape[0] - 1, -1, -1):
         first = number * BLOCK
         width = fill_block(centred, first, block)
+        part = slice(first, first + width)
+        own, own_shift, own_observed = scale[part], shift[part], observed[part]
+        reached = exceeded[part]
         for b in range(drawn.shape[0]):
-            drawn_sums(block, drawn[b], times[b], n_drawn[b], sums)
-            own = -np.inf
-            tail = running[b]
+            _means_and_errors(
+                block, positions[b], drawn[b], times[b], n_drawn[b], own, resampled_errors,
+                work, means, errors,
+            )  # fmt: skip
+            for v in range(width):
+                means[v] = (means[v] + own_shift[v]) / errors[v]
+            highest = tails[number + 1, b] if number + 1 < tails.shape[0] else -np.inf
             for v in range(width - 1, -1, -1):
-                z = sums[v] * factor[first + v] + shift[first + v]
-                own = max(own, z)
-                tail = max(tail, z)
-                if tail >= observed[first + v]:
-                    exceeded[first + v] += 1
-            running[b] = tail
-            maxima[number, b] = own
+                highest = means[v] if means[v] > highest else highest
+                means[v] = highest
+            tails[number, b] = highest
+            for v in range(width):
+                reached[v] += means[v] >= own_observed[v]
