@@ -22,9 +22,10 @@ from sweep.overfit import (
     spa,
     stepm,
 )
-from sweep.overfit.draws import BLOCK, column_means, drawn_sums, long_run_sd, resampled_means
+from sweep.overfit.draws import column_means, long_run_sd, resampled_means
 from sweep.overfit.elimination import LANES, mean_square
 from sweep.overfit.mcs import MAX_PAIRED
+from sweep.overfit.sums import BLOCK, drawn_sums
 
 Floats = NDArray[np.float64]
 

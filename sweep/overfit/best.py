@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sweep.errors import InputError
-from sweep.overfit.draws import BLOCK, Draws, column_means
+from sweep.overfit.draws import Draws, column_means
 from sweep.overfit.maxima import Prepared, highest_by_block, prepare, step_down, why_not
 from sweep.overfit.statistic import PValue, gains_over, p_value
+from sweep.overfit.sums import BLOCK
 from sweep.schema import FloatArray1D, IntArray1D
 
 __all__ = ["RealityCheck", "StepM", "SuperiorAbility", "reality_check", "spa", "stepm"]

@@ -1,11 +1,7 @@
 """Resampled sessions: which are drawn, and the means of many variants over them.
 
-A resample of sessions is drawn once and used for all variants, so that their dependence
-is kept. A variant's mean over a resample is the sum of its sessions, each as often as it
-was drawn, added in the order of the sessions. A compiled loop does this for a block of
-variants side by side, each in a lane of its own: the bits of a variant's means depend on
-its own returns and the draws, not on how many variants there are, how they are grouped,
-nor on threads or a linear algebra library.
+A resample of sessions is drawn once and used for all variants, so that their dependence is
+kept.
 """
 
 from __future__ import annotations
@@ -13,15 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from sweep.bootstrap import path_stream, stationary
 from sweep.errors import InputError
+from sweep.overfit.sums import add_rows, count_positions, fill_means, weighted_autocovariances
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 
 __all__ = [
-    "BLOCK",
     "Draws",
     "column_means",
     "given_draws",
@@ -31,9 +26,6 @@ __all__ = [
 ]
 
 IntArray2D = NDArray[np.int64]
-
-#: Variants side by side. A block of 250 sessions takes 128 KiB, a quarter of a core's L2.
-BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -130,30 +122,8 @@ def given_draws(indices: ArrayLike, *, block_length: float) -> Draws:
     rows = found.astype(np.int32)
     drawn, times = np.zeros(found.shape, np.int32), np.zeros(found.shape)
     n_drawn = np.empty(len(found), np.int64)
-    _count(rows, drawn, times, n_drawn)
+    count_positions(rows, drawn, times, n_drawn)
     return Draws(rows, drawn, times, n_drawn, float(block_length))
-
-
-@njit(cache=True, error_model="numpy")
-def _count(
-    positions: NDArray[np.int32],
-    drawn: NDArray[np.int32],
-    times: FloatArray2D,
-    n_drawn: IntArray1D,
-) -> None:
-    n = positions.shape[1]
-    counts = np.empty(n, np.int64)
-    for b in range(positions.shape[0]):
-        counts[:] = 0
-        for t in range(n):
-            counts[positions[b, t]] += 1
-        k = 0
-        for t in range(n):
-            if counts[t] > 0:
-                drawn[b, k] = t
-                times[b, k] = counts[t]
-                k += 1
-        n_drawn[b] = k
 
 
 def column_means(values: FloatArray2D) -> FloatArray1D:
@@ -162,15 +132,8 @@ def column_means(values: FloatArray2D) -> FloatArray1D:
     NumPy adds a single column in another order than one among several.
     """
     out = np.zeros(values.shape[1])
-    _add_rows(values, out)
+    add_rows(values, out)
     return out / len(values)
-
-
-@njit(cache=True, error_model="numpy")
-def _add_rows(values: FloatArray2D, out: FloatArray1D) -> None:
-    for t in range(values.shape[0]):
-        for v in range(values.shape[1]):
-            out[v] += values[t, v]
 
 
 def resampled_means(centred: FloatArray2D, draws: Draws) -> FloatArray2D:
@@ -186,113 +149,8 @@ def resampled_means(centred: FloatArray2D, draws: Draws) -> FloatArray2D:
     ndarray of shape (n_variants, n_bootstrap), float64
     """
     out = np.empty((centred.shape[1], draws.n_bootstrap))
-    _resampled_means(centred, draws.drawn, draws.times, draws.n_drawn, out)
+    fill_means(centred, draws.drawn, draws.times, draws.n_drawn, out)
     return out
-
-
-@njit(cache=True, error_model="numpy")
-def fill_block(values: FloatArray2D, first: int, block: FloatArray2D) -> int:
-    """Copy the columns from ``first`` on into a block, zeros past the last; return how many."""
-    width: int = min(BLOCK, values.shape[1] - first)
-    for t in range(values.shape[0]):
-        for v in range(width):
-            block[t, v] = values[t, first + v]
-        for v in range(width, BLOCK):
-            block[t, v] = 0.0
-    return width
-
-
-@njit(cache=True, error_model="numpy")
-def drawn_sums(
-    block: FloatArray2D,
-    drawn: NDArray[np.int32],
-    times: FloatArray1D,
-    n_drawn: int,
-    out: FloatArray1D,
-) -> None:
-    """Write the sums of a block's columns over one resample, in the order of the sessions."""
-    out[:] = 0.0
-    whole = n_drawn - n_drawn % 4
-    for k in range(0, whole, 4):
-        # Four at a time, added one after the other: the bits of a loop without this.
-        a, b, c, d = block[drawn[k]], block[drawn[k + 1]], block[drawn[k + 2]], block[drawn[k + 3]]
-        p, q, r, s = times[k], times[k + 1], times[k + 2], times[k + 3]
-        for v in range(BLOCK):
-            out[v] = out[v] + p * a[v] + q * b[v] + r * c[v] + s * d[v]
-    for k in range(whole, n_drawn):
-        row = block[drawn[k]]
-        weight = times[k]
-        for v in range(BLOCK):
-            out[v] += weight * row[v]
-
-
-@njit(cache=True, error_model="numpy")
-def drawn_variances(
-    block: FloatArray2D,
-    positions: NDArray[np.int32],
-    work: FloatArray2D,
-    sums: FloatArray1D,
-    variances: FloatArray1D,
-) -> None:
-    """Write the columns' sums over one resample, and the variances of its own ``sqrt(n) * mean``.
-
-    With S the sum and l the length of each of its blocks and m its mean:
-    ``sum((S - l * m)**2) / n``. A block ends where the next session is not the following one.
-
-    Parameters
-    ----------
-    block : ndarray of shape (n_sessions, BLOCK), float64
-    positions : ndarray of shape (n_sessions,), int32
-        In the order in which they were drawn.
-    work : ndarray of shape (3, BLOCK), float64
-        Scratch.
-    sums, variances : ndarray of shape (BLOCK,), float64
-
-    References
-    ----------
-    Goetze & Kuensch (1996), Second-order correctness of the blockwise bootstrap for
-    stationary observations, Annals of Statistics 24(5).
-    """
-    n = positions.size
-    own, squares, weighted = work[0], work[1], work[2]
-    work[:] = 0.0
-    sums[:] = 0.0
-    length, lengths = 0.0, 0.0
-    for t in range(n):
-        row = block[positions[t]]
-        for v in range(BLOCK):
-            own[v] += row[v]
-        length += 1.0
-        if t == n - 1 or positions[t + 1] != (positions[t] + 1) % n:
-            for v in range(BLOCK):
-                sums[v] += own[v]
-                squares[v] += own[v] * own[v]
-                weighted[v] += length * own[v]
-                own[v] = 0.0
-            lengths += length * length
-            length = 0.0
-    for v in range(BLOCK):
-        mean = sums[v] / n
-        variances[v] = (squares[v] - 2.0 * mean * weighted[v] + mean * mean * lengths) / n
-
-
-@njit(cache=True, error_model="numpy")
-def _resampled_means(
-    centred: FloatArray2D,
-    drawn: NDArray[np.int32],
-    times: FloatArray2D,
-    n_drawn: IntArray1D,
-    out: FloatArray2D,
-) -> None:
-    n, variants = centred.shape
-    block = np.empty((n, BLOCK))
-    sums = np.empty(BLOCK)
-    for first in range(0, variants, BLOCK):
-        width = fill_block(centred, first, block)
-        for b in range(drawn.shape[0]):
-            drawn_sums(block, drawn[b], times[b], n_drawn[b], sums)
-            for v in range(width):
-                out[first + v, b] = sums[v] / n
 
 
 def long_run_sd(centred: FloatArray2D, block_length: float) -> FloatArray1D:
@@ -322,29 +180,5 @@ def long_run_sd(centred: FloatArray2D, block_length: float) -> FloatArray1D:
     weights = 2.0 * ((1.0 - k / n) * (1.0 - q) ** k + k / n * (1.0 - q) ** (n - k))
     weights[0] = 1.0
     variance = np.empty(centred.shape[1])
-    _weighted_autocovariances(centred, weights, variance)
+    weighted_autocovariances(centred, weights, variance)
     return np.sqrt(np.maximum(variance, 0.0))
-
-
-@njit(cache=True, error_model="numpy")
-def _weighted_autocovariances(
-    centred: FloatArray2D, weights: FloatArray1D, out: FloatArray1D
-) -> None:
-    n, variants = centred.shape
-    block = np.empty((n, BLOCK))
-    total, lag = np.empty(BLOCK), np.empty(BLOCK)
-    for first in range(0, variants, BLOCK):
-        width = fill_block(centred, first, block)
-        total[:] = 0.0
-        for k in range(n):
-            if weights[k] < 1e-18:
-                continue
-            lag[:] = 0.0
-            for t in range(n - k):
-                a, b = block[t], block[t + k]
-                for v in range(BLOCK):
-                    lag[v] += a[v] * b[v]
-            for v in range(BLOCK):
-                total[v] += weights[k] * lag[v]
-        for v in range(width):
-            out[first + v] = total[v] / n

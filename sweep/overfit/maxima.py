@@ -6,20 +6,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from sweep.errors import InputError
-from sweep.overfit.draws import (
-    BLOCK,
-    Draws,
-    column_means,
-    drawn_sums,
-    drawn_variances,
-    fill_block,
-    long_run_sd,
-)
+from sweep.overfit.draws import Draws, column_means, long_run_sd
 from sweep.overfit.statistic import MIN_SESSIONS
+from sweep.overfit.sums import BLOCK, fill_highest, fill_tails
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 
 __all__ = [
@@ -29,10 +21,6 @@ __all__ = [
     "step_down",
     "why_not",
 ]
-
-
-#: A resample's own variance below this share of the sample's is no estimate of it.
-_LEAST = 0.01
 
 
 @dataclass(frozen=True)
@@ -136,7 +124,7 @@ def highest_by_block(
     ndarray of shape (n_shifts, n_blocks, n_bootstrap), float64
     """
     out = np.empty((len(shifts), -(-len(prepared.kept) // BLOCK), draws.n_bootstrap))
-    _highest_by_block(
+    fill_highest(
         prepared.centred,
         draws.positions,
         draws.drawn,
@@ -170,7 +158,7 @@ def step_down(
     """
     exceeded = np.zeros(len(prepared.kept), np.int64)
     tails = np.empty((-(-len(exceeded) // BLOCK), draws.n_bootstrap))
-    _step_down(
+    fill_tails(
         prepared.centred,
         draws.positions,
         draws.drawn,
@@ -184,119 +172,3 @@ def step_down(
         exceeded,
     )
     return tails, exceeded
-
-
-@njit(cache=True, error_model="numpy")
-def _top(values: FloatArray1D) -> float:
-    """Return the highest of a whole block, which is lost: by halves, which become SIMD."""
-    half = BLOCK // 2
-    while half > 4:
-        for v in range(half):
-            values[v] = values[v + half] if values[v + half] > values[v] else values[v]
-        half //= 2
-    highest = -np.inf
-    for v in range(2 * half):
-        highest = max(highest, values[v])
-    return highest
-
-
-@njit(cache=True, error_model="numpy")
-def _means_and_errors(
-    block: FloatArray2D,
-    positions: NDArray[np.int32],
-    drawn: NDArray[np.int32],
-    times: FloatArray1D,
-    n_drawn: int,
-    scale: FloatArray1D,
-    resampled_errors: bool,
-    work: FloatArray2D,
-    means: FloatArray1D,
-    errors: FloatArray1D,
-) -> None:
-    """Write ``sqrt(n)`` times a resample's means, and what they are divided by.
-
-    A resample that hardly has a variant's active sessions has no error of its own for it:
-    then the sample's stands.
-    """
-    root = np.sqrt(float(positions.size))
-    if resampled_errors:
-        drawn_variances(block, positions, work, means, errors)
-        for v in range(scale.size):
-            least = _LEAST * scale[v] * scale[v]
-            errors[v] = np.sqrt(errors[v]) if errors[v] > least else scale[v]
-    else:
-        drawn_sums(block, drawn, times, n_drawn, means)
-        for v in range(scale.size):
-            errors[v] = scale[v]
-    for v in range(scale.size):
-        means[v] /= root
-
-
-@njit(cache=True, error_model="numpy")
-def _highest_by_block(
-    centred: FloatArray2D,
-    positions: NDArray[np.int32],
-    drawn: NDArray[np.int32],
-    times: FloatArray2D,
-    n_drawn: IntArray1D,
-    scale: FloatArray1D,
-    shifts: FloatArray2D,
-    resampled_errors: bool,
-    out: NDArray[np.float64],
-) -> None:
-    n, variants = centred.shape
-    block, work = np.empty((n, BLOCK)), np.empty((3, BLOCK))
-    means, errors, found = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
-    for first in range(0, variants, BLOCK):
-        width = fill_block(centred, first, block)
-        own = scale[first : first + width]
-        for b in range(drawn.shape[0]):
-            _means_and_errors(
-                block, positions[b], drawn[b], times[b], n_drawn[b], own, resampled_errors,
-                work, means, errors,
-            )  # fmt: skip
-            for r in range(shifts.shape[0]):
-                shift = shifts[r, first : first + width]
-                for v in range(width):
-                    found[v] = (means[v] + shift[v]) / errors[v]
-                found[width:] = -np.inf
-                out[r, first // BLOCK, b] = _top(found)
-
-
-@njit(cache=True, error_model="numpy")
-def _step_down(
-    centred: FloatArray2D,
-    positions: NDArray[np.int32],
-    drawn: NDArray[np.int32],
-    times: FloatArray2D,
-    n_drawn: IntArray1D,
-    scale: FloatArray1D,
-    shift: FloatArray1D,
-    observed: FloatArray1D,
-    resampled_errors: bool,
-    tails: FloatArray2D,
-    exceeded: IntArray1D,
-) -> None:
-    """Take blocks and their variants from the last to the first: the highest so far is a tail's."""
-    block, work = np.empty((centred.shape[0], BLOCK)), np.empty((3, BLOCK))
-    means, errors = np.empty(BLOCK), np.empty(BLOCK)
-    for number in range(tails.shape[0] - 1, -1, -1):
-        first = number * BLOCK
-        width = fill_block(centred, first, block)
-        part = slice(first, first + width)
-        own, own_shift, own_observed = scale[part], shift[part], observed[part]
-        reached = exceeded[part]
-        for b in range(drawn.shape[0]):
-            _means_and_errors(
-                block, positions[b], drawn[b], times[b], n_drawn[b], own, resampled_errors,
-                work, means, errors,
-            )  # fmt: skip
-            for v in range(width):
-                means[v] = (means[v] + own_shift[v]) / errors[v]
-            highest = tails[number + 1, b] if number + 1 < tails.shape[0] else -np.inf
-            for v in range(width - 1, -1, -1):
-                highest = means[v] if means[v] > highest else highest
-                means[v] = highest
-            tails[number, b] = highest
-            for v in range(width):
-                reached[v] += means[v] >= own_observed[v]
