@@ -273,7 +273,8 @@ class DeflatedBest:
     raw : DeflatedSharpe
         With every trial counted: the strict one.
     effective : DeflatedSharpe
-        With the effective number of trials (`effective_trials`): the lenient one.
+        With the effective number of trials (`effective_trials`) in what is left after each
+        session's mean over all variants is taken off, as it is from the variance across them.
     n_without : int
         Variants whose returns have no variance, so that they have no Sharpe ratio. They
         are among the trials, not in the variance across trials.
@@ -321,7 +322,8 @@ def deflated_sharpe_of_best(returns: ArrayLike, *, n_trials: int | None = None) 
     variance = float(np.var(ratios, ddof=1))
     best = int(varied[np.argmax(ratios)])
     found = moments(r[:, best])
-    effective = max(effective_trials(part).value * tried / variants, 1.0)
+    independent = effective_trials(part, without_mean=True).value
+    effective = max(independent * tried / variants, 1.0)
     raw, lenient = (
         deflated_sharpe_ratio(
             found.sharpe,

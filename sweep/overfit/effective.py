@@ -18,7 +18,10 @@ _LANES = 64
 
 
 def effective_trials(
-    returns: ArrayLike, *, method: Literal["eigenvalue", "average_correlation"] = "eigenvalue"
+    returns: ArrayLike,
+    *,
+    method: Literal["eigenvalue", "average_correlation"] = "eigenvalue",
+    without_mean: bool = False,
 ) -> Statistic:
     """Return the number of independent trials that correlated variants amount to.
 
@@ -34,14 +37,17 @@ def effective_trials(
     paper that defines the deflated Sharpe ratio. It hardly sees groups (K groups of M give
     about ``(1 - 1/K) * K * M``), so that it is the stricter of the two.
 
-    Neither is an upper bound on selection: a common factor (all variants long) lowers the
-    number, and has already lowered the variance across trials, so the deflated Sharpe
-    ratio with the effective number is lenient. Show it beside the one with all trials.
+    A common factor (all variants long) lowers both. It also lowers the variance across
+    trials, so a deflated Sharpe ratio with that number and that variance is lenient: it
+    counts the factor twice. ``without_mean`` is for that use.
 
     Parameters
     ----------
     returns : array_like of shape (n_sessions, n_variants)
     method : {"eigenvalue", "average_correlation"}, optional
+    without_mean : bool, optional
+        Of the standardised returns, take off each session's mean over all variants first, so
+        that what all have in common does not count.
 
     Returns
     -------
@@ -72,6 +78,13 @@ def effective_trials(
         return missing(f"{variants} variants whose returns have variance; at least 2 are needed")
     z = r - r.mean(axis=0)
     z /= np.sqrt(np.square(z).sum(axis=0))
+    if without_mean:
+        z -= z.mean(axis=1, keepdims=True)
+        size = np.sqrt(np.square(z).sum(axis=0))
+        z = z[:, size > 1e-8] / size[size > 1e-8]
+        if z.shape[1] < 2:
+            return Statistic(1.0)
+        variants = z.shape[1]
     if method == "average_correlation":
         together = float(np.square(z.sum(axis=1)).sum())
         rho = (together - variants) / (variants * (variants - 1.0))
