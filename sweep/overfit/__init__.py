@@ -40,19 +40,15 @@ from sweep.overfit.sharpe import (
 )
 from sweep.overfit.splits import (
     CombinatorialSplit,
-    WalkForward,
-    Window,
     backtest_paths,
     combinatorial_purged,
     combinatorial_purged_by_time,
     fold_bounds,
-    positions,
     purged_k_fold,
     purged_k_fold_by_time,
-    walk_forward,
-    walk_forward_by_time,
 )
 from sweep.overfit.statistic import MIN_SESSIONS, PValue, Statistic
+from sweep.overfit.windows import WalkForward, Window, positions, walk_forward, walk_forward_by_time
 
 __all__ = [
     "MAX_PAIRED",
