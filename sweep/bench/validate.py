@@ -115,10 +115,10 @@ def _measure(
     others = {"numpy": _numpy_arms(problem), "arch": _arch_arms(problem) if with_arch else {}}
     skipped: list[str] = []
     if large:
-        # Each elimination goes over all variants and resamples: 10,000 of them take hours.
+        # Each elimination goes over all variants and resamples anew, 10,000 times.
         for peer, arms in others.items():
             if arms.pop("mcs", None):
-                skipped.append(f"{prefix}mcs: {peer} skipped, it would take hours")
+                skipped.append(f"{prefix}mcs: {peer} skipped, it takes many minutes")
     figures: list[Figure] = []
     for name, arm in _sweep_arms(problem).items():
         found = arm()
