@@ -23,14 +23,14 @@ from sweep.kernel.core import LANE_FIELDS
 from sweep.kernel.derive import Grid
 from sweep.kernel.errors import translate_error
 from sweep.kernel.native import beside_modules, core_text, import_file, load_core, point_to
-from sweep.kernel.paths import (
+from sweep.kernel.path_frame import (
     OVERFLOW,
     PATH_ARRAYS,
     PATH_FRAME,
     PATH_TICKS,
     new_path_frame,
-    run_paths,
 )
+from sweep.kernel.paths import run_paths
 from sweep.kernel.text import path_kernel_text, state_counts
 from sweep.schema import FloatArray2D, Rows, Ticks
 from sweep.space import SearchSpace
@@ -108,7 +108,7 @@ class PathKernel:
             The source.
         grid : Grid
         pieces : ndarray of shape (n_pieces,), dtype `sweep.kernel.derive.PIECE`
-        jobs : ndarray of shape (n_jobs,), dtype `sweep.kernel.paths.JOB`
+        jobs : ndarray of shape (n_jobs,), dtype `sweep.kernel.path_frame.JOB`
         params : ndarray of shape (n_variants, n_params), float64
         terms : ndarray of shape (1,), dtype `sweep.fills.TERMS`
         rows : ndarray of shape (n_rows,), dtype `sweep.schema.ROW`

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sweep.kernel.paths import BEGIN, FILLED, LANES, TICK, TICKS, UNTIL
+from sweep.kernel.path_frame import BEGIN, FILLED, LANES, TICK, TICKS, UNTIL
 
 __all__ = ["run_path_jobs"]
 
@@ -45,7 +45,7 @@ def run_path_jobs(
     Parameters
     ----------
     frame : ndarray of int64
-        See `sweep.kernel.paths`.
+        See `sweep.kernel.path_frame`.
     address : int
         Of the frame's memory.
     buffer, bits, changed, quotes, stamps, begins, variant
@@ -64,7 +64,7 @@ def run_path_jobs(
     Returns
     -------
     int
-        ``DONE`` or ``OVERFLOW`` of `sweep.kernel.paths`.
+        ``DONE`` or ``OVERFLOW`` of `sweep.kernel.path_frame`.
     """
     for v in range(params.shape[0]):
         warmups[v] = _sweep_warmup(_sweep_params(params[v]))

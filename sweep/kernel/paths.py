@@ -20,473 +20,54 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from sweep.fills import CARRY, FILL, TERMS, begin_run, close_period, finish_row, settle
-from sweep.kernel.derive import PIECE, ROUND, derive_quotes
-from sweep.kernel.lane_marks import SPAN, advance_lane, prepare_lanes
-from sweep.kernel.marks import mark_point
-from sweep.kernel.vectors import EIGHT, LINE, prefetch, spread_lanes, turn_lanes
-from sweep.schema import ROW, STATUS_BAD_ORDER
-
-__all__ = ["JOB", "PATH_ARRAYS", "PATH_FRAME", "PATH_TICKS", "new_path_frame", "run_paths"]
-
-# Requests to the kernel; the last two end the call.
-DONE, TICKS, BEGIN, OVERFLOW = 0, 1, 2, 3
-
-# Places of the frame that the kernel reads and writes.
-LANES = 0  # width of the group
-TICK = 1  # tick of the chunk from which decisions are wanted
-UNTIL = 2  # behind the last tick that may be decided now
-FILLED = 3  # answer: rows of targets that are new, the last at tick TICK - 1
-# What a call is about.
-PASS = 4
-STRIDE = 5
-LANE_FIELD = 6
-FEEDBACK = 7
-SIZES = 8
-STAMPS = 9
-# What `run_paths` remembers.
-PHASE = 10
-NEXT_JOB = 11
-MOST = 12  # ticks of the longest lane in this chunk
-SEEING = 13
-BEGINNING = 14
-NEXT_EVENT = 15
-NEXT_FILL = 16
-SPREADS_AT = 17  # source tick of the first of the spreads that are worked out, and how many
-SPREADS = 18
-PATH_FRAME = 19
-
-NEVER = 1 << 62
-
-# Phases.
-FILL_UP, RUN, WORK_OFF = 0, 1, 2
-
-#: Ticks of a chunk: with 64 lanes its quotes and worths stay in a cache of 512 KiB.
-PATH_TICKS = 256
-
-#: Ticks among which the first of a clock period is looked for.
-STEP = 16
-
-#: A variant on consecutive pieces of a path, or a part of that.
-JOB = np.dtype(
-    [
-        ("first", "<i8"),  # piece
-        ("end", "<i8"),
-        ("row", "<i8"),  # place of its row
-        ("variant", "<i8"),
-        ("tick", "<i8"),  # number of its beginning's tick within the path
-        ("group", "<i8"),  # jobs of a group run together; 0: each for itself
-        ("slot", "<i8"),  # place of what is kept from one part to the next
-        ("begins", "<i8"),  # whether this part is the first: begun flat
-        ("ends", "<i8"),  # whether it is the last: ended flat
-    ]
+from sweep.fills import begin_run
+from sweep.kernel.lane_marks import prepare_lanes
+from sweep.kernel.path_frame import (
+    BEGIN,
+    BEGINNING,
+    DONE,
+    FEEDBACK,
+    FILL_UP,
+    FILLED,
+    LANE_FIELD,
+    LANES,
+    MOST,
+    NEVER,
+    NEXT_EVENT,
+    NEXT_FILL,
+    NEXT_JOB,
+    OVERFLOW,
+    OWN_COUNT,
+    OWN_DEAD,
+    OWN_EDGES,
+    OWN_ENDS,
+    OWN_FILL,
+    OWN_JOB,
+    OWN_NEXT,
+    OWN_ORIGIN,
+    OWN_PIECE,
+    OWN_SEEN,
+    OWN_SHIFT,
+    OWN_SLOT,
+    OWN_WHOLE,
+    PASS,
+    PATH_ARRAYS,
+    PHASE,
+    RUN,
+    SEEING,
+    SIZES,
+    STAMPS,
+    STRIDE,
+    TICK,
+    TICKS,
+    UNTIL,
+    WORK_OFF,
 )
+from sweep.kernel.path_lanes import end_chunk, fill_lanes, fill_orders, find_edges
+from sweep.kernel.vectors import EIGHT
 
-# What a lane remembers: rows of ``lane``.
-OWN_JOB = 0
-OWN_PIECE = 1  # piece that goes on
-OWN_NEXT = 2  # source tick at which it goes on
-OWN_SEEN = 3  # ticks of the job before this chunk
-OWN_COUNT = 4  # its ticks in this chunk
-OWN_ENDS = 5  # whether the job ends with this chunk
-OWN_ORIGIN = 6  # where stamps lie, see `_stamps_of`
-OWN_SHIFT = 7
-OWN_WHOLE = 8  # whether the chunk comes from one piece
-OWN_DEAD = 9  # tick of the chunk with an order that is no finite number
-OWN_EDGES = 10  # clock periods that begin in the chunk
-OWN_FILL = 11  # tick at which the oldest order is filled
-OWN_SLOT = 12  # place of its carry and its orders
-OWN_FIELDS = 13
-
-#: The arrays that `run_paths` takes behind the frame: name, dtype, dimensions.
-PATH_ARRAYS: tuple[tuple[str, Any, int], ...] = (
-    ("terms", TERMS, 1),
-    ("grid", np.float64, 1),
-    ("ts", np.int64, 1),
-    ("bid", np.float64, 1),
-    ("ask", np.float64, 1),
-    ("bid_size", np.float64, 1),
-    ("ask_size", np.float64, 1),
-    ("pieces", PIECE, 1),
-    ("jobs", JOB, 1),
-    ("warmups", np.int64, 1),
-    ("rows", ROW, 1),
-    ("carries", CARRY, 1),
-    ("due", np.int64, 2),
-    ("decided", np.int64, 2),
-    ("targets", np.float64, 2),
-    ("kept", np.float64, 2),
-    ("kept_lane", np.int64, 2),
-    ("buffer", np.float64, 1),
-    ("bits", np.int64, 1),
-    ("changed", np.int64, 1),
-    ("ordered", np.float64, 1),
-    ("ordered_bits", np.int64, 1),
-    ("quotes", np.float64, 3),
-    ("stamps", np.int64, 2),
-    ("begins", np.int64, 1),
-    ("variant", np.int64, 1),
-    ("lane", np.int64, 2),
-    ("level", np.float64, 2),
-    ("spread", np.float64, 1),
-    ("own_bid", np.float64, 2),
-    ("own_ask", np.float64, 2),
-    ("own_ts", np.int64, 2),
-    ("worth", np.float64, 3),
-    ("top", np.float64, 3),
-    ("low", np.float64, 3),
-    ("edges", np.int64, 2),
-    ("fills", FILL, 1),
-)
-
-
-@njit(error_model="numpy", forceinline=True)
-def _fill_lane(
-    lane: Any,
-    k: int,
-    jobs: Any,
-    pieces: Any,
-    grid: Any,
-    ts: Any,
-    bid: Any,
-    ask: Any,
-    bid_size: Any,
-    ask_size: Any,
-    half: float,
-    sizes: bool,
-    own_bid: Any,
-    own_ask: Any,
-    own_ts: Any,
-    quotes: Any,
-) -> None:
-    """Derive the next ticks of lane ``k``: quotes by tick, sizes by tick and lane."""
-    most = quotes.shape[0]
-    end = jobs[lane[OWN_JOB, k]].end
-    piece = lane[OWN_PIECE, k]
-    at = lane[OWN_NEXT, k]
-    lane[OWN_ORIGIN, k] = at
-    lane[OWN_SHIFT, k] = pieces[piece].shift
-    whole = piece + 1 == end or pieces[piece].end - at >= most
-    lane[OWN_WHOLE, k] = 1 if whole else 0
-    n = 0
-    while n < most and piece < end:
-        p = pieces[piece]
-        count = min(most - n, p.end - at)
-        derive_quotes(
-            bid,
-            ask,
-            at,
-            count,
-            p.factor,
-            p.offset,
-            grid[0],
-            grid[1],
-            grid[2],
-            half,
-            own_bid[k % EIGHT],
-            own_ask[k % EIGHT],
-            n,
-        )
-        if not whole:
-            times = ts[at : at + count]
-            own = own_ts[k, n : n + count]
-            for i in range(count):
-                own[i] = times[i] + p.shift
-        if sizes:
-            for i in range(count):
-                quotes[n + i, 2, k] = bid_size[at + i]
-                quotes[n + i, 3, k] = ask_size[at + i]
-        n += count
-        at += count
-        if at == p.end:
-            piece += 1
-            if piece < end:
-                at = pieces[piece].first
-    if piece < end:
-        # Nobody but this lane walks along here: let its next ticks come near meanwhile.
-        for i in range(at, min(at + most, pieces[piece].end), LINE):
-            prefetch(bid, i)
-            prefetch(ask, i)
-            prefetch(ts, i)
-    lane[OWN_PIECE, k] = piece
-    lane[OWN_NEXT, k] = at
-    lane[OWN_COUNT, k] = n
-    lane[OWN_ENDS, k] = 1 if piece == end else 0
-
-
-@njit(error_model="numpy", forceinline=True)
-def _fill_lanes(
-    f: Any,
-    lane: Any,
-    first: int,
-    jobs: Any,
-    pieces: Any,
-    grid: Any,
-    ts: Any,
-    bid: Any,
-    ask: Any,
-    bid_size: Any,
-    ask_size: Any,
-    half: float,
-    units: float,
-    sizes: bool,
-    level: Any,
-    spread: Any,
-    own_bid: Any,
-    own_ask: Any,
-    own_ts: Any,
-    quotes: Any,
-    worth: Any,
-    top: Any,
-    low: Any,
-) -> int:
-    """Lay out the next ticks of eight lanes, and mark them at the mid; return their most."""
-    most = 0
-    if not sizes and grid[0] != 0.0:
-        # Where all of them go on at the same source ticks, those are read once.
-        at = -1
-        shared = True
-        for k in range(first, first + EIGHT):
-            if lane[OWN_JOB, k] < 0:
-                continue
-            piece = lane[OWN_PIECE, k]
-            count = pieces[piece].end - lane[OWN_NEXT, k]
-            last = piece + 1 == jobs[lane[OWN_JOB, k]].end
-            if count < quotes.shape[0] and not last:
-                shared = False
-                break
-            count = min(count, quotes.shape[0])
-            if at < 0:
-                at = lane[OWN_NEXT, k]
-                most = count
-            elif at != lane[OWN_NEXT, k] or most != count:
-                shared = False
-                break
-        if shared:
-            if at < 0:
-                return 0
-            for k in range(first, first + EIGHT):
-                if lane[OWN_JOB, k] < 0:
-                    continue
-                p = pieces[lane[OWN_PIECE, k]]
-                level[0, k] = grid[0] * (0.5 * (p.factor + 1.0))
-                level[1, k] = grid[0] * (0.5 * (p.factor - 1.0))
-                level[2, k] = ROUND - p.offset
-                lane[OWN_ORIGIN, k] = at
-                lane[OWN_SHIFT, k] = p.shift
-                lane[OWN_WHOLE, k] = 1
-                lane[OWN_COUNT, k] = most
-                lane[OWN_NEXT, k] = at + most
-                lane[OWN_ENDS, k] = 0
-                if at + most == p.end:
-                    lane[OWN_PIECE, k] += 1
-                    if lane[OWN_PIECE, k] == jobs[lane[OWN_JOB, k]].end:
-                        lane[OWN_ENDS, k] = 1
-                    else:
-                        lane[OWN_NEXT, k] = pieces[lane[OWN_PIECE, k]].first
-            if f[SPREADS_AT] != at or f[SPREADS] < most:
-                for i in range(most):
-                    spread[i] = ((ask[at + i] - bid[at + i]) * grid[0] + ROUND) - ROUND
-                f[SPREADS_AT] = at
-                f[SPREADS] = most
-            spread_lanes(
-                bid,
-                ask,
-                spread,
-                at,
-                most,
-                level,
-                first,
-                grid[1],
-                grid[2],
-                half,
-                units,
-                quotes,
-                worth,
-                top,
-                low,
-            )
-            return most
-    most = 0
-    for k in range(first, first + EIGHT):
-        if lane[OWN_JOB, k] < 0:
-            continue
-        _fill_lane(
-            lane,
-            k,
-            jobs,
-            pieces,
-            grid,
-            ts,
-            bid,
-            ask,
-            bid_size,
-            ask_size,
-            half,
-            sizes,
-            own_bid,
-            own_ask,
-            own_ts,
-            quotes,
-        )
-        most = max(most, lane[OWN_COUNT, k])
-    turn_lanes(own_bid, own_ask, most, first, units, quotes, worth, top, low)
-    return most
-
-
-@njit(error_model="numpy", forceinline=True)
-def _find_edges(c: Any, ts: Any, origin: int, shift: int, n: int, clock: int, edges: Any) -> int:
-    """Write the first ticks of clock periods; return how many there are."""
-    bin_end = c.bin_end - shift
-    found = 0
-    times = ts[origin : origin + n]
-    if times[n - 1] >= bin_end:
-        # Steps that a processor foresees; halving would be a guess at each step.
-        j = 0
-        while j < n:
-            step = times[j : min(j + STEP, n)]
-            if step[len(step) - 1] < bin_end:
-                j += len(step)
-                continue
-            for k in range(len(step)):
-                j += 1 if step[k] < bin_end else 0
-            edges[found] = j
-            found += 1
-            bin_end += clock
-            if times[j] >= bin_end:
-                bin_end = ((times[j] + shift) // clock + 1) * clock - shift
-            j += 1
-    c.bin_end = bin_end + shift
-    c.edge = 0
-    return found
-
-
-@njit(error_model="numpy")
-def _fill_orders(
-    lane: Any,
-    k: int,
-    limit: int,
-    c: Any,
-    r: Any,
-    terms: Any,
-    due: Any,
-    decided: Any,
-    targets: Any,
-    quotes: Any,
-    worth: Any,
-    top: Any,
-    low: Any,
-    ts: Any,
-    tick: int,
-    edges: Any,
-    fills: Any,
-) -> None:
-    """Fill the orders of lane ``k`` that are due by tick ``limit``.
-
-    The first tick behind an order's own fills it that is late enough. Orders behind an
-    order that is no finite number are not filled.
-    """
-    n = lane[OWN_COUNT, k]
-    origin = lane[OWN_ORIGIN, k]
-    shift = lane[OWN_SHIFT, k]
-    mark_close = terms.mark_close != 0
-    lane[OWN_FILL, k] = NEVER
-    own = lane[OWN_SLOT, k]
-    pointer = 0
-    while c.pending > 0:
-        slot = c.head
-        pointer = max(pointer, decided[own, slot] + 1)
-        while pointer < n and ts[origin + pointer] + shift < due[own, slot]:
-            pointer += 1
-        if pointer >= n:
-            return
-        if pointer > limit:
-            lane[OWN_FILL, k] = pointer
-            return
-        if pointer <= lane[OWN_DEAD, k]:
-            advance_lane(
-                c,
-                r,
-                k,
-                worth,
-                top,
-                low,
-                mark_close,
-                ts,
-                origin,
-                shift,
-                tick,
-                edges,
-                lane[OWN_EDGES, k],
-                pointer,
-            )
-            settle(
-                c,
-                r,
-                terms,
-                tick + pointer,
-                ts[origin + pointer] + shift,
-                quotes[pointer, 0, k],
-                quotes[pointer, 1, k],
-                targets[own, slot],
-                fills,
-                False,
-            )
-        c.head = slot + 1 if slot + 1 < due.shape[1] else 0
-        c.pending -= 1
-
-
-@njit(error_model="numpy", forceinline=True)
-def _end_chunk(
-    lane: Any,
-    k: int,
-    jobs: Any,
-    c: Any,
-    r: Any,
-    terms: Any,
-    quotes: Any,
-    worth: Any,
-    top: Any,
-    low: Any,
-    ts: Any,
-    tick: int,
-    edges: Any,
-    fills: Any,
-) -> bool:
-    """Mark lane ``k`` to the end of the chunk; return whether its job ends there."""
-    n = lane[OWN_COUNT, k]
-    origin = lane[OWN_ORIGIN, k]
-    shift = lane[OWN_SHIFT, k]
-    dead = lane[OWN_DEAD, k]
-    last = min(n - 1, dead)
-    # A variant that ends here does not know that its period ends as well.
-    n_edges = lane[OWN_EDGES, k]
-    while n_edges > 0 and edges[n_edges - 1] > last:
-        n_edges -= 1
-    mark_close = terms.mark_close != 0
-    advance_lane(
-        c, r, k, worth, top, low, mark_close, ts, origin, shift, tick, edges, n_edges, last + 1
-    )
-    seen = lane[OWN_SEEN, k] + last + 1
-    stamp = ts[origin + last] + shift
-    if dead == last:
-        r.status = STATUS_BAD_ORDER
-        r.tick = tick + last
-        finish_row(c, r, stamp, seen)
-        return True
-    if lane[OWN_ENDS, k] == 0 or jobs[lane[OWN_JOB, k]].ends == 0:
-        return False
-    if c.position != 0.0:
-        b = quotes[last, 0, k]
-        a = quotes[last, 1, k]
-        settle(c, r, terms, tick + last, stamp, b, a, 0.0, fills, False)
-        c.equity = c.cash
-        mark_point(c, r, c.cash, stamp, tick + last)
-    close_period(c, r, c.equity)
-    finish_row(c, r, stamp, seen)
-    return True
+__all__ = ["PATH_ARRAYS", "run_paths"]
 
 
 def run_paths(
@@ -653,7 +234,7 @@ def run_paths(
                     lane[OWN_JOB, k] = -1
                     bits[mask_at + k] = 0
             for first in range(0, width, EIGHT):
-                n = _fill_lanes(
+                n = fill_lanes(
                     f,
                     lane,
                     first,
@@ -727,7 +308,7 @@ def run_paths(
                     c.bin_end = closed + shift
                 else:
                     opened = c.bin_end - shift
-                    lane[OWN_EDGES, k] = _find_edges(
+                    lane[OWN_EDGES, k] = find_edges(
                         c, times, origin, shift, n, terms.clock, edges[k]
                     )
                     closed = c.bin_end - shift
@@ -738,7 +319,7 @@ def run_paths(
                 if feedback and c.pending > 0:
                     r = rows[jobs[job].row]
                     tick = jobs[job].tick + lane[OWN_SEEN, k]
-                    _fill_orders(
+                    fill_orders(
                         lane, k, -1, c, r, terms, due, decided, targets, quotes, worth, top,
                         low, times, tick, edges[k], fills,
                     )  # fmt: skip
@@ -784,14 +365,12 @@ def run_paths(
                                 continue
                             own = lane[OWN_SLOT, k]
                             c = carries[own]
-                            times = ts
-                            if lane[OWN_WHOLE, k] == 0:
-                                times = own_ts[k]
+                            times = ts if lane[OWN_WHOLE, k] != 0 else own_ts[k]
                             if c.pending == capacity:
                                 job = lane[OWN_JOB, k]
                                 r = rows[jobs[job].row]
                                 tick = jobs[job].tick + lane[OWN_SEEN, k]
-                                _fill_orders(
+                                fill_orders(
                                     lane, k, at, c, r, terms, due, decided, targets, quotes,
                                     worth, top, low, times, tick, edges[k], fills,
                                 )  # fmt: skip
@@ -827,14 +406,12 @@ def run_paths(
                     if lane[OWN_COUNT, k] == 0 or lane[OWN_FILL, k] == never:
                         continue
                     if lane[OWN_FILL, k] <= i:
-                        times = ts
-                        if lane[OWN_WHOLE, k] == 0:
-                            times = own_ts[k]
+                        times = ts if lane[OWN_WHOLE, k] != 0 else own_ts[k]
                         c = carries[lane[OWN_SLOT, k]]
                         job = lane[OWN_JOB, k]
                         r = rows[jobs[job].row]
                         tick = jobs[job].tick + lane[OWN_SEEN, k]
-                        _fill_orders(
+                        fill_orders(
                             lane, k, i, c, r, terms, due, decided, targets, quotes, worth, top,
                             low, times, tick, edges[k], fills,
                         )  # fmt: skip
@@ -876,20 +453,18 @@ def run_paths(
             n = lane[OWN_COUNT, k]
             if n == 0:
                 continue
-            times = ts
-            if lane[OWN_WHOLE, k] == 0:
-                times = own_ts[k]
+            times = ts if lane[OWN_WHOLE, k] != 0 else own_ts[k]
             own = lane[OWN_SLOT, k]
             c = carries[own]
             job = lane[OWN_JOB, k]
             r = rows[jobs[job].row]
             tick = jobs[job].tick + lane[OWN_SEEN, k]
             if c.pending > 0:
-                _fill_orders(
+                fill_orders(
                     lane, k, n - 1, c, r, terms, due, decided, targets, quotes, worth, top, low,
                     times, tick, edges[k], fills,
                 )  # fmt: skip
-            ended = _end_chunk(
+            ended = end_chunk(
                 lane, k, jobs, c, r, terms, quotes, worth, top, low, times, tick, edges[k], fills
             )
             lane[OWN_SEEN, k] += n
@@ -912,88 +487,3 @@ def run_paths(
                 kept[own, fields] = ordered[k]
                 kept_lane[own, 0] = lane[OWN_SEEN, k]
         f[PHASE] = FILL_UP
-
-
-def new_path_frame(
-    n_jobs: int,
-    n_slots: int,
-    width: int,
-    layout: tuple[int, int, int],
-    *,
-    lane_fields: int,
-    feedback: bool,
-    sizes: bool,
-    stamps: bool,
-    capacity: int,
-    chunk: int = PATH_TICKS,
-) -> tuple[np.ndarray[Any, Any], dict[str, np.ndarray[Any, Any]]]:
-    """Return the frame of a call, and the arrays that `run_paths` needs for itself.
-
-    Parameters
-    ----------
-    n_jobs, n_slots, width : int
-        Jobs of the call; places for what is kept of them, 0 without groups; lanes at most.
-    layout : tuple of int
-        Of the kernel's buffer, see `sweep.kernel.core.new_frame`.
-    lane_fields : int
-        Fields of a lane that the core writes and reads.
-    feedback, sizes, stamps : bool
-        Whether a step sees the account, the sizes, and the stamps of ticks.
-    capacity : int
-        Orders that a lane can have in flight.
-    chunk : int, optional
-        Ticks of a chunk, a multiple of `sweep.kernel.lane_marks.SPAN`.
-    """
-    n_fields, stride, passes = layout
-    width = min(width, (n_jobs + EIGHT - 1) // EIGHT * EIGHT)
-    n_slots = n_slots or width
-    frame = np.zeros(PATH_FRAME + 4 * len(PATH_ARRAYS), np.int64)
-    frame[LANES] = width
-    frame[PASS] = passes
-    frame[STRIDE] = stride
-    frame[LANE_FIELD] = n_fields - passes - lane_fields + 1
-    frame[FEEDBACK] = feedback
-    frame[SIZES] = sizes
-    frame[STAMPS] = stamps
-    buffer = _aligned(n_fields * stride)
-    ordered = np.zeros(width)
-    lane = np.zeros((OWN_FIELDS, width), np.int64)
-    lane[OWN_JOB] = -1
-    lane[OWN_FILL] = NEVER
-    columns = 4 if sizes else 2
-    scratch = {
-        "carries": np.zeros(n_slots, CARRY),
-        "due": np.zeros((n_slots, capacity), np.int64),
-        "decided": np.zeros((n_slots, capacity), np.int64),
-        "targets": np.zeros((n_slots, capacity)),
-        "kept": np.zeros((n_slots, n_fields + 1)),
-        "kept_lane": np.zeros((n_slots, 1), np.int64),
-        "buffer": buffer,
-        "bits": buffer.view(np.int64),
-        "changed": np.zeros(passes, np.int64),
-        "ordered": ordered,
-        "ordered_bits": ordered.view(np.int64),
-        "quotes": _aligned(chunk * columns * stride).reshape(chunk, columns, stride),
-        "stamps": np.zeros((chunk if stamps else 1, stride), np.int64),
-        "begins": np.zeros(width, np.int64),
-        "variant": np.zeros(width, np.int64),
-        "lane": lane,
-        "level": np.zeros((3, width)),
-        "spread": np.zeros(chunk),
-        "own_bid": _aligned(EIGHT * chunk).reshape(EIGHT, chunk),
-        "own_ask": _aligned(EIGHT * chunk).reshape(EIGHT, chunk),
-        "own_ts": np.zeros((width, chunk), np.int64),
-        "worth": _aligned(2 * chunk * stride).reshape(2, chunk, stride),
-        "top": np.zeros((2, stride, chunk // SPAN)),
-        "low": np.zeros((2, stride, chunk // SPAN)),
-        "edges": np.zeros((width, chunk), np.int64),
-        "fills": np.zeros(1, FILL),  # never written
-    }
-    return frame, scratch
-
-
-def _aligned(n: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return ``n`` zeros that begin with a line of the cache."""
-    raw = np.zeros(n + 8)
-    first = (-raw.ctypes.data % 64) // 8
-    return raw[first : first + n]

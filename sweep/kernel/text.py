@@ -23,7 +23,7 @@ MARK = "# --- generated behind the strategy's own text ---"
 #: Constants of `sweep.kernel.core` that the loop names.
 _NAMES = ("BEGIN", "FILLED", "FIRST", "LANES", "LOAD", "SAVE", "TICK", "TICKS", "UNTIL")
 
-#: Constants of `sweep.kernel.paths` that the loop over paths names.
+#: Constants of `sweep.kernel.path_frame` that the loop over paths names.
 _PATH_NAMES = ("BEGIN", "FILLED", "LANES", "TICK", "TICKS", "UNTIL")
 
 #: Functions of the loop that differ between one variant and lanes of them.
@@ -87,7 +87,7 @@ def path_kernel_text(strategy: Strategy, space: SearchSpace, symbol: str) -> tup
     own = _renamed(own, _PATH_NAMES).replace("run_path_jobs", "_sweep_run")
     for name in _BY_WIDTH[1:]:
         own = re.sub(rf"\b_sweep_{name}\b", f"_sweep_lanes_{name}", own)
-    adapted = _adapted(strategy, space, symbol, "sweep.kernel.paths", _PATH_NAMES)
+    adapted = _adapted(strategy, space, symbol, "sweep.kernel.path_frame", _PATH_NAMES)
     return "\n".join([*adapted, lanes, "", own, ""]), ""
 
 

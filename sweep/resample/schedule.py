@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sweep.kernel.derive import SESSION
-from sweep.kernel.paths import JOB
+from sweep.kernel.path_frame import JOB
 from sweep.resample.plan import Path
 from sweep.schema import IntArray1D
 
@@ -72,7 +72,7 @@ def schedule(plan: Plan, width: int) -> Iterator[np.ndarray[Any, Any]]:
 
     Yields
     ------
-    ndarray of shape (n_jobs,), dtype `sweep.kernel.paths.JOB`
+    ndarray of shape (n_jobs,), dtype `sweep.kernel.path_frame.JOB`
         Of one variant, number 0; the row of a job is its stretch.
     """
     n = len(plan.firsts)
