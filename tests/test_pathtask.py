@@ -10,17 +10,20 @@ import numpy as np
 import pytest
 
 from sweep.designs import random as random_design
-from sweep.kernel.path_build import load_path_kernel
+from sweep.errors import StrategyError
+from sweep.kernel.path_build import build_path_kernel, load_path_kernel
 from sweep.metrics import merge
 from sweep.pathtask import PathContext, PathTask, evaluate_paths
 from sweep.resample import ResampleSpec
 from sweep.schema import STATUS_BAD_ORDER, STATUS_ERROR, Account, Costs, Slice
+from sweep.space import SearchSpace
 from sweep.strategy import strategy_from_source
 from sweep.tasks import Task, evaluate
 from tests.evaluation import wide_space
 from tests.generators import ACCOUNT_READER, SECOND, read_only
 from tests.paths import by_plain_kernel, context_on, session_market
-from tests.test_lanes import terms
+from tests.random_strategies import strategy_text
+from tests.test_lanes import points, terms
 
 HOUR = 3_600 * SECOND
 
@@ -276,6 +279,62 @@ def test_what_goes_wrong_comes_back_as_data() -> None:
     found = evaluate_paths(context, PathTask(4, np.zeros((1, 3)), 3, 3))
     assert found.number == 4
     assert "there are none" in found.error
+
+
+def test_a_strategy_with_features_is_refused() -> None:
+    strategy = strategy_from_source(
+        """
+from typing import NamedTuple
+
+import numpy as np
+
+from sweep.strategy import Space
+
+
+class Params(Space):
+    pass
+
+
+class Features(NamedTuple):
+    mid: np.ndarray
+
+
+class State(NamedTuple):
+    n: int
+
+
+def features(ticks, params):
+    return Features(ticks.mid)
+
+
+def start(tick, params):
+    return State(0)
+
+
+def step(state, tick, params, features):
+    return state, 1.0
+""",
+        "featured.py",
+    )
+    with pytest.raises(StrategyError, match=r"featured\.py: features\(\) are computed over"):
+        build_path_kernel(strategy, SearchSpace.of(strategy.params))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_random_strategies_on_paths_of_random_markets(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    strategy = strategy_from_source(strategy_text(seed), f"random_{seed}.py")
+    if strategy.features is not None:
+        pytest.skip("has features")
+    space = wide_space(strategy)
+    for name in draw.choice(list(SPECS), 3, replace=False).tolist():
+        costs, account = terms(draw)
+        ticks = session_market(
+            draw, int(draw.integers(3, 9)), int(draw.choice((40, 300, 900))), sizes=True
+        )
+        context = context_on(ticks, strategy, SPECS[name], costs, account)
+        assert_rows_of_ticks(context, points(space, draw, 2), 9, int(draw.choice((8, 40, 64))))
 
 
 @pytest.mark.slow

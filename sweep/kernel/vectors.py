@@ -15,7 +15,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils as untyped
 from numba.extending import intrinsic
 
@@ -42,8 +42,13 @@ _DOUBLE = ir.DoubleType()
 _VECTOR = ir.VectorType(_DOUBLE, EIGHT)
 _INT = ir.IntType(64)
 
-#: Whether the processor multiplies and adds in one step. Elsewhere that is a slow call.
-_FUSED = bool(llvm.get_host_cpu_features().get("fma") or platform.machine() == "aarch64")
+
+def _is_fused() -> bool:
+    """Whether what is compiled for multiplies and adds in one step; elsewhere that is a call."""
+    settings: Any = config
+    if settings.CPU_NAME is not None or settings.CPU_FEATURES is not None:
+        return "+fma" in (settings.CPU_FEATURES or "")
+    return bool(llvm.get_host_cpu_features().get("fma")) or platform.machine() == "aarch64"
 
 
 class _Out:
@@ -224,7 +229,7 @@ def spread_lanes(
 
 def _product_sum(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """Return ``a * b + c`` where both ways to round it give the same: in one step, if there is."""
-    if not _FUSED:
+    if not _is_fused():
         return builder.fadd(builder.fmul(a, b), c)
     kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
     function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fma.v{EIGHT}f64")
