@@ -135,7 +135,8 @@ class StudyState:
         ``judge(rows) -> list of Judged``, a pure function of merged rows; with
         ``plan.over_slices``, ``judge(rows, by_slice)``, by_slice being a trial's rows.
     prune : callable or None
-        ``prune(number, step, value, known) -> bool``.
+        ``prune(number, step, value, known) -> bool``; steps count the decisions about a trial,
+        from 1.
     board : Board
         With the trials that are finished already.
     saved : dict
@@ -481,7 +482,7 @@ class StudyState:
         for trial, judged in zip(open_, self._judged([t.rows for t in open_]), strict=True):
             complete = trial.done == len(self.plan.order)
             if self._stops(trial, judged):
-                self._finish(trial, PRUNED, judged, f"after {trial.done} slices")
+                self._finish(trial, PRUNED, judged, self._after(trial))
             elif complete:
                 self._finish(trial, judged.state, judged, judged.reason)
 
@@ -491,11 +492,19 @@ class StudyState:
         value = judged.values[0]
         if self.plan.per_slice:
             own = self.plan.order[max(trial.done - self.plan.step, 0) : trial.done]
+            # What is of the history stays so, whichever paths are looked at.
+            own = (0, *own) if self.plan.over_slices else own
             value = self._judged([{place: trial.rows[place] for place in own}])[0].values[0]
         trial.seen.append((trial.done, value))
         known = 0 if self.plan.window is None else trial.number - self.plan.window + 1
-        stop = self._prune(trial.number, trial.done, value, max(known, 0))
+        # Decisions are counted, not slices: finished trials are told their values one by one.
+        stop = self._prune(trial.number, len(trial.seen), value, max(known, 0))
         return stop and trial.done < len(self.plan.order)
+
+    def _after(self, trial: _Trial) -> str:
+        if self.plan.over_slices:
+            return f"after {trial.done - 1} paths"
+        return f"after {trial.done} slices"
 
     def _judged(self, trials: list[dict[int, Rows]]) -> list[Judged]:
         """Return what the rows of some trials are worth, each trial's by place."""

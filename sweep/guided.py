@@ -22,7 +22,7 @@ from sweep.proposals import (
     make_proposer,
 )
 from sweep.results import FAILED, INVALID, Board, Finished, Partial
-from sweep.setup import slice_order, starting_points
+from sweep.setup import pruning_steps, slice_order, starting_points
 from sweep.tasks import Outcome, Task
 
 __all__ = ["GuidedRun"]
@@ -101,7 +101,7 @@ class GuidedRun(Run):
             study.spec.study,
             study.space,
             starts,
-            len(study.setup.slices),
+            pruning_steps(study.spec, len(study.setup.slices)),
             number=number,
             snapshot=saved.get("proposer"),
         )
@@ -335,5 +335,6 @@ def _same(a: Finished, b: Finished) -> bool:
     return (
         a.params.tobytes() == b.params.tobytes()
         and a.row.tobytes() == b.row.tobytes()
+        and np.array_equal(a.values, b.values, equal_nan=True)
         and a.state == b.state
     )

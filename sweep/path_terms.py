@@ -20,12 +20,21 @@ import numpy as np
 from sweep.errors import InputError
 from sweep.expressions import Expression, compile_expression
 from sweep.mc.functionals import FUNCTIONALS, Functional
+from sweep.metrics import METRICS
 from sweep.schema import FloatArray1D
 
 __all__ = ["PathTerm", "has_terms", "split_terms"]
 
 #: Placeholders are this and a number; no metric begins so.
 _PREFIX = "_over_paths_"
+
+#: Functionals that take low values for bad ones, and what to write of a metric for which
+#: they are good.
+_OF_WHAT_IS_HIGH = {
+    "cvar": "cvar(-{0}, {1:g}), the mean of its highest",
+    "mean_minus_errors": "mean_minus_errors(-{0}, {1:g}), which is better the higher it is",
+    "probability_of_loss": "probability_above({0}, NUMBER)",
+}
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,12 @@ class PathTerm:
     text: str
     functional: Functional
     inner: Expression
+
+    @property
+    def low(self) -> bool:
+        """Whether it is of a metric alone that is better the lower it is."""
+        metric = METRICS.get(self.inner.text)
+        return metric is not None and metric.direction == "minimize"
 
     def __call__(self, metrics: Mapping[str, FloatArray1D], n_paths: int) -> tuple[float, str]:
         """Return the term's value over paths, and why it has none.
@@ -72,7 +87,14 @@ class PathTerm:
         if n_paths == 1 and self.functional.name in ("mean", "mean_minus_errors"):
             value = float(values[0])
             return value, "" if math.isfinite(value) else f"{self.inner.text} is undefined"
-        found = self.functional.of(values)
+        missing = int(np.isnan(values).sum())
+        if missing and self.low:
+            # Without a value is worst, and for this metric worst is high.
+            found = self.functional.of(np.where(np.isnan(values), math.inf, values))
+            if math.isinf(found.value):
+                return math.nan, f"{missing} of {n_paths} replicates have no value"
+        else:
+            found = self.functional.of(values)
         if math.isfinite(found.value):
             return found.value, ""
         return math.nan, found.reason or "it has no value"
@@ -144,17 +166,22 @@ class _Splitter(ast.NodeTransformer):
         except InputError as error:
             self._fail(own, str(error))
         name = f"{_PREFIX}{self.first + len(self.terms)}"
-        self.terms.append(PathTerm(name, own, functional, inner))
+        term = PathTerm(name, own, functional, inner)
+        if term.low and functional.name in _OF_WHAT_IS_HIGH:
+            instead = _OF_WHAT_IS_HIGH[functional.name].format(inner.text, functional.argument)
+            self._fail(own, f"{inner.text} is better the lower it is; write {instead}")
+        self.terms.append(term)
         return ast.copy_location(ast.Name(name, ast.Load()), node)
 
     def _number(self, node: ast.expr, own: str, takes: str) -> float:
         try:
             value = ast.literal_eval(node)
-        except ValueError:
-            value = None
-        if isinstance(value, bool) or not isinstance(value, int | float):
+            number = math.nan if isinstance(value, bool | str) else float(value)
+        except (ValueError, TypeError, OverflowError):
+            number = math.nan
+        if math.isnan(number):
             self._fail(own, f"expected {takes} behind the comma, found {ast.unparse(node)}")
-        return float(value)
+        return number
 
     def _fail(self, part: str, what: str) -> NoReturn:
         at = f' at "{part}"' if part != self.text.strip() else ""

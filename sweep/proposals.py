@@ -278,7 +278,7 @@ def make_proposer(
     starts : sequence of dict
         Points that come first.
     n_slices : int
-        Slices of a trial, for the pruner.
+        Steps of a trial, for the pruner.
     number : int, optional
         Of the next trial, where a study goes on.
     snapshot : bytes, optional

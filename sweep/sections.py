@@ -49,14 +49,18 @@ def default_direction(objective: str) -> str:
     """Return the direction of an objective for which the study states none.
 
     That of the metric, also of its mean or quantile over paths; ``"minimize"`` for a CVaR and
-    the probability of a loss, ``"maximize"`` for any other expression or function.
+    the probability of what is bad (a loss, or a metric on its worse side of a number);
+    ``"maximize"`` for any other expression or function.
     """
     text, terms = split_terms(objective, METRIC_NAMES)
     if len(terms) == 1 and text == terms[0].name:
         name = terms[0].functional.name
-        if name in ("cvar", "probability_of_loss", "probability_below"):
+        if name in ("cvar", "probability_of_loss"):
             return "minimize"
-        objective = "" if name == "probability_above" else terms[0].inner.text
+        if name in ("probability_above", "probability_below"):
+            bad = (name == "probability_below") != terms[0].low
+            return "minimize" if bad else "maximize"
+        objective = terms[0].inner.text
     metric = METRICS.get(objective)
     return "maximize" if metric is None else metric.direction
 

@@ -40,7 +40,7 @@ from sweep.tasks import Context, Outcome, evaluate, orders_in_flight
 from sweep.tick_reader import Seen
 from sweep.tickmap import attach
 
-__all__ = ["Setup", "is_robust", "prepare"]
+__all__ = ["Setup", "is_robust", "prepare", "pruning_steps"]
 
 #: Columns of a table of trials besides its parameters.
 _TAKEN = (
@@ -378,13 +378,22 @@ def _read_points(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
     return points
 
 
+def pruning_steps(spec: StudySpec, count: int) -> int:
+    """Return how many decisions a pruner takes about a whole trial of so many slices."""
+    if not is_robust(spec.study):
+        return count
+    return -(-(count - 1) // spec.monte_carlo.step)
+
+
 def slice_order(spec: StudySpec, count: int) -> tuple[int, ...]:
     """Return the order in which slices are evaluated.
 
     In time where state is carried over; shuffled by the study's seed where slices are
-    independent, since the first regime would otherwise decide what is pruned.
+    independent, since the first regime would otherwise decide what is pruned. The history
+    comes before paths of it, which are alike in any order.
     """
-    if spec.data.slicing == "carry" or spec.study.pruner.name == "none":
+    plain = spec.data.slicing == "carry" or spec.study.pruner.name == "none"
+    if plain or is_robust(spec.study):
         return tuple(range(count))
     stream = np.random.default_rng(np.random.SeedSequence(spec.study.seed, spawn_key=(0x534C49,)))
     return tuple(int(k) for k in stream.permutation(count))

@@ -57,7 +57,16 @@ from sweep.results import (
 )
 from sweep.robust import evaluate_robust
 from sweep.schema import FloatArray1D, IntArray1D, Rows, Ticks
-from sweep.setup import Setup, assemble, bind, is_robust, prepare, slice_order, starting_points
+from sweep.setup import (
+    Setup,
+    assemble,
+    bind,
+    is_robust,
+    prepare,
+    pruning_steps,
+    slice_order,
+    starting_points,
+)
 from sweep.space import SearchSpace
 from sweep.spec import StudySpec, differences, from_settings
 from sweep.store import import_ticks
@@ -182,7 +191,8 @@ class Study:
         starts = starting_points(spec, setup.space)
         proposer: Proposer | Points
         if depends_on_results(spec.study) or is_robust(spec.study):
-            proposer = make_proposer(spec.study, setup.space, starts, len(setup.slices))
+            steps = pruning_steps(spec, len(setup.slices))
+            proposer = make_proposer(spec.study, setup.space, starts, steps)
         else:
             proposer = make_points(spec.study, setup.space, starts)
         _check_end(spec, setup.space, proposer)
