@@ -428,7 +428,7 @@ class MonteCarloSection:
     opens: float | None = key(kinds.number(least=0.0), None)
 
     def settings(self) -> dict[str, Any]:
-        """Return what `sweep.robustness.run.MonteCarlo` takes, the seed left out."""
+        """Return what `sweep.robustness.asked.MonteCarlo` takes, the seed left out."""
         found = {f.name: getattr(self, f.name) for f in fields(self)}
         del found["seed"], found["step"]
         return {"methods": (found.pop("method"),), "n_paths": found.pop("paths"), **found}

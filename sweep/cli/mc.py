@@ -159,7 +159,7 @@ def mc(
 
     files = {name: given.pop(name) for name in _ENDINGS}
     _check_endings(files)
-    refuse_existing(files, force)
+    refuse_existing({**files, "export": export[1] if export is not None else None}, force)
     if files["png"]:
         from sweep.robustness.plots import need_matplotlib
 
@@ -211,16 +211,15 @@ def _check_endings(files: dict[str, str | None]) -> None:
 
 
 def _asked(study: Study, condition: str | None, given: dict[str, Any]) -> Any:
-    from sweep.robustness.run import MonteCarlo
+    from sweep.robustness.asked import asked_of
 
-    own = study.spec.monte_carlo
-    settings = {**own.settings(), "seed": study.spec.study.seed if own.seed is None else own.seed}
+    settings: dict[str, Any] = {"condition": condition}
     given = {**given, "model": tuple(map(_number, given["model"]))}
     names = {"paths": "n_paths"}
     for name, value in given.items():
         if value is not None and value != ():
             settings[names.get(name, name)] = value
-    return MonteCarlo(**settings, condition=condition)
+    return asked_of(study, settings)
 
 
 def _number(text: str) -> tuple[str, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from sweep.results import COMPLETE
 from sweep.robustness.finding import Finding
 from sweep.robustness.gather import gather
 from sweep.robustness.subject import Subject
-from sweep.schema import FloatArray1D, FloatArray2D, Rows
+from sweep.schema import STATUS_BAD_ORDER, STATUS_ERROR, FloatArray1D, FloatArray2D, Rows
 from sweep.study import Study, metrics_of_row
 from sweep.tasks import Task, evaluate
 
@@ -27,6 +28,8 @@ __all__ = ["neighbourhood", "rows_of", "study_plateaus"]
 
 #: Variants of a task.
 _BATCH = 64
+
+_FAILED = (STATUS_BAD_ORDER, STATUS_ERROR)
 
 
 def neighbourhood(
@@ -80,6 +83,8 @@ def neighbourhood(
     findings, at = [], 0
     plateaus = study_plateaus(study)
     for subject, (box, lines), own in zip(subjects, parts, wanted, strict=True):
+        if rows[at]["status"] in _FAILED:
+            study.replay(study.space.decode(subject.row))  # raises, and says why
         values = _values(study, rows[at : at + len(own)])
         findings.append(
             _finding(study, subject, box, lines, rows[at : at + len(own)], values,
@@ -154,10 +159,15 @@ def study_plateaus(study: Study) -> dict[bytes, float]:
 
 
 def _values(study: Study, rows: Rows) -> FloatArray1D:
-    """Return the first objective of rows; NaN where it is undefined or over paths."""
+    """Return the first objective of rows, or net profit where that is over paths.
+
+    NaN where it is undefined, and where the evaluation failed.
+    """
     if study.objectives.terms:
-        return metrics_of(rows, study.periods_per_year, ("net_profit",))["net_profit"]
-    return np.ascontiguousarray(study.judge.verdicts(rows).values[:, 0])
+        values = metrics_of(rows, study.periods_per_year, ("net_profit",))["net_profit"]
+    else:
+        values = study.judge.verdicts(rows).values[:, 0]
+    return np.where(np.isin(rows["status"], _FAILED), np.nan, values)
 
 
 def _finding(
@@ -181,6 +191,9 @@ def _finding(
     if threshold is None:
         threshold = 0.5 * own if direction == "maximize" and own > 0.0 else own
     share = share_above(around, threshold, direction)
+    if np.isnan(threshold):
+        why = "the variant's own objective is undefined, and no --threshold is given"
+        share = replace(share, value=np.nan, low=np.nan, high=np.nan, reason=why)
     figures = {
         "objective": own,
         "threshold": threshold,
@@ -213,8 +226,11 @@ def _finding(
         marks = ["*" if k == line.centre else "" for k in range(len(line.levels))]
         table = tuple(zip(line.levels.tolist(), here.tolist(), marks, strict=True))
         tables[f"along {line.name}"] = ((line.name, label, ""), table)
+    bad = np.isin(rows[1 : 1 + len(box)]["status"], _FAILED)
+    if bad.any():
+        notes.append(f"{bad.sum():,} of {len(box):,} neighbours could not be evaluated")
     metrics = metrics_of(rows[1 : 1 + len(box)], study.periods_per_year)
-    paths = {name: column for name, column in metrics.items() if name != label}
+    paths = {name: np.where(bad, np.nan, v) for name, v in metrics.items() if name != label}
     columns = dict(zip(study.space.names, np.ascontiguousarray(box.T), strict=True))
     units = Units("point", len(box), float(len(box)), False, None)
     summaries = {}

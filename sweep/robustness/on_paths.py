@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sweep.engines.base import Engine
 from sweep.errors import EvaluationError, InputError
@@ -17,17 +18,18 @@ from sweep.mc.summary import ENOUGH_UNITS, Units, count_units, summarise
 from sweep.metrics import METRICS, metrics_of
 from sweep.models.spec import PathSpec
 from sweep.pathfile import export_path
-from sweep.pathtask import PathContext, PathTask, evaluate_paths, path_context
+from sweep.pathtask import PathContext, PathOutcome, PathTask, evaluate_paths, path_context
 from sweep.resample import ResampleSpec, prepare
 from sweep.robust import with_restart
 from sweep.robustness.finding import Finding
 from sweep.robustness.gather import gather
 from sweep.robustness.shelf import CHUNK, Shelf
 from sweep.robustness.subject import Subject, history_of
-from sweep.schema import ROW, Rows
+from sweep.schema import ROW, STATUS_BAD_ORDER, STATUS_ERROR, Rows
 from sweep.simulated import SimulatedContext, evaluate_simulated
 from sweep.study import Study
 from sweep.tickmap import attach
+from sweep.version import __version__
 
 __all__ = [
     "SHOWN",
@@ -111,18 +113,23 @@ def on_resampled(
     about = {**_about(study), "range": [first, end], "resampling": asdict(spec)}
     rows = _rows(study, subjects, engine, evaluate_paths, context, about, asked)
     found = evaluate_paths(own, PathTask(0, params, 0, 1))
-    if found.error:
-        raise EvaluationError(f"the history cannot be evaluated:\n{found.error}")
+    if found.error or found.failures:
+        why = found.error or found.failures[0][2]
+        raise EvaluationError(f"the history cannot be evaluated:\n{why}")
     findings = []
+    searched = _searched_note(study, context, asked.n_paths)
     for k, subject in enumerate(subjects):
         units = _units(study, subject, spec, context)
+        failed = _failed_note(rows[k], lambda task: evaluate_paths(context, task), subject)
         findings.append(
             _finding(
                 study, subject, rows[k], found.rows[k], units,
                 method=spec.method,
                 title=TITLES[spec.method],
                 seed=spec.seed,
-                notes=(*_restart_note(spec), *said, *context.resampler.warnings),
+                notes=(
+                    *failed, *_restart_note(spec), *said, *searched, *context.resampler.warnings
+                ),
                 seconds=time.perf_counter() - began,
             )
         )  # fmt: skip
@@ -166,7 +173,11 @@ def on_simulated(
             method=method,
             title=f"markets simulated by the model {method}{planted}",
             seed=spec.seed,
-            notes=("what holds on these paths holds of the model, not of the market", *notes),
+            notes=(
+                *_failed_note(rows[k], lambda task: evaluate_simulated(context, task), subject),
+                "what holds on these paths holds of the model, not of the market",
+                *notes,
+            ),
             seconds=time.perf_counter() - began,
         )
         for k, subject in enumerate(subjects)
@@ -179,7 +190,7 @@ def export_ticks(study: Study, asked: Any, number: int, file: str) -> int:
     Parameters
     ----------
     study : Study
-    asked : `sweep.robustness.run.MonteCarlo`
+    asked : `sweep.robustness.asked.MonteCarlo`
         Its first method resamples ticks.
     number : int
     file : str
@@ -190,6 +201,8 @@ def export_ticks(study: Study, asked: Any, number: int, file: str) -> int:
         If the method draws no ticks, or the number or the name cannot be.
     """
     method = asked.methods[0]
+    if len(asked.methods) > 1:
+        raise InputError(f"--export writes a path of one method, found {', '.join(asked.methods)}")
     if method not in TITLES:
         raise InputError(
             f"{method} draws no ticks that could be written; "
@@ -210,7 +223,7 @@ def _about(study: Study) -> dict[str, Any]:
     """Return what rows of a study's variants follow from, beside the paths."""
     setup = study.mapped
     return {
-        "format": 1,
+        "version": __version__,
         "ticks": setup.ticks.content,
         "strategy": setup.strategy.digest,
         "costs": asdict(setup.context.costs),
@@ -232,7 +245,11 @@ def _rows(
     chunks = -(-asked.n_paths // CHUNK)
     folder = study.folder / "mc"
     Shelf.check_room(folder, chunks * CHUNK * n)
-    shelves = [Shelf(folder, {**about, "params": s.row.tobytes().hex()}) for s in subjects]
+    shelves = [
+        # In numbers, and in words: a number of a choice means what the space makes of it.
+        Shelf(folder, {**about, "row": s.row.tobytes().hex(), "params": study.space.decode(s.row)})
+        for s in subjects
+    ]
     rows = np.zeros((n, chunks * CHUNK), ROW)
     missing: dict[int, list[int]] = {}
     for c in range(chunks):
@@ -254,6 +271,7 @@ def _rows(
         if asked.progress is not None:
             done = np.repeat(there, CHUNK)[: asked.n_paths]
             first = rows[0, : asked.n_paths][done]
+            first = first[~_bad(first)]
             asked.progress(int(done.sum()), asked.n_paths, first["equity"] - first["capital"])
 
     def take(place: int, outcome: Any) -> None:
@@ -274,12 +292,48 @@ def _rows(
 def _units(study: Study, subject: Subject, spec: ResampleSpec, context: PathContext) -> Units:
     """Return what is drawn, and how much information it holds on this variant."""
     if spec.method in ("sessions", "slots"):
-        history = history_of(study, subject)
+        history = history_of(study, subject, gap=spec.gap, opens=spec.opens)
         return count_units(history.session_profits, "session")
     n = context.resampler.units
     few = n < ENOUGH_UNITS
     reason = f"too few units: {n} blocks, of the {ENOUGH_UNITS} that a tail needs" if few else None
     return Units("block", n, float(n), few, reason)
+
+
+def _bad(rows: Rows) -> NDArray[np.bool_]:
+    """Return which rows are of evaluations that failed: their numbers mean nothing."""
+    found: NDArray[np.bool_] = np.isin(rows["status"], (STATUS_BAD_ORDER, STATUS_ERROR))
+    return found
+
+
+def _failed_note(
+    rows: Rows, evaluate: Callable[[PathTask], PathOutcome], subject: Subject
+) -> tuple[str, ...]:
+    """Say on how many paths a variant failed, and why on the first of them."""
+    bad = np.flatnonzero(_bad(rows))
+    if not len(bad):
+        return ()
+    first = int(bad[0])
+    # Rows from the shelf have no reason with them.
+    again = evaluate(PathTask(0, subject.row[None], first, first + 1))
+    why = again.failures[0][2] if again.failures else "the evaluation failed"
+    return (f"failed on {len(bad):,} of {len(rows):,} paths, which have no value; {why}",)
+
+
+def _searched_note(study: Study, context: PathContext, n_paths: int) -> tuple[str, ...]:
+    """Warn where a search over paths has chosen the variant on these very paths."""
+    robust = study.setup.robust
+    if robust is None:
+        return ()
+    # The ticks of a path do not depend on where strategies begin anew.
+    drawn, now = (replace(c.resampler.spec, restart=None) for c in (robust.paths, context))
+    if drawn != now:
+        return ()
+    same = min(n_paths, study.spec.monte_carlo.paths)
+    return (
+        f"the search chose by the first {same:,} of these paths, which flatters its best; "
+        f"another --seed draws paths that it has not seen",
+    )
 
 
 def _restart_note(spec: ResampleSpec) -> tuple[str, ...]:
@@ -307,11 +361,12 @@ def _finding(
     seconds: float,
 ) -> Finding:
     ppy = study.periods_per_year
-    found = metrics_of(rows, ppy)
+    bad = _bad(rows)
+    found = {name: np.where(bad, np.nan, v) for name, v in metrics_of(rows, ppy).items()}
     observed = {}
     if own is not None:
         observed = {name: float(v[0]) for name, v in metrics_of(own[:1], ppy).items()}
-    empty = rows["trades"] == 0
+    empty = (rows["trades"] == 0) & ~bad
     summaries = {
         name: summarise(
             found[name],
@@ -330,8 +385,9 @@ def _finding(
         "probability_of_loss": loss.value,
         "probability_of_loss_error": loss.error,
         "paths_without_trades": float(empty.sum()),
+        **({"failed_paths": float(bad.sum())} if bad.any() else {}),
     }
-    if not found["net_profit"].std() and len(rows) > 1:
+    if not bad.any() and not found["net_profit"].std() and len(rows) > 1:
         notes = (*notes, "every path gives the same: nothing was drawn that matters")
     return Finding(
         method=method,

@@ -4,154 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
 from sweep.engines.base import Engine
-from sweep.errors import InputError
+from sweep.errors import DataError, InputError, StrategyError
 from sweep.expressions import Condition
 from sweep.mc.sessions import session_block_length
 from sweep.models.calibrate import calibrate
 from sweep.models.spec import PathSpec
 from sweep.names import did_you_mean
-from sweep.objective import compile_condition
 from sweep.path_terms import PathTerm
-from sweep.resample import METHODS, ResampleSpec, find_sessions, sessions_by_clock
+from sweep.resample import ResampleSpec, find_sessions, sessions_by_clock
 from sweep.robustness.around import neighbourhood
+from sweep.robustness.asked import ALL_METHODS, MODELS, MonteCarlo, asked_of
 from sweep.robustness.finding import Finding
-from sweep.robustness.on_paths import Asked, on_resampled, on_simulated
+from sweep.robustness.on_paths import TITLES, Asked, on_resampled, on_simulated
 from sweep.robustness.on_results import RESULT_METHODS, ask_results
 from sweep.robustness.stress import stress
-from sweep.robustness.subject import Subject, history_of, subjects_of
+from sweep.robustness.subject import History, Subject, history_of, subjects_of
 from sweep.runner import make_engine
 from sweep.study import Study
 
-__all__ = ["ALL_METHODS", "MODELS", "MonteCarlo", "monte_carlo", "run_methods"]
+__all__ = ["monte_carlo", "run_methods"]
 
-MODELS = ("gbm", "merton", "garch", "regimes")
-
-#: Every method, the cheapest first.
-ALL_METHODS = (
-    *RESULT_METHODS,
-    "neighbourhood",
-    "stress",
-    *(m for m in METHODS if m != "identity"),
-    *MODELS,
-)
+#: Methods whose paths are no replicates of one another, so that functionals over them say
+#: nothing of the variant.
+_NO_REPLICATES = ("stress",)
 
 #: ``progress(method, done, total, net_profits)``.
 Progress = Callable[[str, int, int, Any], None]
-
-
-@dataclass(frozen=True)
-class MonteCarlo:
-    """What is asked, and how.
-
-    Attributes
-    ----------
-    methods : tuple of str
-        Among `ALL_METHODS`.
-    n_paths : int
-        Paths, replicates or points of each method.
-    seed : int
-    block : float, "auto" or None
-        Block length in the method's unit: sessions (``pnl``, ``trades``, ``sessions``),
-        minutes (``slots``), ticks. None: the method's own, which for ``pnl`` and ``trades`` is
-        what the data ask for. ``"auto"``: what the changes of the mid ask for, by Politis &
-        White on the changes and on their magnitudes, whichever is longer; the same for all
-        variants.
-    restart, level, tick_size, gap, opens
-        See `sweep.resample.ResampleSpec`.
-    radius : float
-        Of ``neighbourhood``, share of each parameter's range.
-    threshold : float or None
-        Of ``neighbourhood``, see `sweep.robustness.around.neighbourhood`.
-    replicates : int
-        Of each level of ``stress`` at which something is drawn.
-    arrivals : str
-        Of the models: ``poisson`` or ``hawkes``.
-    effect : str
-        Planted into the models' markets, see `sweep.synth.generate`.
-    effect_size : float
-    model : tuple of (str, float)
-        Parameters of the models that are set by hand, over those that were fitted; by their
-        names in `sweep.models.spec` (``volatility``, ``alpha``, ``rate``, ``sessions`` ...).
-    condition : str or None
-        A requirement over paths, such as ``"quantile(net_profit, 0.05) > 0"``: variants that
-        miss it are not asked about any further.
-
-    Raises
-    ------
-    InputError
-        If something is unknown or out of range.
-    """
-
-    methods: tuple[str, ...] = ("sessions",)
-    n_paths: int = 1_000
-    seed: int = 0
-    block: float | str | None = None
-    restart: str | None = None
-    level: str = "log"
-    tick_size: float | None = None
-    gap: float | None = None
-    opens: float | None = None
-    radius: float = 0.1
-    threshold: float | None = None
-    replicates: int = 16
-    arrivals: str = "poisson"
-    effect: str = "none"
-    effect_size: float = 1.0
-    model: tuple[tuple[str, float], ...] = ()
-    condition: str | None = None
-    _parsed: tuple[Any, ...] = field(default=(), repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        if not self.methods:
-            raise InputError(f"no method is named; there are {', '.join(ALL_METHODS)}")
-        for name in self.methods:
-            if name not in ALL_METHODS:
-                raise InputError(
-                    f"no method {name!r}{did_you_mean(name, ALL_METHODS)}; "
-                    f"there are {', '.join(ALL_METHODS)}"
-                )
-        for name, least in (("n_paths", 1), ("replicates", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} = {getattr(self, name)}; expected {least} or more")
-        if isinstance(self.block, str) and self.block != "auto":
-            raise InputError(f'block = "{self.block}"; expected a number, or "auto"')
-        if self.block == "auto" and "slots" in self.methods:
-            raise InputError(
-                "slots are parts of the day and cannot be chosen by the data; give --block"
-            )
-        for name in self.methods:
-            if name in METHODS:
-                self.resampling(name)
-        if self.condition is not None:
-            terms: list[PathTerm] = []
-            condition = compile_condition(self.condition, terms)
-            names = {*condition.left.names, *condition.right.names} - {t.name for t in terms}
-            if names or not terms:
-                raise InputError(
-                    f'"{self.condition}": a filter is about functionals over paths, such as '
-                    f"quantile(net_profit, 0.05) > 0"
-                )
-            object.__setattr__(self, "_parsed", (condition, tuple(terms)))
-
-    def resampling(self, method: str) -> ResampleSpec:
-        """Return how ticks are resampled by a method."""
-        tick = method in ("stationary", "circular", "moving")
-        return ResampleSpec(
-            method=method,
-            seed=self.seed,
-            block=None if isinstance(self.block, str) else self.block,
-            restart=None if tick and self.restart == "session" else self.restart,
-            level=self.level,
-            tick_size=self.tick_size,
-            gap=self.gap,
-            opens=self.opens,
-        )
 
 
 def monte_carlo(
@@ -179,14 +63,15 @@ def monte_carlo(
     progress, interrupted : callable, optional
         See `run_methods`.
     **settings
-        Of `MonteCarlo`: ``methods``, ``n_paths``, ``seed`` ...
+        Of `MonteCarlo`: ``methods``, ``n_paths``, ``seed`` ...; the rest as the study's file
+        has it under ``[monte_carlo]``.
 
     Returns
     -------
     list of Finding
         By method, and by variant within.
     """
-    asked = MonteCarlo(**{"seed": study.spec.study.seed, **settings})
+    asked = asked_of(study, settings)
     subjects = subjects_of(study, trials, values)
     compute = study.spec.compute
     own = engine or make_engine(compute.engine, compute.workers)
@@ -228,11 +113,14 @@ def run_methods(
     Raises
     ------
     InputError
-        If a method cannot be asked of these ticks or this strategy at all.
+        If no method can be asked of these ticks or this strategy; where some can, findings
+        of the others say why not.
     """
     findings: list[Finding] = []
     left = list(subjects)
-    histories: dict[str, Any] = {}
+    histories: dict[str, History] = {}
+    answered = False
+    refusal: InputError | None = None
     for method in sorted(set(asked.methods), key=ALL_METHODS.index):
         if not left:
             break
@@ -241,48 +129,66 @@ def run_methods(
             if progress is not None:
                 progress(method, done, total, profits)
 
-        if method in RESULT_METHODS:
-            found = []
-            for k, subject in enumerate(left):
-                say(k, len(left))
-                if subject.label not in histories:
-                    gap = None if asked.gap is None else round(asked.gap * 60e9)
-                    histories[subject.label] = history_of(study, subject, gap=gap)
-                found.append(
-                    ask_results(
-                        method,
-                        subject,
-                        histories[subject.label],
-                        seed=asked.seed,
-                        n_paths=asked.n_paths,
-                        block_length=None if isinstance(asked.block, str) else asked.block,
-                    )
-                )
-            say(len(left), len(left))
-        elif method == "neighbourhood":
-            found = neighbourhood(
-                study, left, engine, seed=asked.seed, points=asked.n_paths, radius=asked.radius,
-                threshold=asked.threshold, progress=say, interrupted=interrupted,
-            )  # fmt: skip
-        elif method == "stress":
-            found = stress(
-                study, left, engine, seed=asked.seed, replicates=asked.replicates,
-                progress=say, interrupted=interrupted,
-            )  # fmt: skip
-        else:
-            paths = Asked(asked.n_paths, say, interrupted)
-            if method in MODELS:
-                found = _simulated(study, left, engine, method, asked, paths)
-            else:
-                spec = asked.resampling(method)
-                said: tuple[str, ...] = ()
-                if asked.block == "auto":
-                    spec, said = _with_block(study, spec)
-                found = on_resampled(study, left, engine, spec, paths)
-                found = [replace(f, notes=(*said, *f.notes)) for f in found]
+        paths = Asked(asked.n_paths, say, interrupted)
+        try:
+            found = _ask(study, left, engine, method, asked, paths, histories)
+            answered = True
+        except (DataError, StrategyError) as error:
+            # What the other methods say is not lost over it.
+            refusal = refusal or error
+            found = [_unsaid(method, subject, asked.seed, error) for subject in left]
         found, left = _filtered(found, left, asked)
         findings += found
+    if refusal is not None and not answered:
+        raise refusal
     return findings
+
+
+def _ask(
+    study: Study,
+    left: Sequence[Subject],
+    engine: Engine,
+    method: str,
+    asked: MonteCarlo,
+    paths: Asked,
+    histories: dict[str, History],
+) -> list[Finding]:
+    """Ask one method about some variants."""
+    say: Any = paths.progress
+    if method in RESULT_METHODS:
+        found = []
+        for k, subject in enumerate(left):
+            say(k, len(left))
+            known = histories.get(subject.label)
+            if known is None:
+                known = history_of(study, subject, gap=asked.gap, opens=asked.opens)
+            histories[subject.label] = known
+            found.append(
+                ask_results(
+                    method, subject, known,
+                    seed=asked.seed, n_paths=asked.n_paths, block_length=asked.number,
+                )
+            )  # fmt: skip
+        say(len(left), len(left))
+        return found
+    if method == "neighbourhood":
+        return neighbourhood(
+            study, left, engine, seed=asked.seed, points=asked.n_paths, radius=asked.radius,
+            threshold=asked.threshold, progress=say, interrupted=paths.interrupted,
+        )  # fmt: skip
+    if method == "stress":
+        return stress(
+            study, left, engine, seed=asked.seed, replicates=asked.replicates,
+            progress=say, interrupted=paths.interrupted,
+        )  # fmt: skip
+    if method in MODELS:
+        return _simulated(study, left, engine, method, asked, paths)
+    spec = asked.resampling(method)
+    said: tuple[str, ...] = ()
+    if asked.block == "auto":
+        spec, said = _with_block(study, spec)
+    resampled = on_resampled(study, left, engine, spec, paths)
+    return [replace(finding, notes=(*said, *finding.notes)) for finding in resampled]
 
 
 def _with_block(study: Study, spec: ResampleSpec) -> tuple[ResampleSpec, tuple[str, ...]]:
@@ -308,6 +214,15 @@ def _with_block(study: Study, spec: ResampleSpec) -> tuple[ResampleSpec, tuple[s
     )
     notes = [n for n in (chosen.on_results.note, chosen.on_magnitudes.note) if n]
     return replace(spec, block=float(length)), (said, *notes)
+
+
+def _unsaid(method: str, subject: Subject, seed: int, error: InputError) -> Finding:
+    """Return the finding of a method that the data or the strategy cannot be asked."""
+    title = TITLES.get(method, f"markets simulated by the model {method}")
+    return Finding(
+        method, title, subject.label, subject.params, n_paths=0, seed=seed, observed={},
+        notes=(f"cannot be said, because {error}",),
+    )  # fmt: skip
 
 
 def _simulated(
@@ -389,6 +304,8 @@ def _filtered(
 
 def _holds(finding: Finding, condition: Condition, terms: tuple[PathTerm, ...]) -> tuple[bool, str]:
     values = {}
+    if finding.method in _NO_REPLICATES:
+        return True, ""
     for term in terms:
         if any(name not in finding.paths for name in term.inner.names):
             return True, ""  # the method does not tell

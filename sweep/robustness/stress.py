@@ -20,7 +20,7 @@ from sweep.metrics import METRICS, merge, metrics_of
 from sweep.robustness.finding import Finding
 from sweep.robustness.gather import gather
 from sweep.robustness.subject import Subject
-from sweep.schema import FloatArray1D, FloatArray2D, Rows, Slice
+from sweep.schema import Costs, FloatArray1D, FloatArray2D, Rows, Slice, Ticks
 from sweep.stress import Scenario, evaluate_stressed
 from sweep.study import Study
 from sweep.tasks import Context
@@ -58,15 +58,15 @@ class Factor:
     per: str
 
 
-def factors_of(median_spread: float) -> tuple[Factor, ...]:
+def factors_of(unit: float) -> tuple[Factor, ...]:
     """Return the ways in which execution is made worse, and by how much.
 
     Parameters
     ----------
-    median_spread : float
-        Of the ticks, price units, by which slippage is measured.
+    unit : float
+        Price units, above 0, by which slippage is measured: the median spread.
     """
-    s = median_spread
+    s = unit
     latencies = (0.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 5000.0)
     shares = (0.0, 0.05, 0.1, 0.25, 0.5)
     return (
@@ -152,10 +152,11 @@ def stress(
     setup = study.mapped
     ticks = study.mapped_ticks
     part = ticks.between(setup.tick_slices[0].begin, setup.tick_slices[-1].end)
-    around = setup.context.costs.half_spread
-    factors = factors_of(float(np.median(part.ask - part.bid)) + 2.0 * around)
-    if around:
-        factors = tuple(f for f in factors if f.name != "spread")
+    usual = float(np.median(part.ask - part.bid)) + 2.0 * setup.context.costs.half_spread
+    # Without a spread, by a basis point of the price.
+    unit = usual if usual > 0.0 else 1e-4 * float(np.median(part.mid))
+    without = _nothing_to_multiply(setup.context.costs, part)
+    factors = tuple(f for f in factors_of(unit) if f.name not in without)
     scenarios = [
         (f, level, factor.scenario(level, k))
         for f, factor in enumerate(factors)
@@ -186,9 +187,24 @@ def stress(
     seconds = time.perf_counter() - began
     whole = np.stack([r for r in rows if r is not None])
     return [
-        _finding(study, subject, factors, scenarios, whole[:, k], seed, replicates, seconds)
+        _finding(
+            study, subject, factors, scenarios, without, whole[:, k], seed, replicates, seconds
+        )
         for k, subject in enumerate(subjects)
     ]
+
+
+def _nothing_to_multiply(costs: Costs, ticks: Ticks) -> dict[str, str]:
+    """Return the multiples that would change nothing, and why: they prove no robustness."""
+    found = {}
+    if costs.half_spread:
+        found["spread"] = "the spread is the study's half_spread; vary that"
+    elif not (ticks.ask > ticks.bid).any():
+        found["spread"] = "these ticks have no spread to multiply; see slippage"
+    names = ("commission_rate", "commission_per_unit", "commission_per_fill")
+    if not any(getattr(costs, name) for name in names):
+        found["commission"] = "the study has no commission to multiply"
+    return found
 
 
 def evaluate_scenario(
@@ -215,6 +231,7 @@ def _finding(
     subject: Subject,
     factors: tuple[Factor, ...],
     scenarios: list[tuple[int, float, Scenario]],
+    without: dict[str, str],
     rows: Rows,
     seed: int,
     replicates: int,
@@ -247,6 +264,9 @@ def _finding(
         figures[name] = edge
         if why:
             reasons[name] = why
+    for name, why in without.items():
+        figures[f"break_even_{name}"] = math.nan
+        reasons[f"break_even_{name}"] = why
     drawn = {
         field.name: np.array([getattr(s, field.name) for _, _, s in scenarios], np.float64)
         for field in fields(Scenario)

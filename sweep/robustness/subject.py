@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sweep.errors import InputError
-from sweep.resample.sessions import Sessions, find_sessions
+from sweep.resample.sessions import Sessions, find_sessions, sessions_by_clock
 from sweep.schema import FloatArray1D, IntArray1D
 from sweep.study import ReplayResult, Study
 from sweep.trips import round_trips
@@ -54,7 +54,8 @@ def subjects_of(
     Raises
     ------
     InputError
-        If there is no such trial, or none that is complete.
+        If there is no such trial, or none that is complete, or the strategy's constraint
+        refuses it.
     """
     numbers = list(dict.fromkeys(trials))
     for number in numbers:
@@ -81,6 +82,12 @@ def subjects_of(
     for number in numbers:
         row = study.board.trial(number).params
         found.append(Subject(f"trial {number}", row, _active(study, row), number))
+    for subject in found:
+        if not study.space.is_valid(subject.row):
+            raise InputError(
+                f"{study.folder}: {subject.label}: the strategy's valid() refuses these values "
+                f"together, so that nothing can be asked about them"
+            )
     return found
 
 
@@ -121,26 +128,38 @@ class History:
     changes: FloatArray1D
 
 
-def history_of(study: Study, subject: Subject, *, gap: int | None = None) -> History:
+def history_of(
+    study: Study, subject: Subject, *, gap: float | None = None, opens: float | None = None
+) -> History:
     """Replay a variant on the search range, and cut what it did.
 
     Parameters
     ----------
     study : Study
     subject : Subject
-    gap : int, optional
-        Nanoseconds without a tick that separate sessions; half an hour by default.
+        A trial that was pruned is evaluated to the end.
+    gap : float, optional
+        Minutes without a tick that separate sessions; 30 by default.
+    opens : float, optional
+        Hour (UTC) at which sessions begin, instead of gaps.
 
     Raises
     ------
     StrategyError, ReplayMismatchError
         As in `sweep.study.Study.replay`.
     """
+    whole = subject.trial is not None and (
+        study.board.trial(subject.trial).n_slices >= len(study.mapped.tick_slices)
+    )
     values = study.space.decode(subject.row)
-    found = study.replay(values if subject.trial is None else subject.trial)
+    found = study.replay(subject.trial if whole and subject.trial is not None else values)
     record = found.replay
     account = study.mapped.context.account
-    sessions = find_sessions(record.ts, gap=gap)
+    if opens is None:
+        nanoseconds = None if gap is None else round(gap * 60e9)
+        sessions = find_sessions(record.ts, gap=nanoseconds)
+    else:
+        sessions = sessions_by_clock(record.ts, opens)
     ends = record.equity[sessions.ends - 1]
     carry = study.setup.carry_over
     if not carry:
@@ -170,8 +189,6 @@ def _chained(found: ReplayResult, study: Study) -> FloatArray1D:
     gained = 0.0
     for part in study.mapped.tick_slices:
         length = part.end - part.begin
-        if at >= len(equity):
-            break
         last = equity[at + length - 1]
         equity[at : at + length] += gained
         gained += last - capital
