@@ -72,7 +72,7 @@ def ask_results(
 
 def _sessions(h: History, seed: int, n_paths: int, length: float | None) -> dict[str, Any]:
     if len(h.session_profits) < 2:
-        raise DataError(f"there is {len(h.session_profits)} session, and several are needed")
+        raise DataError("there is one session, and several are needed")
     report = bootstrap_sessions(
         h.session_profits, seed=seed, n_paths=n_paths, block_length=length, capital=h.capital
     )
@@ -124,7 +124,7 @@ def _sessions(h: History, seed: int, n_paths: int, length: float | None) -> dict
             sharpe_low_90=report.sharpe.reason,
             p_mean=report.p_mean.reason,
         ),
-        "notes": report.notes,
+        "notes": (*report.notes, "drawdown is taken between sessions; within them it was deeper"),
     }
 
 
@@ -156,7 +156,7 @@ def _trades(h: History, seed: int, n_paths: int, length: float | None) -> dict[s
 
 def _permutation(h: History, seed: int, n_paths: int, _length: float | None) -> dict[str, Any]:
     if len(h.trade_profits) < 2:
-        raise DataError(f"there are {len(h.trade_profits)} trades, too few to put in order")
+        raise DataError("there are not two trades to put in another order")
     report = permute_trades(
         h.trade_profits,
         seed=seed,
@@ -174,11 +174,18 @@ def _permutation(h: History, seed: int, n_paths: int, _length: float | None) -> 
 
 
 def _shift(h: History, seed: int, n_paths: int, _length: float | None) -> dict[str, Any]:
+    _check_positions(h)
     return _timing(shift_positions(h.positions, h.changes, seed=seed, n_paths=n_paths))
 
 
 def _entry(h: History, seed: int, n_paths: int, _length: float | None) -> dict[str, Any]:
+    _check_positions(h)
     return _timing(random_entry(h.positions, h.changes, seed=seed, n_paths=n_paths))
+
+
+def _check_positions(h: History) -> None:
+    if not h.positions.any():
+        raise DataError("no position was held at the end of a clock period")
 
 
 def _timing(report: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ a run that was interrupted has finished, the next one finds; more paths add to t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -75,7 +76,8 @@ class Shelf:
             part.write_bytes(_sum(body) + body)
             part.replace(path)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink()
             raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
 
     def _path(self, chunk: int) -> Path:

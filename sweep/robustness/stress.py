@@ -303,7 +303,8 @@ def _read(line: FloatArray2D, base: float) -> tuple[float, float, str]:
     centred = level - level.mean()
     slope = float(centred @ (profit - profit.mean()) / (centred @ centred))
     if not base > 0.0:
-        return slope, math.nan, "it loses under the study's own execution"
+        what = "loses" if base < 0.0 else "earns nothing"
+        return slope, math.nan, f"it {what} under the study's own execution"
     below = np.flatnonzero(profit <= 0.0)
     if not len(below):
         return slope, math.nan, f"it still earns at {level[-1]:g}, the most that was tried"
