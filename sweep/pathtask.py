@@ -59,7 +59,7 @@ __all__ = [
 ]
 
 #: Pieces of paths that are held together, 48 bytes each; paths, and rows.
-_PIECES = 1 << 18
+_PIECES = 1 << 16
 _PATHS = 256
 _ROWS = 1 << 14
 

@@ -211,6 +211,11 @@ def test_figures_of_hand_written_arms_are_called_as_in_rows() -> None:
         ("validate", {"spa_seconds", "stepm_seconds", "mcs_seconds", "cscv_over_numpy"}),
         ("stream", {"of_slower", "light_of_slower", "heavy_of_slower"}),
         pytest.param(
+            "mc",
+            {"path_over_lane_cost", "path_over_scalar", "paths_growth_mib", "slots_path_ns"},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             "history", {"ns_at_most_ticks", "ns_at_most_variants"}, marks=pytest.mark.slow
         ),
     ],
