@@ -53,3 +53,9 @@ print(f"fast 300, slow 900: sharpe {other.metrics['sharpe']:.2f}")
 # %% Later, or elsewhere: open the folder again. The latest one under results by default.
 again = sweep.open_study("results/python-interface")
 assert again.best() == best
+
+# %% What could have happened instead: the best on sessions drawn anew. One value a path.
+findings = sweep.monte_carlo(again, best[:1], methods=("pnl", "sessions"), n_paths=64)
+for finding in findings:
+    low = np.quantile(finding.paths["net_profit"], 0.05)
+    print(f"{finding.method}: 5 % of {finding.n_paths} paths earn less than {low:.2f}")
