@@ -373,8 +373,8 @@ class _Work:
                 targets,
                 rows,
                 False,
-                _NONE_WRITTEN,
-                _NONE_WRITTEN,
+                _NONE,
+                _NONE,
                 _NO_FILLS,
             )
             self.seconds += time.thread_time() - began
@@ -385,7 +385,6 @@ class _Work:
         return rows[:, 0]
 
 
-_NONE_WRITTEN = np.zeros(0)
 _NO_FILLS = np.zeros(0, FILL)
 
 

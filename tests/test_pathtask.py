@@ -14,11 +14,12 @@ from sweep.errors import StrategyError
 from sweep.kernel.path_build import build_path_kernel, load_path_kernel
 from sweep.metrics import merge
 from sweep.pathtask import PathContext, PathTask, evaluate_paths
-from sweep.resample import ResampleSpec
+from sweep.resample import ResampleSpec, join, plan_path, schedule
 from sweep.schema import STATUS_BAD_ORDER, STATUS_ERROR, Account, Costs, Slice
 from sweep.space import SearchSpace
 from sweep.strategy import strategy_from_source
 from sweep.tasks import Task, evaluate
+from sweep.tickmap import attach
 from tests.evaluation import wide_space
 from tests.generators import ACCOUNT_READER, SECOND, read_only
 from tests.paths import by_plain_kernel, context_on, session_market
@@ -122,25 +123,37 @@ def test_a_row_is_that_of_the_ticks_written_out(name: str) -> None:
 
 
 @pytest.mark.parametrize("latency", [0, 1, 40 * SECOND, 3 * HOUR])
-def test_orders_in_flight_cross_joined_blocks(latency: int) -> None:
+@pytest.mark.parametrize(("sessions", "n"), [(6, 9), (2, 40)])
+def test_orders_in_flight_cross_joined_blocks(latency: int, sessions: int, n: int) -> None:
+    """Also where paths run in groups that share source ticks: 40 paths of two sessions do."""
     draw = np.random.default_rng(3)
     strategy = strategy_from_source(MOVER, "mover.py")
     costs = Costs(0.0, 0.0, 1.0, 0.01, 0.0, latency, "close")
-    spec = ResampleSpec("slots", seed=4, restart="never")
-    context = context_on(session_market(draw), strategy, spec, costs, ACCOUNT)
-    assert_rows_of_ticks(context, mover_rows(draw, 1), 9, 64)
+    ticks = session_market(draw, sessions)
+    for restart in ("never", "session"):
+        spec = ResampleSpec("slots", seed=4, block=60, restart=restart)
+        context = context_on(ticks, strategy, spec, costs, ACCOUNT)
+        assert grouped(context, n) == (sessions == 2)
+        assert_rows_of_ticks(context, mover_rows(draw, 1), n, 64)
+
+
+def grouped(context: PathContext, n: int) -> bool:
+    """Whether the jobs of ``n`` paths share source ticks."""
+    ticks = attach(context.context.ticks)
+    plan = join([plan_path(context.resampler, ticks, k) for k in range(n)])
+    return all(bool(jobs["group"].all()) for jobs in schedule(plan, 64))
 
 
 def test_a_step_sees_its_own_account_and_the_sizes_of_the_source_tick() -> None:
     draw = np.random.default_rng(5)
     strategy = strategy_from_source(READER, "reader.py")
     params = np.array([[5e9, 2.0, 1000.0, 9.0], [200e9, 0.3, 1000.0, 9.0]])
-    for name in ("sessions", "slots, through", "stationary"):
+    for name, sessions in (("sessions", 6), ("slots, through", 6), ("slots", 2), ("stationary", 6)):
         for latency in (0, 50 * SECOND):
             costs = Costs(2e-4, 0.0, 0.0, 0.01, 0.0, latency, "mid")
-            ticks = session_market(draw, sizes=True)
+            ticks = session_market(draw, sessions, sizes=True)
             context = context_on(ticks, strategy, SPECS[name], costs, ACCOUNT)
-            assert_rows_of_ticks(context, params, 11, 16)
+            assert_rows_of_ticks(context, params, 16 if sessions == 2 else 9, 20)
 
 
 def test_rows_do_not_depend_on_width_batch_range_or_variants_beside() -> None:

@@ -160,7 +160,8 @@ def new_path_frame(
         Ticks of a chunk, a multiple of `sweep.kernel.lane_marks.SPAN`.
     """
     n_fields, stride, passes = layout
-    width = min(width, (n_jobs + EIGHT - 1) // EIGHT * EIGHT)
+    # Whole vectors, and no more lanes than a row of the buffer has room for.
+    width = min(max(width // EIGHT, 1), -(-n_jobs // EIGHT), stride // EIGHT) * EIGHT
     n_slots = n_slots or width
     frame = np.zeros(PATH_FRAME + 4 * len(PATH_ARRAYS), np.int64)
     frame[LANES] = width
