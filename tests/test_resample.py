@@ -431,6 +431,7 @@ def test_an_exported_path_is_read_as_any_source(tmp_path: FilePath) -> None:
     ("spec", "says"),
     [
         ({"method": "session"}, 'did you mean "sessions"'),
+        ({"method": "slots", "block": float("nan")}, "expected 0 or more"),
         ({"method": "slots", "block": 37}, "minutes that divide the day"),
         ({"method": "moving", "block": 2.5}, "a whole number, 1 or more"),
         ({"method": "stationary", "block": 0.5}, "expected 1 or more"),

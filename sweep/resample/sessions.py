@@ -17,9 +17,8 @@ DAY = 1_440 * MINUTE
 #: Sessions are alike whose opening and closing (clock time) round to the same half hours.
 _ALIKE = 30 * MINUTE
 
-#: A gap separates sessions where it is this many times as long as the usual longest gap
-#: of an hour, and at least half an hour.
-_LEAST_GAP = 30 * MINUTE
+#: Time without a tick that separates sessions, unless another is asked for.
+_GAP = 30 * MINUTE
 _STAMPS = 1 << 20
 
 
@@ -67,7 +66,7 @@ def find_sessions(
         If the range holds no tick, or ``gap`` is not positive.
     """
     end = len(ts) if end is None else end
-    gap = _LEAST_GAP if gap is None else gap
+    gap = _GAP if gap is None else gap
     if gap <= 0:
         raise DataError(f"a gap between sessions must be longer than 0 ns, found {gap}")
     _not_empty(begin, end)

@@ -113,10 +113,11 @@ class ResampleSpec:
         whole = self.method in ("circular", "moving")
         if self.method == "identity":
             raise InputError("resampling: identity has no block")
-        if (not 1.0 <= block < math.inf and self.method != "slots") or (whole and block % 1):
+        shortest = 0.0 if self.method == "slots" else 1.0
+        if not shortest <= block < math.inf or (whole and block % 1):
             raise InputError(
                 f"resampling: block = {block:g} for {self.method}; expected "
-                f"{'a whole number, ' if whole else ''}1 or more"
+                f"{'a whole number, ' if whole else ''}{shortest:g} or more"
             )
         if self.method == "slots":
             slot = round(block * 60e9)
