@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import zlib
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sweep.designs import random as random_design
+from sweep.engines.local import LocalEngine
 from sweep.errors import StrategyError
 from sweep.kernel.path_build import build_path_kernel, load_path_kernel
 from sweep.metrics import merge
 from sweep.pathtask import PathContext, PathTask, evaluate_paths
 from sweep.resample import ResampleSpec, join, plan_path, schedule
 from sweep.schema import STATUS_BAD_ORDER, STATUS_ERROR, Account, Costs, Slice
+from sweep.sources import SourceSpec, write_parquet
 from sweep.space import SearchSpace
+from sweep.store import import_ticks
 from sweep.strategy import strategy_from_source
 from sweep.tasks import Task, evaluate
 from sweep.tickmap import attach
@@ -170,6 +176,31 @@ def test_rows_do_not_depend_on_width_batch_range_or_variants_beside() -> None:
     side_by_side = evaluate_paths(context, PathTask(2, params, 30, 33))
     assert side_by_side.rows.tobytes() == whole.rows[:, 30:33].tobytes()
     assert side_by_side.failures == tuple(f for f in whole.failures if 30 <= f[1] < 33)
+
+
+def test_workers_in_any_number_and_order_give_the_same_rows(tmp_path: Path) -> None:
+    draw = np.random.default_rng(16)
+    ticks = session_market(draw)
+    columns = {name: c for name, c in ticks._asdict().items() if len(c)}
+    write_parquet(iter([columns]), tmp_path / "ticks.parquet")
+    handle = import_ticks(SourceSpec(path=str(tmp_path / "ticks.parquet"))).handle
+    strategy = strategy_from_source(MOVER, "mover.py")
+    context = context_on(ticks, strategy, SPECS["slots"], CHEAP, ACCOUNT)
+    here = PathTask(0, mover_rows(draw, 2), 0, 12)
+    expected = evaluate_paths(context, here)
+    there = replace(context, context=replace(context.context, ticks=handle))
+    for workers, parts in ((1, (0, 12)), (2, (0, 5, 6, 12))):
+        engine = LocalEngine(workers)
+        try:
+            tasks = [replace(here, first=a, end=b) for a, b in pairwise(parts)]
+            futures = [engine.submit(evaluate_paths, there, task) for task in reversed(tasks)]
+            found = [future.result() for future in reversed(futures)]
+        finally:
+            engine.close(cancel=True)
+        assert [outcome.error for outcome in found] == [""] * len(tasks)
+        rows = np.concatenate([outcome.rows for outcome in found], axis=1)
+        assert rows.tobytes() == expected.rows.tobytes()
+        assert os.getpid() not in {outcome.pid for outcome in found}
 
 
 def test_stretches_are_the_rows_that_a_path_s_row_is_merged_of() -> None:
