@@ -62,6 +62,7 @@ __all__ = [
 _PIECES = 1 << 16
 _PATHS = 256
 _ROWS = 1 << 14
+_MOST_ROWS = 1 << 17
 
 #: Ticks of a path that are written out together, where variants run side by side.
 _BLOCK = 1 << 15
@@ -249,6 +250,11 @@ class _Work:
     def batches(self, task: PathTask) -> Iterator[range]:
         """Numbers of paths that are held together: memory does not grow with them."""
         first = plan_path(self._resampler, self._ticks, task.first)
+        if len(first.starts) > _MOST_ROWS:
+            raise InputError(
+                f"resampling: the strategy would begin anew {len(first.starts):,} times on a "
+                f"path, at most {_MOST_ROWS:,} are kept; use longer blocks, or restart = 'never'"
+            )
         most = min(_PATHS, _PIECES // len(first.pieces), _ROWS // len(first.starts))
         for begin in range(task.first, task.end, max(most, 1)):
             yield range(begin, min(begin + max(most, 1), task.end))

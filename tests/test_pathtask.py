@@ -316,13 +316,16 @@ def step(state, tick, params):
     assert_rows_of_ticks(context, np.array([[7.0]]), 4, 64)
 
 
-def test_what_goes_wrong_comes_back_as_data() -> None:
+def test_what_goes_wrong_comes_back_as_data(monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(13)
     strategy = strategy_from_source(MOVER, "mover.py")
     context = context_on(session_market(draw), strategy, SPECS["sessions"], CHEAP, ACCOUNT)
     found = evaluate_paths(context, PathTask(4, np.zeros((1, 3)), 3, 3))
     assert found.number == 4
     assert "there are none" in found.error
+    monkeypatch.setattr("sweep.pathtask._MOST_ROWS", 5)
+    found = evaluate_paths(context, PathTask(5, np.ones((1, 3)), 0, 3))
+    assert "would begin anew 6 times on a path, at most 5 are kept" in found.error
 
 
 def test_a_strategy_with_features_is_refused() -> None:
