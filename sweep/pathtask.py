@@ -255,7 +255,8 @@ class _Work:
                 f"resampling: the strategy would begin anew {len(first.starts):,} times on a "
                 f"path, at most {_MOST_ROWS:,} are kept; use longer blocks, or restart = 'never'"
             )
-        most = min(_PATHS, _PIECES // len(first.pieces), _ROWS // len(first.starts))
+        rows = len(first.starts) * len(task.params)
+        most = min(_PATHS, _PIECES // len(first.pieces), _ROWS // rows)
         for begin in range(task.first, task.end, max(most, 1)):
             yield range(begin, min(begin + max(most, 1), task.end))
 

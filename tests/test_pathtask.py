@@ -162,6 +162,16 @@ def test_a_step_sees_its_own_account_and_the_sizes_of_the_source_tick() -> None:
             assert_rows_of_ticks(context, params, 16 if sessions == 2 else 9, 20)
 
 
+def test_ticks_without_sizes_have_none_on_paths_either() -> None:
+    draw = np.random.default_rng(17)
+    strategy = strategy_from_source(READER, "reader.py")
+    context = context_on(session_market(draw), strategy, SPECS["sessions"], CHEAP, ACCOUNT)
+    params = np.array([[5e9, 2.0, 1000.0, 9.0]])
+    assert_rows_of_ticks(context, params, 4, 8)
+    found = evaluate_paths(context, PathTask(0, params, 0, 4))
+    assert (found.rows["status"] == STATUS_BAD_ORDER).all()
+
+
 def test_rows_do_not_depend_on_width_batch_range_or_variants_beside() -> None:
     draw = np.random.default_rng(7)
     strategy = strategy_from_source(MOVER, "mover.py")

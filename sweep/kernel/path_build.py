@@ -118,6 +118,7 @@ class PathKernel:
             Ticks that are worked through together; no row depends on it.
         """
         room = _ROOM
+        sizes = self.ref.sizes and len(ticks.bid_size) > 0
         while True:
             frame, scratch = new_path_frame(
                 len(jobs),
@@ -126,7 +127,7 @@ class PathKernel:
                 self.layout,
                 lane_fields=len(LANE_FIELDS),
                 feedback=self.ref.feedback,
-                sizes=self.ref.sizes,
+                sizes=sizes,
                 stamps=self.ref.stamps,
                 capacity=room,
                 chunk=chunk,
@@ -147,7 +148,7 @@ class PathKernel:
                 frame,
                 frame.ctypes.data,
                 *(given[name] for name in (*names, "warmups")),
-                self.ref.sizes,
+                sizes,
                 float(terms["contract_size"][0]),
                 bool(terms["mark_close"][0]),
                 params,
@@ -194,7 +195,7 @@ def build_path_kernel(strategy: Strategy, space: SearchSpace) -> PathKernelRef:
         core="",
         strategy_path=strategy.path,
         feedback="account" in strategy.arguments("step"),
-        sizes=bool(reads & {"bid_size", "ask_size", "tick"}),
+        sizes=bool(reads & {"bid_size", "ask_size"}),
         stamps=bool(reads & {"ts", "tick"}),
         reason=reason,
     )
