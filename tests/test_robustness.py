@@ -244,6 +244,22 @@ def test_a_sure_loss_loses_and_nothing_earns_nothing(study: Study) -> None:
         assert any("every path gives the same" in note for note in never.notes)
 
 
+def test_a_path_that_loses_nothing_is_among_the_best(study: Study) -> None:
+    finding = ask(study, "sessions", mode="hold", n_paths=200)[0]
+    factors = finding.paths["profit_factor"]
+    assert 0 < np.isnan(factors).sum() < 150
+    summary = finding.summaries["profit_factor"]
+    assert (summary.n_failed, summary.n_empty) == (0, 0)
+    expected = np.quantile(
+        np.where(np.isnan(factors), np.inf, factors), 0.25, method="inverted_cdf"
+    )
+    assert next(q.value for q in summary.quantiles if q.level == 0.25) == expected
+    assert summary.mean.reason == "a replicate is infinite"
+    # What cannot be measured of a path is not said to have failed.
+    never = ask(study, "sessions", mode="never", n_paths=16)[0].summaries["sharpe"]
+    assert (never.n_failed, never.n_empty) == (0, 16)
+
+
 def test_failed_paths_have_no_value_and_are_told(study: Study) -> None:
     highest = float(study.mapped_ticks.mid[: study.mapped.tick_slices[0].end].max())
     values = {"mode": "flip", "ceiling": highest * 1.001}

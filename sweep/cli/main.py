@@ -113,8 +113,8 @@ def run_command(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, click.exceptions.Abort) as error:
-        text = str(error)
-        _say(text or "interrupted")
+        # Click makes another exception of it, without what was to be said.
+        _say(str(error) or str(error.__cause__ or "") or "interrupted")
         return EXIT_INTERRUPTED
     except SweepError as error:
         if debug:

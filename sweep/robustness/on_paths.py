@@ -367,16 +367,18 @@ def _finding(
     if own is not None:
         observed = {name: float(v[0]) for name, v in metrics_of(own[:1], ppy).items()}
     empty = (rows["trades"] == 0) & ~bad
+    # Of a path on which nothing was lost there is no ratio, and none is better.
+    unbeaten = (rows["gross_profit"] > 0.0) & (rows["gross_loss"] == 0.0) & ~bad
     summaries = {
         name: summarise(
-            found[name],
+            np.where(unbeaten, np.inf, found[name]) if name == "profit_factor" else found[name],
             statistic=name,
             method=title,
             units=units,
             seed=seed,
             observed=observed.get(name) if np.isfinite(observed.get(name, np.nan)) else None,
             worst=worst,
-            empty=empty,
+            empty=~bad,
         )
         for name, worst in SHOWN.items()
     }
