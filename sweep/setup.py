@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sweep import sources
+from sweep import designs, sources
 from sweep.errors import DataError, SpaceError, StudyFileError
 from sweep.kernel import build_kernel
 from sweep.metrics import METRICS
@@ -20,7 +20,7 @@ from sweep.proposals import DESIGNS, depends_on_results
 from sweep.quantities import Duration
 from sweep.ranges import Override
 from sweep.robust import RobustContext, evaluate_robust, path_slices, with_restart
-from sweep.schema import IntArray1D, Slice, TickHandle
+from sweep.schema import FloatArray2D, IntArray1D, Slice, TickHandle
 from sweep.sections import StudySection
 from sweep.slices import (
     Marks,
@@ -48,6 +48,10 @@ _TAKEN = (
     *(f"holdout_{m}" for m in METRICS),
     *("trial", "state", "slices", "duplicate_of", "reason"),
 )
+
+
+#: Variants drawn from a space to see how long warm-ups are.
+_EXAMPLES = 64
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,7 @@ def _with_paths(spec: StudySpec, setup: Setup) -> Setup:
         )
     search = setup.slices[0]
     wanted = spec.monte_carlo.resampling(spec.study.seed)
-    rows = setup.space.defaults[None]
+    rows = _examples(setup.space, spec.study.seed)
     chosen, said = with_restart(setup.context, wanted, rows, search.begin, search.end)
     paths = path_context(
         setup.context, setup.strategy, setup.space, chosen, search.begin, search.end
@@ -179,6 +183,25 @@ def _with_paths(spec: StudySpec, setup: Setup) -> Setup:
         robust=RobustContext(setup.context, paths, search),
         said=(*said, *paths.resampler.warnings),
     )
+
+
+def _examples(space: SearchSpace, seed: int) -> FloatArray2D:
+    """Return variants from all over a space, whose warm-ups stand for those of a search.
+
+    All trials are treated alike: where one of them had to begin anew within its warm-up it
+    would not trade on paths, and look safe.
+    """
+    rows = designs.random(space, seed).rows(0, _EXAMPLES)
+    ends = [space.defaults]
+    for i, p in enumerate(space.parameters):
+        if p.kind in ("real", "integer"):
+            for end in (p.low, p.high):
+                row = space.defaults.copy()
+                row[i] = end
+                ends.append(space.canonical(row))
+    wide = np.stack(ends)
+    found: FloatArray2D = np.concatenate([wide[space.valid_rows(wide)], rows])
+    return found
 
 
 def is_robust(study: StudySection) -> bool:

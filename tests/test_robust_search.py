@@ -390,7 +390,8 @@ def test_commands_read_a_robust_study(tmp_path: Path) -> None:
 def test_a_search_says_where_strategies_do_not_begin_anew(tmp_path: Path) -> None:
     text = (Path(__file__).parent / "study_helpers.py").read_text()
     strategy = text.split('STRATEGY = """')[1].split('"""')[0]
-    strategy += "\n\ndef warmup(params):\n    return 500\n"
+    # Short for the defaults, and long where a search may come to.
+    strategy += "\n\ndef warmup(params):\n    return int(2.0 * params.slow)\n"
     path = write_study(tmp_path, strategy=strategy, trials=2)
     study = create_study(path, out=tmp_path / "out", overrides=SEARCH)
     assert study.setup.robust is not None

@@ -278,7 +278,11 @@ def _by_hand(spec: PathSpec, given: tuple[tuple[str, float], ...]) -> PathSpec:
                 f"there are {', '.join(sorted(numbers))}"
             )
         owner = getattr(spec, owners[0])
-        number = int(value) if isinstance(getattr(owner, name), int) else float(value)
+        number: float = float(value)
+        if isinstance(getattr(owner, name), int):
+            if not number.is_integer():
+                raise InputError(f"--model {name}={value:g}: expected a whole number")
+            number = int(number)
         spec = replace(spec, **{owners[0]: replace(owner, **{name: number})})
     return spec
 
