@@ -171,29 +171,34 @@ def test_a_picture_is_written(out: Path, tmp_path: Path) -> None:
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
 
 
-@pytest.mark.parametrize("method", ["sessions", "slots", "moving"])
+@pytest.mark.parametrize(
+    ("method", "block"),
+    [
+        ("sessions", None),
+        ("sessions", "auto"),
+        ("slots", None),
+        ("moving", 500),
+        ("moving", "auto"),
+    ],
+)
 def test_an_exported_path_is_the_one_that_was_evaluated(
-    out: Path, tmp_path: Path, method: str
+    out: Path, tmp_path: Path, method: str, block: Any
 ) -> None:
     from sweep.sources import SourceSpec
     from sweep.store import import_ticks
 
     options = ("-m", method, "--restart", "never", "--param", "mode=wave")
-    if method == "moving":
-        options += ("--block", 500)
+    options += () if block is None else ("--block", block)
     file = tmp_path / "path.parquet"
     found = mc(out, *options, "--export", 3, file)
     assert found.code == 0, found.err
     study = Study.open(out)
     setup, part = study.setup, study.setup.tick_slices[0]
-    block = 500 if method == "moving" else None
     settings = {"methods": (method,), "restart": "never", "block": block, "n_paths": 4}
     from sweep.robustness.asked import asked_of
 
-    context = path_context(
-        setup.context, setup.strategy, setup.space, asked_of(study, settings).resampling(method),
-        part.begin, part.end,
-    )  # fmt: skip
+    spec, _ = asked_of(study, settings).resampling_of(study, method)
+    context = path_context(setup.context, setup.strategy, setup.space, spec, part.begin, part.end)
     path = plan_path(context.resampler, study.mapped_ticks, 3)
     derived = derive_ticks(context.resampler, study.mapped_ticks, path, 0, path.n_ticks)
     import pyarrow.parquet as pq

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from sweep.errors import InputError
+from sweep.mc.sessions import session_block_length
 from sweep.names import did_you_mean
 from sweep.objective import compile_condition
 from sweep.path_terms import PathTerm
-from sweep.resample import METHODS, ResampleSpec
+from sweep.resample import METHODS, ResampleSpec, find_sessions, sessions_by_clock
 from sweep.resample.spec import TICK_METHODS
 from sweep.robustness.on_results import RESULT_METHODS
 from sweep.study import Study
@@ -151,6 +154,11 @@ class MonteCarlo:
         """The block length, where it is given as a number."""
         return None if isinstance(self.block, str) else self.block
 
+    def resampling_of(self, study: Study, method: str) -> tuple[ResampleSpec, tuple[str, ...]]:
+        """Return how a study's ticks are resampled, and what was found out for it."""
+        spec = self.resampling(method)
+        return _with_block(study, spec) if self.block == "auto" else (spec, ())
+
     def resampling(self, method: str) -> ResampleSpec:
         """Return how ticks are resampled by a method."""
         # Beside methods that know sessions, those that count in ticks keep their default.
@@ -187,3 +195,28 @@ def asked_of(study: Study, given: Mapping[str, Any]) -> MonteCarlo:
         if given.get(name) is not None:
             settings[other] = None
     return MonteCarlo(**{**settings, **given})
+
+
+def _with_block(study: Study, spec: ResampleSpec) -> tuple[ResampleSpec, tuple[str, ...]]:
+    """Choose the block length by the history's own changes, and say what was chosen."""
+    setup = study.mapped
+    first, end = setup.tick_slices[0].begin, setup.tick_slices[-1].end
+    ticks = study.mapped_ticks.between(first, end)
+    log_mid = np.log(ticks.mid)
+    unit = "ticks"
+    if spec.method == "sessions":
+        unit = "sessions"
+        gap = None if spec.gap is None else round(spec.gap * 60e9)
+        found = find_sessions(ticks.ts, gap=gap)
+        if spec.opens is not None:
+            found = sessions_by_clock(ticks.ts, spec.opens)
+        log_mid = np.concatenate([log_mid[:1], log_mid[found.ends - 1]])
+    chosen = session_block_length(np.diff(log_mid))
+    length = max(round(chosen.block_length), 1) if unit == "ticks" else chosen.block_length
+    said = (
+        f"block length by Politis & White: {chosen.on_results.stationary:.3g} {unit} by the "
+        f"changes of the mid, {chosen.on_magnitudes.stationary:.3g} by their magnitudes; "
+        f"{length:.3g} taken"
+    )
+    notes = [n for n in (chosen.on_results.note, chosen.on_magnitudes.note) if n]
+    return replace(spec, block=float(length)), (said, *notes)

@@ -215,7 +215,7 @@ def export_ticks(study: Study, asked: Any, number: int, file: str) -> int:
     setup = study.mapped
     ticks = attach(setup.ticks)
     first, end = setup.tick_slices[0].begin, setup.tick_slices[-1].end
-    resampler = prepare(ticks, asked.resampling(method), first, end)
+    resampler = prepare(ticks, asked.resampling_of(study, method)[0], first, end)
     return export_path(resampler, setup.ticks, number, Path(file))
 
 

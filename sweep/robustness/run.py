@@ -7,17 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-import numpy as np
-
 from sweep.engines.base import Engine
 from sweep.errors import DataError, InputError, StrategyError
 from sweep.expressions import Condition
-from sweep.mc.sessions import session_block_length
 from sweep.models.calibrate import calibrate
 from sweep.models.spec import PathSpec
 from sweep.names import did_you_mean
 from sweep.path_terms import PathTerm
-from sweep.resample import ResampleSpec, find_sessions, sessions_by_clock
 from sweep.robustness.around import neighbourhood
 from sweep.robustness.asked import ALL_METHODS, MODELS, MonteCarlo, asked_of
 from sweep.robustness.finding import Finding
@@ -183,37 +179,9 @@ def _ask(
         )  # fmt: skip
     if method in MODELS:
         return _simulated(study, left, engine, method, asked, paths)
-    spec = asked.resampling(method)
-    said: tuple[str, ...] = ()
-    if asked.block == "auto":
-        spec, said = _with_block(study, spec)
+    spec, said = asked.resampling_of(study, method)
     resampled = on_resampled(study, left, engine, spec, paths)
     return [replace(finding, notes=(*said, *finding.notes)) for finding in resampled]
-
-
-def _with_block(study: Study, spec: ResampleSpec) -> tuple[ResampleSpec, tuple[str, ...]]:
-    """Choose the block length by the history's own changes, and say what was chosen."""
-    setup = study.mapped
-    first, end = setup.tick_slices[0].begin, setup.tick_slices[-1].end
-    ticks = study.mapped_ticks.between(first, end)
-    log_mid = np.log(ticks.mid)
-    unit = "ticks"
-    if spec.method == "sessions":
-        unit = "sessions"
-        gap = None if spec.gap is None else round(spec.gap * 60e9)
-        found = find_sessions(ticks.ts, gap=gap)
-        if spec.opens is not None:
-            found = sessions_by_clock(ticks.ts, spec.opens)
-        log_mid = np.concatenate([log_mid[:1], log_mid[found.ends - 1]])
-    chosen = session_block_length(np.diff(log_mid))
-    length = max(round(chosen.block_length), 1) if unit == "ticks" else chosen.block_length
-    said = (
-        f"block length by Politis & White: {chosen.on_results.stationary:.3g} {unit} by the "
-        f"changes of the mid, {chosen.on_magnitudes.stationary:.3g} by their magnitudes; "
-        f"{length:.3g} taken"
-    )
-    notes = [n for n in (chosen.on_results.note, chosen.on_magnitudes.note) if n]
-    return replace(spec, block=float(length)), (said, *notes)
 
 
 def _unsaid(method: str, subject: Subject, seed: int, error: InputError) -> Finding:
