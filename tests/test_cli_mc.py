@@ -76,8 +76,11 @@ def test_csv_has_a_line_for_each_finding(out: Path) -> None:
     found = mc(out, *SOME, "--compare", 0, "--compare", 1, "-f", "csv")
     head, *lines = found.rows
     column = {name: [line[k] for line in lines] for k, name in enumerate(head)}
-    assert column["method"] == ["pnl", "pnl", "sessions", "sessions"]
-    assert column["variant"] == ["trial 0", "trial 1"] * 2
+    best = Study.open(out).best(1)[0]
+    variants = [f"trial {k}" for k in dict.fromkeys([best, 0, 1])]
+    n = len(variants)
+    assert column["method"] == ["pnl"] * n + ["sessions"] * n
+    assert column["variant"] == variants * 2
 
 
 def test_variants_by_number_value_and_rank(out: Path) -> None:
