@@ -12,10 +12,13 @@ from scipy.stats import binom
 from study_helpers import run_small
 
 
-def printed(folder: Path, seed: int, mode: str, methods: str) -> list[dict[str, Any]]:
+def printed(
+    folder: Path, seed: int, mode: str, methods: str, *, market: int | None = None
+) -> list[dict[str, Any]]:
     """Return what is printed of a variant in a market without drift."""
-    market = f"data.synth={{sessions=40, ticks_per_session=60, seed={seed}}}"
-    settings = (market, "data.holdout=0.0", "costs.commission_rate=0.0", SERIAL[1])
+    of_market = seed if market is None else market
+    ticks = f"data.synth={{sessions=40, ticks_per_session=60, seed={of_market}}}"
+    settings = (ticks, "data.holdout=0.0", "costs.commission_rate=0.0", SERIAL[1])
     study, _ = run_small(
         folder / str(seed), *settings, strategy=STRATEGY, sampler="random", trials=1
     )
@@ -38,28 +41,27 @@ def near(count: int, n: int, rate: float) -> bool:
 def test_intervals_of_the_mean_cover_it(tmp_path: Path) -> None:
     """One who buys and keeps earns nothing on average: 0 lies in 90 % intervals as often.
 
-    Measured: MEASURED_COVER
+    Measured: 186 of 200 (93 %; one standard error is 2.1 %).
     """
     n = 200
     covered = 0
     for seed in range(n):
         figures = printed(tmp_path, seed, "hold", "pnl")[0]["figures"]
         covered += figures["mean_low_90"] <= 0.0 <= figures["mean_high_90"]
-    print(covered)
     assert near(covered, n, 0.9)
 
 
 @pytest.mark.slow
 def test_timing_that_is_none_is_rejected_at_the_nominal_rate(tmp_path: Path) -> None:
-    """A rule on past prices times nothing in a random walk: p-values below 0.1 in a tenth.
+    """One who does not look at prices times nothing: p-values up to 0.1 in a tenth.
 
-    Measured: MEASURED_NULL
+    Measured: 20 of 200 by either test. A rule that follows a mean of these mids, which are
+    rounded to a grid and so go back more often than not, is worse than chance: 10 and 9.
     """
     n = 200
     rejected = {"shift": 0, "random-entry": 0}
     for seed in range(n):
-        for finding in printed(tmp_path, 1000 + seed, "wave", "shift,random-entry"):
+        for finding in printed(tmp_path, seed, "flip", "shift,random-entry", market=1000 + seed):
             rejected[finding["method"]] += finding["figures"]["p_value"] <= 0.1
-    print(rejected)
     for name, count in rejected.items():
         assert near(count, n, 0.1), (name, count)
