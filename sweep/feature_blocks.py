@@ -89,7 +89,7 @@ def calls_of(
     calls: list[Call] = []
     for run, offset in runs:
         lowest = run[0].warmup
-        if not carry_over:
+        if fresh or not carry_over:
             # What came before the warm-up is another slice's.
             lowest = max(lowest, run[0].begin - int(kernel.warmup(params)))
         end = run[-1].end

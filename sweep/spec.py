@@ -31,6 +31,7 @@ from sweep.sections import (
     default_direction,
 )
 from sweep.toml_input import Document, section_settings
+from sweep.validate_section import ValidateSection
 
 __all__ = [
     "SECTIONS",
@@ -44,6 +45,7 @@ __all__ = [
     "Override",
     "StudySection",
     "StudySpec",
+    "ValidateSection",
     "differences",
     "from_settings",
     "load_spec",
@@ -57,6 +59,7 @@ SECTIONS: Mapping[str, type[Any] | None] = {
     "costs": CostsSection,
     "account": AccountSection,
     "monte_carlo": MonteCarloSection,
+    "validate": ValidateSection,
     "compute": ComputeSection,
 }
 
@@ -75,6 +78,7 @@ class StudySpec:
     account : AccountSection
     monte_carlo : MonteCarloSection
     compute : ComputeSection
+    validate : ValidateSection
     content : tuple of (str, str)
         Hashes of the small files that the settings name: user-written objectives, and a
         CSV of starting points.
@@ -89,6 +93,7 @@ class StudySpec:
     account: AccountSection
     monte_carlo: MonteCarloSection
     compute: ComputeSection
+    validate: ValidateSection = field(default_factory=ValidateSection)
     content: tuple[tuple[str, str], ...] = ()
     path: Path | None = field(default=None, compare=False)
 
@@ -181,10 +186,12 @@ def _build(document: Document) -> StudySpec:
     costs = _costs(document)
     account = document.section("account", AccountSection)
     paths = _paths(document, study.seed)
+    validate = document.section("validate", ValidateSection)
     compute = document.section("compute", ComputeSection)
     study = _with_directions(study, document)
     _check_together(study, data, document)
-    return StudySpec(study, data, tuple(space.items()), costs, account, paths, compute)
+    ranges_ = tuple(space.items())
+    return StudySpec(study, data, ranges_, costs, account, paths, compute, validate)
 
 
 def _paths(document: Document, seed: int) -> MonteCarloSection:
@@ -299,6 +306,7 @@ def _relevant(settings: Mapping[str, Any]) -> dict[str, Any]:
     if not any(has_terms(text) for text in _searched(study)):
         # Without an objective over paths they concern `sweep mc` alone.
         del kept["monte_carlo"]
+    del kept["validate"]  # it concerns `sweep validate` alone
     study["objective"] = [_without_folder(text) for text in study.get("objective", [])]
     if isinstance(study.get("start"), str):
         study["start"] = "a file"

@@ -185,7 +185,6 @@ class Study:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: is a file; a study needs a folder of its own")
         setup = prepare(spec, progress=progress, imported=imported)
-        about = _describe(spec, setup)
         # Refuses what a sampler, a pruner or an objective cannot take, before a file is made.
         Objectives(spec.study)
         starts = starting_points(spec, setup.space)
@@ -196,19 +195,38 @@ class Study:
         else:
             proposer = make_points(spec.study, setup.space, starts)
         _check_end(spec, setup.space, proposer)
+        return cls.of_setup(spec, setup, folder)
+
+    @classmethod
+    def of_setup(cls, spec: StudySpec, setup: Setup, folder: Path) -> Study:
+        """Begin a study of what its caller has set up, or go on with the one in ``folder``.
+
+        Parameters
+        ----------
+        spec : StudySpec
+        setup : Setup
+            With slices that the caller may have cut; those are not compared with what the
+            folder's study had.
+        folder : Path
+
+        Raises
+        ------
+        InputError, StudyMismatchError
+            As `create`.
+        """
+        about = _describe(spec, setup)
         path = folder / "study.json"
         if path.exists():
             known = _read_about(path)
             _compare(folder, known, about)
             study = cls(folder, spec, setup.space, {**known, "settings": about["settings"]}, setup)
             study._load()
-        else:
-            if folder.is_dir() and not _is_begun(folder, setup.strategy.source):
-                raise InputError(
-                    f"{folder}: holds other files but no study; choose another folder with --out"
-                )
-            study = cls(folder, spec, setup.space, about, setup)
-        return study
+            return study
+        if folder.is_dir() and not _is_begun(folder, setup.strategy.source):
+            raise InputError(
+                f"{folder}: holds other files but no study; choose another folder with --out"
+            )
+        return cls(folder, spec, setup.space, about, setup)
 
     def begin(self) -> None:
         """Write the study's own files, so that the folder is a study."""

@@ -87,6 +87,18 @@ slippage = 0.0                      # price units against you
 # gap = 30.0                        # minutes without a tick between sessions
 # opens = 22.0                      # hour (UTC) of sessions, instead of gaps
 
+[validate]                          # how sweep validate splits the search range
+# scheme = "walk_forward"           # holdout, k_fold, cpcv
+# folds = 5                         # of walk_forward and k_fold
+# train = 10                        # units of a train window, by default what the tests leave
+# test = 2                          # units of a test window
+# groups = 6                        # of cpcv: into how many the range is cut
+# test_groups = 2                   # of cpcv: how many of them each split tests
+# purge = "1h"                      # by default the best variant's longest trade and the latency
+# embargo = "1h"                    # behind a test window; by default as long as purge
+# anchored = false                  # all train windows begin with the range
+# unit = "session"                  # or a stretch of the clock such as "4h"
+
 [compute]                           # nothing here changes a result
 # engine = "loky"                   # or "serial", for a debugger
 # workers = 8                       # by default every core

@@ -64,6 +64,7 @@ BARS = {
     "stepm_over_arch": Bar(5.0, 20.0),
     "large_stepm_over_arch": Bar(5.0, 20.0),
     "mcs_over_arch": Bar(5.0, 20.0),
+    "walkforward_over_one_pass": Bar(1.3, 1.1, lower_is_better=True),
 }
 
 

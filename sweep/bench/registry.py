@@ -51,6 +51,10 @@ BENCHES = {
         "sweep.bench.validate",
         "What do SPA, StepM, MCS and CSCV cost on thousands of variants, against arch and NumPy?",
     ),
+    "walkforward": Entry(
+        "sweep.bench.walkforward",
+        "What does a walk forward of 12 folds cost beside one pass of its grid?",
+    ),
     "history": Entry("sweep.bench.history", "How does the cost grow with ticks and with variants?"),
 }
 

@@ -1,0 +1,324 @@
+"""Folds of a search range: windows of time that train, and windows that test.
+
+Windows are half-open in nanoseconds and found by left search, so that a tick at an edge and
+its duplicates belong to the later one. They are counted in units, sessions or stretches of
+the clock, and end where units end. Which observations train beside which that are tested is
+decided in `sweep.overfit`; here its functions are asked about ticks of a real series.
+
+They are asked about a few of its ticks only: those next to a stamp at which something begins
+or ends to train. Between two of these nothing changes, so that what holds for them holds for
+all the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweep.errors import InputError
+from sweep.overfit import (
+    backtest_paths,
+    combinatorial_purged_by_time,
+    fold_bounds,
+    walk_forward_by_time,
+)
+from sweep.overfit.windows import Window
+from sweep.quantities import Duration, format_duration
+from sweep.resample.sessions import find_sessions
+from sweep.schema import IntArray1D
+from sweep.validate_section import ValidateSection
+
+__all__ = ["Fold", "Folds", "Window", "make_folds", "unit_edges"]
+
+#: Test windows of a walk forward where nothing is asked, and units to train for each of test.
+_FOLDS, _TRAIN_PER_TEST = 5, 3
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One question to the data: is what is found in train true in test.
+
+    Attributes
+    ----------
+    train, test : tuple of Window
+        Nanoseconds, half-open, in the order of time, none overlapping another.
+    groups : tuple of int
+        Of a k-fold or a combination: which stretch of the range each test window is.
+    """
+
+    train: tuple[Window, ...]
+    test: tuple[Window, ...]
+    groups: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Folds:
+    """All folds of a range.
+
+    Attributes
+    ----------
+    scheme : str
+        Among `sweep.validate_section.SCHEMES`.
+    folds : tuple of Fold
+    edges : tuple of int
+        Stamps at which windows were cut before anything was purged: between two of them a
+        window has one stretch at most.
+    paths : tuple of tuple of (int, int)
+        Histories out of sample: of each, in the order of time, the fold and which of its test
+        windows. No tick is in two windows of a path.
+    purge, embargo : int
+        Nanoseconds.
+    unit : str
+    n_units : int
+        In the whole range.
+    notes : tuple of str
+        What a reader must know.
+    """
+
+    scheme: str
+    folds: tuple[Fold, ...]
+    edges: tuple[int, ...]
+    paths: tuple[tuple[tuple[int, int], ...], ...]
+    purge: int
+    embargo: int
+    unit: str
+    n_units: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sequential(self) -> bool:
+        """Whether every train window lies before the test windows of its fold."""
+        return self.scheme in ("walk_forward", "holdout")
+
+
+def unit_edges(
+    ts: IntArray1D, begin: int, end: int, unit: str | Duration = "session"
+) -> IntArray1D:
+    """Return the edges of units: the stamp of each one's first tick, and one behind the last.
+
+    Parameters
+    ----------
+    ts : ndarray of shape (n_ticks,), int64
+        Nanoseconds, never decreasing.
+    begin, end : int
+        Range of ticks.
+    unit : str or Duration, optional
+        ``"session"``: as `sweep.resample.find_sessions` finds them. A duration: stretches
+        between its multiples since the epoch; those without a tick are left out.
+
+    Returns
+    -------
+    ndarray of shape (n_units + 1,), int64
+        Ascending.
+    """
+    if isinstance(unit, Duration):
+        part = ts[begin:end]
+        first, last = int(part[0]) // unit.ns + 1, int(part[-1]) // unit.ns
+        marks = np.arange(first, last + 1, dtype=np.int64) * unit.ns
+        places = np.unique(np.append(0, np.searchsorted(part, marks, side="left"))) + begin
+    else:
+        places = find_sessions(ts, begin, end).begins
+    return np.append(ts[places], ts[end - 1] + 1).astype(np.int64)
+
+
+def make_folds(
+    ts: IntArray1D,
+    begin: int,
+    end: int,
+    settings: ValidateSection | None = None,
+    *,
+    longest: int = 0,
+) -> Folds:
+    """Split a range of ticks as the settings say.
+
+    Parameters
+    ----------
+    ts : ndarray of shape (n_ticks,), int64
+        Nanoseconds, never decreasing.
+    begin, end : int
+        The search range, as ticks.
+    settings : ValidateSection, optional
+    longest : int, optional
+        The information interval, for settings that state no purge: nanoseconds from a decision
+        to the end of the longest trade that comes of it. At most half of the shortest train
+        window is purged for it.
+
+    Returns
+    -------
+    Folds
+
+    Raises
+    ------
+    InputError
+        If the range has too few units, or purging leaves nothing to train.
+    """
+    settings = settings or ValidateSection()
+    edges = unit_edges(ts, begin, end, settings.unit)
+    if settings.scheme in ("walk_forward", "holdout"):
+        return _forward(ts[begin:end], edges, settings, longest)
+    return _across(ts[begin:end], edges, settings, longest)
+
+
+# -- train before test -----------------------------------------------------------------
+
+
+def _forward(ts: IntArray1D, edges: IntArray1D, settings: ValidateSection, longest: int) -> Folds:
+    train, test, count = _lengths(len(edges) - 1, settings)
+    skipped = len(edges) - 1 - train - count * test
+    own = edges[skipped:]
+    steps = [(skipped + train + k * test, skipped + train + (k + 1) * test) for k in range(count)]
+    starts = [skipped if settings.anchored else a - train for a, _ in steps]
+    lengths = [int(edges[a] - edges[s]) for (a, _), s in zip(steps, starts, strict=True)]
+    purge, notes = _purge(settings, longest, min(lengths))
+    stamps = _critical(ts, [*own.tolist(), *(own - purge).tolist()])
+    found = walk_forward_by_time(
+        stamps, own, train=train, test=test, purge=purge, anchored=settings.anchored
+    )
+    folds = tuple(
+        Fold((_stamped(stamps, own, step.train),), (_stamped(stamps, own, step.test),))
+        for step in found
+    )
+    if skipped:
+        notes.append(f"the first {skipped} of {len(edges) - 1} units are in no window")
+    joints = {int(edges[k]) for pair in steps for k in pair} | {int(edges[k]) for k in starts}
+    return Folds(
+        scheme=settings.scheme,
+        folds=folds,
+        edges=tuple(sorted(joints)),
+        paths=(tuple((k, 0) for k in range(len(folds))),),
+        purge=purge,
+        embargo=0,
+        unit=str(settings.unit),
+        n_units=len(edges) - 1,
+        notes=tuple(notes),
+    )
+
+
+def _lengths(n: int, settings: ValidateSection) -> tuple[int, int, int]:
+    """Return units of a train window, of a test window, and the number of folds."""
+    train, test = settings.train, settings.test
+    if settings.scheme == "holdout":
+        count = 1
+        test = test or max(round(n / 4), 1) if train is None else test or n - train
+    elif train is not None and test is not None:
+        count = settings.folds or max((n - train) // test, 1)
+    else:
+        count = settings.folds or _FOLDS
+        if test is None:
+            test = n // (count + _TRAIN_PER_TEST) if train is None else (n - train) // count
+            test = max(test, 1)
+    left = n - count * test
+    if train is None:
+        # Whole test windows, so that the edges of all windows are the same ones.
+        train = left if settings.anchored or left < test or count == 1 else left // test * test
+    if train < 1 or train > left:
+        raise InputError(
+            f"the search range has {n} units ({_named(settings.unit, n)}): there is no room for "
+            f"{count} test window{'s' if count > 1 else ''} of {test} and {max(train, 1)} to train "
+            f"before them; ask for fewer folds or shorter windows, or count in a finer "
+            f'validate.unit such as "4h"'
+        )
+    if settings.anchored and settings.train is None:
+        train = left
+    return train, test, count
+
+
+# -- train on both sides ---------------------------------------------------------------
+
+
+def _across(ts: IntArray1D, edges: IntArray1D, settings: ValidateSection, longest: int) -> Folds:
+    n = len(edges) - 1
+    combined = settings.scheme == "cpcv"
+    groups = settings.groups if combined else settings.folds or _FOLDS
+    tested = settings.test_groups if combined else 1
+    if not 2 <= groups <= n or not tested < groups:
+        raise InputError(
+            f"the search range has {n} units ({_named(settings.unit, n)}), asked to be cut into "
+            f"{groups} of which {tested} test at a time; 2 to {n} can be cut, of which all but one "
+            f"can test"
+        )
+    own = edges[fold_bounds(n, groups)]
+    purge, notes = _purge(settings, longest, int(np.diff(own).min()))
+    embargo = purge if settings.embargo is None else settings.embargo
+    lasts = np.array([ts[np.searchsorted(ts, edge, side="left") - 1] for edge in own[1:]])
+    after = np.maximum(own[1:], lasts + purge + 1) + embargo
+    stamps = _critical(ts, [*own.tolist(), *(own - purge).tolist(), *after.tolist()])
+    splits = combinatorial_purged_by_time(stamps, own, tested, horizon=purge, embargo=embargo)
+    folds = tuple(
+        Fold(
+            tuple(_stamped(stamps, own, run) for run in _runs(split.train)),
+            tuple(Window(int(own[g]), int(own[g + 1])) for g in split.test_folds),
+            split.test_folds,
+        )
+        for split in splits
+    )
+    paths = tuple(
+        tuple((int(s), folds[s].groups.index(g)) for g, s in enumerate(path))
+        for path in backtest_paths(groups, tested)
+    )
+    notes.append(
+        "train lies on both sides of test: a measure of robustness, not a history that could have "
+        "been traded"
+    )
+    return Folds(
+        scheme=settings.scheme,
+        folds=folds,
+        edges=tuple(int(e) for e in own),
+        paths=paths,
+        purge=purge,
+        embargo=embargo,
+        unit=str(settings.unit),
+        n_units=n,
+        notes=tuple(notes),
+    )
+
+
+def _runs(places: Sequence[int] | IntArray1D) -> list[Window]:
+    """Return stretches of consecutive places."""
+    found = np.asarray(places)
+    cuts = np.flatnonzero(np.diff(found) > 1) + 1
+    return [Window(int(part[0]), int(part[-1]) + 1) for part in np.split(found, cuts)]
+
+
+# -- what both need --------------------------------------------------------------------
+
+
+def _critical(ts: IntArray1D, stamps: Iterable[int]) -> IntArray1D:
+    """Return the stamps of the ticks on both sides of each of some stamps, ascending."""
+    places = np.searchsorted(ts, np.array(list(stamps), np.int64), side="left")
+    around = np.concatenate([places - 1, places, [0, len(ts) - 1]])
+    return np.unique(ts[around[(around >= 0) & (around < len(ts))]])
+
+
+def _stamped(stamps: IntArray1D, edges: IntArray1D, window: Window) -> Window:
+    """Return the time that a window of places takes."""
+    stop = int(stamps[window.stop]) if window.stop < len(stamps) else int(edges[-1])
+    return Window(int(stamps[window.start]), stop)
+
+
+def _purge(settings: ValidateSection, longest: int, shortest: int) -> tuple[int, list[str]]:
+    """Return what is purged, and what to say of it."""
+    if settings.purge is not None:
+        return settings.purge, []
+    if longest <= shortest // 2:
+        return longest, []
+    return shortest // 2, [
+        f"the longest trade and the latency take {_about(longest)}, longer than half of the "
+        f"shortest train window, and so much is purged: {_about(shortest // 2)}; validate.purge "
+        f"sets another length"
+    ]
+
+
+def _about(ns: int) -> str:
+    for width, unit in ((86400 * 10**9, "d"), (3600 * 10**9, "h"), (60 * 10**9, "m")):
+        if ns >= width:
+            return f"{ns / width:.1f}{unit}"
+    return format_duration(ns)
+
+
+def _named(unit: str | Duration, n: int) -> str:
+    if isinstance(unit, Duration):
+        return f"stretches of {unit}"
+    return "sessions" if n != 1 else "one session"

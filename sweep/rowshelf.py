@@ -1,0 +1,115 @@
+"""Rows of variants on the disk, so that nothing is evaluated twice.
+
+A chunk of variants lies in a file named by a hash of what its rows follow from. It is written
+under another name and renamed, and carries a hash of its content: what is there is whole. A
+run that was killed loses the chunks that were under way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweep.errors import StoreError
+from sweep.schema import ROW, FloatArray2D, Rows
+
+__all__ = ["RowShelf"]
+
+_DIGEST = 16
+
+
+class RowShelf:
+    """The rows of variants on a fixed set of pieces.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when something is saved.
+    about : object
+        What rows follow from besides the variant, as JSON has it.
+    n_pieces : int
+        Rows of a variant.
+    """
+
+    def __init__(self, folder: Path, about: Any, n_pieces: int) -> None:
+        text = json.dumps(about, sort_keys=True, default=str)
+        self.folder = folder / f"rows-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}"
+        self.n_pieces = n_pieces
+
+    def load(self, params: FloatArray2D) -> Rows | None:
+        """Return the rows of a chunk, or None if they are not there, or damaged.
+
+        Parameters
+        ----------
+        params : ndarray of shape (n_variants, n_params), float64
+
+        Returns
+        -------
+        ndarray of shape (n_variants, n_pieces), dtype `sweep.schema.ROW`
+        """
+        try:
+            content = self._path(params).read_bytes()
+        except OSError:
+            return None
+        body = content[_DIGEST:]
+        count = len(params) * self.n_pieces
+        if len(body) != count * ROW.itemsize or _sum(body) != content[:_DIGEST]:
+            return None
+        return np.frombuffer(body, ROW).reshape(len(params), self.n_pieces)
+
+    def save(self, params: FloatArray2D, rows: Rows) -> None:
+        """Keep the rows of a chunk.
+
+        Raises
+        ------
+        StoreError
+            If they cannot be written.
+        """
+        body = np.ascontiguousarray(rows).tobytes()
+        path = self._path(params)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(_sum(body) + body)
+            part.replace(path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
+
+    def _path(self, params: FloatArray2D) -> Path:
+        name = hashlib.blake2b(np.ascontiguousarray(params).tobytes(), digest_size=10).hexdigest()
+        return self.folder / f"{name}-{len(params)}.rows"
+
+    @staticmethod
+    def count(folder: Path) -> int:
+        """Return how many variants' rows lie under a folder, each set of pieces by itself."""
+        names = (path.stem.rpartition("-")[2] for path in folder.glob("rows-*/*.rows"))
+        return sum(int(name) for name in names if name.isdigit())
+
+    def check_room(self, n_variants: int) -> None:
+        """Refuse more rows than the disk has room for.
+
+        Raises
+        ------
+        StoreError
+        """
+        there = self.folder
+        while not there.exists():
+            there = there.parent
+        free = shutil.disk_usage(there).free
+        needed = n_variants * self.n_pieces * ROW.itemsize
+        if needed > free:
+            raise StoreError(
+                f"{self.folder}: rows of {n_variants:,} variants on {self.n_pieces} pieces take "
+                f"{needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free; split into fewer folds"
+            )
+
+
+def _sum(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_DIGEST).digest()

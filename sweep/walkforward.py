@@ -1,0 +1,259 @@
+"""Walk-forward and combinatorial optimisation: a search in each fold, tested elsewhere.
+
+The whole of it goes on after a kill: what was evaluated lies in the study's folder, under
+``validate``. Nothing depends on the number of workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from sweep.engines.base import Engine
+from sweep.errors import InputError, ReplayMismatchError
+from sweep.folds import Folds, make_folds
+from sweep.foldsearch import search_each, search_shared
+from sweep.metrics import merge
+from sweep.pieces import plan_pieces
+from sweep.results import Board
+from sweep.rowshelf import RowShelf
+from sweep.runner import make_engine
+from sweep.schema import FloatArray1D, IntArray1D, Slice
+from sweep.study import Study
+from sweep.tasks import replay
+from sweep.trips import round_trips
+from sweep.validate_section import ValidateSection
+from sweep.walkresult import (
+    WalkForwardResult,
+    degradation_of,
+    efficiency_of,
+    score_paths,
+    wander_of,
+)
+
+__all__ = [
+    "Curve",
+    "evaluations_in_folds",
+    "information_interval",
+    "out_of_sample_curve",
+    "study_folds",
+    "walk_forward",
+]
+
+
+def information_interval(study: Study, number: int) -> int:
+    """Return how long a decision matters: the longest trade of a trial, and the latency.
+
+    Parameters
+    ----------
+    study : Study
+    number : int
+        Of a trial; it is replayed.
+
+    Returns
+    -------
+    int
+        Nanoseconds.
+    """
+    trips = round_trips(study.replay(number).replay.fills)
+    longest = int((trips["exit_ts"] - trips["entry_ts"]).max(initial=0))
+    return longest + study.spec.costs.latency
+
+
+def study_folds(study: Study, settings: ValidateSection | None = None) -> Folds:
+    """Return the folds of a study's search range.
+
+    Parameters
+    ----------
+    study : Study
+    settings : ValidateSection, optional
+        Those of the study by default. Where they state no purge, it is the information
+        interval of the study's best trial, or the latency where there is none.
+
+    Raises
+    ------
+    InputError
+        If the range has too few units, or purging leaves nothing to train.
+    """
+    settings = settings or study.spec.validate
+    search = study.mapped.ranges.search
+    longest = study.spec.costs.latency
+    if settings.purge is None:
+        best = study.best(1)
+        longest = information_interval(study, best[0]) if best else longest
+    return make_folds(study.mapped_ticks.ts, search.begin, search.end, settings, longest=longest)
+
+
+def walk_forward(
+    study: Study,
+    folds: Folds | None = None,
+    *,
+    engine: Engine | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    interrupted: Callable[[], int] | None = None,
+) -> WalkForwardResult:
+    """Search in the train windows of each fold, and score the choices in the test windows.
+
+    The score is that of the concatenation of test windows (of each path of a combination),
+    not a mean of the folds' scores. With several objectives the first one decides, the next
+    ones among equals.
+
+    Parameters
+    ----------
+    study : Study
+        Run or not. Of one that was run, the same points are taken where they depend on
+        nothing.
+    folds : Folds, optional
+        `study_folds` by default.
+    engine : Engine, optional
+        Instead of the study's; it stays open.
+    progress : callable, optional
+        ``progress(done, total)``, in variants or in folds.
+    interrupted : callable, optional
+        How often the user has interrupted; see `sweep.robustness.gather.gather`.
+
+    Returns
+    -------
+    WalkForwardResult
+
+    Raises
+    ------
+    InputError
+        If the study's objectives are over paths.
+    KeyboardInterrupt
+        If it was interrupted; the next call goes on from there.
+    EvaluationError
+        If more variants fail than the study allows.
+    """
+    if study.objectives.terms:
+        raise InputError(
+            "study.objective: a search in folds takes objectives over the ticks themselves; leave "
+            "out the functionals over paths"
+        )
+    folds = folds or study_folds(study)
+    search = study.mapped.ranges.search
+    plan = plan_pieces(folds, study.mapped_ticks.ts, search.begin, search.end)
+    folder = study.folder / "validate"
+    compute = study.spec.compute
+    own = engine or make_engine(compute.engine, compute.workers)
+    searched = None
+    try:
+        if study.exhaustive:
+            chosen, searched = search_shared(
+                study, folds, plan, own, folder, progress=progress, interrupted=interrupted
+            )
+            evaluations = len(searched)
+        else:
+            chosen = search_each(
+                study, folds, plan, own, folder, progress=progress, interrupted=interrupted
+            )
+            evaluations = sum(c.searched for c in chosen)
+    finally:
+        if engine is None:
+            own.close(cancel=True)
+    direction = study.directions[0]
+    return WalkForwardResult(
+        folds=folds,
+        objective=study.objectives.labels[0],
+        direction=direction,
+        chosen=chosen,
+        paths=score_paths(folds, chosen, study.judge),
+        wander=wander_of(study.space, chosen, sequential=folds.sequential, searched=searched),
+        degradation=degradation_of(chosen, direction),
+        efficiency=efficiency_of(chosen),
+        evaluations=evaluations,
+        notes=_notes(study, folds),
+    )
+
+
+def _notes(study: Study, folds: Folds) -> tuple[str, ...]:
+    notes = list(folds.notes)
+    notes.append(
+        "each window starts flat after its warm-up and is flat at its end, with the costs of it"
+    )
+    if folds.purge:
+        notes.append("a train window that was purged ends with what is open at its mark")
+    if len(study.directions) > 1:
+        notes.append(f"chosen by the first objective, {study.objectives.labels[0]}")
+    return tuple(notes)
+
+
+def evaluations_in_folds(study: Study) -> int:
+    """Return how many evaluations searches in folds have made of a study, over all runs.
+
+    They are counted from what lies on the disk: a variant counts once for each way in which
+    the range was split, and once for each fold's search by a sampler that learns.
+    """
+    folder = study.folder / "validate"
+    count = RowShelf.count(folder)
+    for path in folder.glob("fold-*/study.json"):
+        board = Study.open(path.parent).board
+        if isinstance(board, Board):
+            count += int((board.select(np.arange(len(board))).duplicate_of < 0).sum())
+    return count
+
+
+class Curve(NamedTuple):
+    """Equity out of sample, tick by tick.
+
+    Attributes
+    ----------
+    ts : ndarray of shape (n_ticks,), int64
+        Ticks of the test windows, in the order of time.
+    equity : ndarray of shape (n_ticks,), float64
+        Profits of the windows before added up; begins about the capital.
+    fold : ndarray of shape (n_ticks,), int64
+        Whose choice traded.
+    """
+
+    ts: IntArray1D
+    equity: FloatArray1D
+    fold: IntArray1D
+
+
+def out_of_sample_curve(study: Study, found: WalkForwardResult, path: int = 0) -> Curve:
+    """Replay the choices on their test windows, one after the other.
+
+    Parameters
+    ----------
+    study : Study
+    found : WalkForwardResult
+        From this study.
+    path : int, optional
+        Which of the histories out of sample.
+
+    Raises
+    ------
+    InputError
+        If no fold chose anything.
+    ReplayMismatchError
+        If a window's replay differs from its row in any bit.
+    """
+    search = study.mapped.ranges.search
+    plan = plan_pieces(found.folds, study.mapped_ticks.ts, search.begin, search.end)
+    pieces = [Slice(run[0].begin, s.end, search.begin) for run in plan.runs for s in run]
+    context = study.mapped.context
+    capital = context.account.capital
+    gained = 0.0
+    parts = []
+    for k, w in found.folds.paths[path]:
+        choice = found.chosen[k]
+        if choice.params is None:
+            continue
+        row = None
+        for number in plan.test[k][w]:
+            record = replay(context, choice.params, (pieces[number],), carry_over=False)
+            own = np.asarray(record.row).reshape(1)
+            row = own if row is None else merge(row, own)
+            parts.append((record.ts, record.equity + gained, np.full(len(record.ts), k, np.int64)))
+            gained += float(record.row["equity"]) - capital
+        if row is None or row.tobytes() != np.asarray(choice.test_rows[w]).tobytes():
+            raise ReplayMismatchError(
+                f"FOLD {k} DOES NOT REPLAY: the variant that it chose has another row in test now. "
+                f"Do not use these results; please report this with the study's folder."
+            )
+    if not parts:
+        raise InputError("no fold chose a variant: there is nothing to draw")
+    return Curve(*(np.concatenate(column) for column in zip(*parts, strict=True)))

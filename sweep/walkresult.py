@@ -1,0 +1,457 @@
+"""What a search in each fold found: choices, scores out of sample, and how choices wander.
+
+Pure functions of rows and parameters; the searches are in `sweep.foldsearch`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sweep.folds import Folds
+from sweep.judge import Judge
+from sweep.metrics import merge, metrics_of
+from sweep.results import FAILED
+from sweep.schema import FloatArray1D, FloatArray2D, Rows
+from sweep.space import SearchSpace
+from sweep.strategy import Parameter
+
+__all__ = [
+    "EFFICIENCY_CAUTION",
+    "Chosen",
+    "Degradation",
+    "PathScore",
+    "WalkForwardResult",
+    "Wander",
+    "degradation_of",
+    "efficiency_of",
+    "rank_correlation",
+    "score_paths",
+    "wander_of",
+]
+
+EFFICIENCY_CAUTION = (
+    "a ratio of two noisy rates; no threshold for it (50 % is often named) has been shown to tell "
+    "luck from skill"
+)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The variant that one fold chose.
+
+    Attributes
+    ----------
+    fold : int
+    number : int or None
+        Its trial: of the study's design, or of the fold's own study where the sampler learns.
+        None where no variant was complete in train.
+    params : ndarray of shape (n_params,), float64, or None
+        Encoded.
+    shown : dict
+        Values by parameter, without those that do not count.
+    train, test : float
+        The study's first objective; NaN where undefined.
+    train_row : ndarray of shape (), dtype `sweep.schema.ROW`, or None
+        Over the train windows.
+    test_rows : tuple of ndarray of shape (), dtype `sweep.schema.ROW`
+        One for each test window.
+    rank : float
+        Share of the other variants that are worse in test, ties counted half; 0.5 is what luck
+        gives on average. NaN where only this one was evaluated there.
+    correlation : float
+        Spearman's, of all complete variants' objectives in train with those in test; NaN where
+        it is undefined or only one was evaluated.
+    searched : int
+        Variants that were evaluated to choose.
+    reason : str
+        Why a number is NaN, or nothing was chosen.
+    """
+
+    fold: int
+    number: int | None
+    params: FloatArray1D | None
+    shown: dict[str, Any]
+    train: float
+    test: float
+    train_row: Rows | None
+    test_rows: tuple[Rows, ...]
+    rank: float = math.nan
+    correlation: float = math.nan
+    searched: int = 0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class PathScore:
+    """One history out of sample: the concatenation of test windows.
+
+    Attributes
+    ----------
+    row : ndarray of shape (), dtype `sweep.schema.ROW`, or None
+        Merged; None where no fold chose anything.
+    metrics : dict of str to float
+    value : float
+        The study's first objective.
+    reason : str
+        Why it is NaN.
+    """
+
+    row: Rows | None
+    metrics: dict[str, float]
+    value: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Wander:
+    """How much the choice of one parameter wanders from fold to fold.
+
+    Attributes
+    ----------
+    name : str
+    values : tuple
+        By fold; None where nothing was chosen or it does not count.
+    distinct : int
+    moved : float
+        Mean step between successive folds, as a share of the range (on its scale); of a
+        categorical, the share of steps that change it. Between all pairs of folds where they
+        do not follow on each other. NaN with fewer than two values.
+    at_random : float
+        What it would be on average, were each fold's value drawn from the range at random.
+    """
+
+    name: str
+    values: tuple[Any, ...]
+    distinct: int
+    moved: float
+    at_random: float
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """The study's first objective in train and in test, over the folds that have both.
+
+    Attributes
+    ----------
+    train, test : float
+        Means over folds.
+    loss : float
+        By how much test is worse on average, in the objective's unit; negative if better.
+    worse : int
+        Folds in which test is worse.
+    folds : int
+    rank : float
+        Mean of the chosen variants' ranks in test, see `Chosen.rank`.
+    correlation : float
+        Mean of the folds' rank correlations.
+    """
+
+    train: float
+    test: float
+    loss: float
+    worse: int
+    folds: int
+    rank: float
+    correlation: float
+
+
+@dataclass(frozen=True)
+class WalkForwardResult:
+    """What a search in each fold found.
+
+    Attributes
+    ----------
+    folds : Folds
+    objective, direction : str
+        By which variants were chosen.
+    chosen : tuple of Chosen
+        By fold.
+    paths : tuple of PathScore
+        One for a walk forward; several for combinations.
+    wander : tuple of Wander
+        Of the parameters that were searched.
+    degradation : Degradation
+    efficiency : float
+        Net profit per time in test over that in train; read `EFFICIENCY_CAUTION` beside it.
+        NaN where the train windows made no profit.
+    evaluations : int
+        Variants that were evaluated, all folds together: what a test for luck must know of.
+    notes : tuple of str
+    """
+
+    folds: Folds
+    objective: str
+    direction: str
+    chosen: tuple[Chosen, ...]
+    paths: tuple[PathScore, ...]
+    wander: tuple[Wander, ...]
+    degradation: Degradation
+    efficiency: float
+    evaluations: int
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; NaN is None."""
+        folds = [
+            {
+                "fold": c.fold,
+                "train": [list(w) for w in fold.train],
+                "test": [list(w) for w in fold.test],
+                "groups": list(fold.groups),
+                "trial": c.number,
+                "params": c.shown,
+                "train_value": _plain(c.train),
+                "test_value": _plain(c.test),
+                "rank": _plain(c.rank),
+                "correlation": _plain(c.correlation),
+                "searched": c.searched,
+                "reason": c.reason,
+            }
+            for c, fold in zip(self.chosen, self.folds.folds, strict=True)
+        ]
+        d = self.degradation
+        return {
+            "scheme": self.folds.scheme,
+            "unit": self.folds.unit,
+            "purge_s": self.folds.purge / 1e9,
+            "embargo_s": self.folds.embargo / 1e9,
+            "objective": self.objective,
+            "direction": self.direction,
+            "folds": folds,
+            "paths": [
+                {
+                    "value": _plain(p.value),
+                    "reason": p.reason,
+                    "metrics": {name: _plain(v) for name, v in p.metrics.items()},
+                }
+                for p in self.paths
+            ],
+            "wander": [
+                {
+                    "parameter": w.name,
+                    "values": list(w.values),
+                    "distinct": w.distinct,
+                    "moved": _plain(w.moved),
+                    "at_random": _plain(w.at_random),
+                }
+                for w in self.wander
+            ],
+            "degradation": {
+                "train": _plain(d.train),
+                "test": _plain(d.test),
+                "loss": _plain(d.loss),
+                "worse": d.worse,
+                "folds": d.folds,
+                "rank": _plain(d.rank),
+                "correlation": _plain(d.correlation),
+            },
+            "efficiency": _plain(self.efficiency),
+            "efficiency_caution": EFFICIENCY_CAUTION,
+            "evaluations": self.evaluations,
+            "notes": list(self.notes),
+        }
+
+
+def _plain(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+# -- scores ----------------------------------------------------------------------------
+
+
+def score_paths(folds: Folds, chosen: Sequence[Chosen], judge: Judge) -> tuple[PathScore, ...]:
+    """Return what the concatenations of test windows are worth.
+
+    Requirements are not asked of them: they are about the search.
+
+    Parameters
+    ----------
+    folds : Folds
+    chosen : sequence of Chosen
+        By fold. The windows of a fold that chose nothing are left out.
+    judge : Judge
+    """
+    found = []
+    for path in folds.paths:
+        rows = [chosen[k].test_rows[w] for k, w in path if chosen[k].test_rows]
+        if not rows:
+            found.append(PathScore(None, {}, math.nan, "no fold chose a variant"))
+            continue
+        whole = np.asarray(rows[0]).reshape(1)
+        for row in rows[1:]:
+            whole = merge(whole, np.asarray(row).reshape(1))
+        metrics = {
+            name: float(v[0]) for name, v in metrics_of(whole, judge.periods_per_year).items()
+        }
+        value, reason = value_of(judge, whole)
+        if len(rows) < len(path):
+            reason = reason or f"{len(path) - len(rows)} of {len(path)} windows chose nothing"
+        found.append(PathScore(whole[0], metrics, value, reason))
+    return tuple(found)
+
+
+def value_of(judge: Judge, rows: Rows) -> tuple[float, str]:
+    """Return the first objective of one row, and why it is NaN if it is."""
+    worth = judge(rows)[0]
+    value = math.nan if worth.state == FAILED else worth.values[0]
+    return value, "" if math.isfinite(value) else worth.reason
+
+
+def efficiency_of(chosen: Sequence[Chosen]) -> float:
+    """Return net profit per time in test over net profit per time in train.
+
+    Over all folds together: a mean of the folds' ratios has no mean to converge to.
+
+    References
+    ----------
+    Pardo (2008), The Evaluation and Optimization of Trading Strategies, chapter 11
+    (walk-forward efficiency).
+    """
+    profit, span = [0.0, 0.0], [0, 0]
+    for c in chosen:
+        if c.train_row is None:
+            continue
+        for k, rows in enumerate(((c.train_row,), c.test_rows)):
+            for row in rows:
+                profit[k] += float(row["equity"] - row["capital"])
+                span[k] += int(row["span_ns"])
+    if not all(span) or profit[0] <= 0.0:
+        return math.nan
+    return profit[1] / span[1] / (profit[0] / span[0])
+
+
+def degradation_of(chosen: Sequence[Chosen], direction: str) -> Degradation:
+    """Return how the objective fares from train to test."""
+    both = [(c.train, c.test) for c in chosen if math.isfinite(c.train) and math.isfinite(c.test)]
+    sign = 1.0 if direction == "maximize" else -1.0
+    train, test = _mean(a for a, _ in both), _mean(b for _, b in both)
+    return Degradation(
+        train=train,
+        test=test,
+        loss=sign * (train - test),
+        worse=sum(sign * b < sign * a for a, b in both),
+        folds=len(both),
+        rank=_mean(c.rank for c in chosen if math.isfinite(c.rank)),
+        correlation=_mean(c.correlation for c in chosen if math.isfinite(c.correlation)),
+    )
+
+
+def _mean(values: Any) -> float:
+    found = list(values)
+    return math.fsum(found) / len(found) if found else math.nan
+
+
+def rank_correlation(x: FloatArray1D, y: FloatArray1D) -> float:
+    """Return Spearman's correlation of the pairs that have both values; NaN if undefined.
+
+    References
+    ----------
+    Spearman (1904), The proof and measurement of association between two things; ties take
+    the mean of their ranks.
+    """
+    both = np.isfinite(x) & np.isfinite(y)
+    if both.sum() < 3:
+        return math.nan
+    a, b = (_ranks(v[both]) for v in (x, y))
+    a, b = a - a.mean(), b - b.mean()
+    scale = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / scale if scale > 0.0 else math.nan
+
+
+def _ranks(values: FloatArray1D) -> FloatArray1D:
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    found: FloatArray1D = (last - (count - 1) / 2.0)[place]
+    return found
+
+
+# -- wandering -------------------------------------------------------------------------
+
+
+def wander_of(
+    space: SearchSpace,
+    chosen: Sequence[Chosen],
+    *,
+    sequential: bool,
+    searched: FloatArray2D | None = None,
+) -> tuple[Wander, ...]:
+    """Return how the choices wander, for each parameter with more than one value.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    chosen : sequence of Chosen
+        By fold.
+    sequential : bool
+        Whether folds follow on each other in time.
+    searched : ndarray of shape (n_variants, n_params), float64, optional
+        What each fold chose from; without it, the range.
+    """
+    found = []
+    for i, p in enumerate(space.parameters):
+        numbers = np.array(
+            [
+                math.nan if c.params is None or p.name not in c.shown else _scaled(p, c.params[i])
+                for c in chosen
+            ]
+        )
+        values = tuple(c.shown.get(p.name) for c in chosen)
+        if searched is not None:
+            levels, counts = np.unique(searched[:, i], return_counts=True)
+            pool = np.array([_scaled(p, level) for level in levels])
+            weights = counts.astype(np.float64)
+            if len(pool) < 2:
+                continue
+        elif (p.low is not None and p.low == p.high) or len(p.choices) == 1:
+            continue
+        else:
+            n = len(p.choices) or 1001
+            pool, weights = np.arange(n) / (1 if p.choices else n - 1), np.ones(n)
+        steps = _steps(numbers, sequential)
+        categorical = bool(p.choices)
+        moved = (steps != 0.0).astype(np.float64) if categorical else steps
+        found.append(
+            Wander(
+                p.name,
+                values,
+                len({v for v in values if v is not None}),
+                float(moved.mean()) if len(moved) else math.nan,
+                _expected_step(pool, weights, categorical),
+            )
+        )
+    return tuple(found)
+
+
+def _scaled(p: Parameter, value: float) -> float:
+    """Return where in its range an encoded value lies, 0 to 1; of a categorical, its number."""
+    if p.choices:
+        return value
+    assert p.low is not None and p.high is not None
+    if p.high == p.low:
+        return 0.0
+    if p.log:
+        return math.log(value / p.low) / math.log(p.high / p.low)
+    return (value - p.low) / (p.high - p.low)
+
+
+def _steps(numbers: FloatArray1D, sequential: bool) -> FloatArray1D:
+    known = numbers[np.isfinite(numbers)]
+    if sequential:
+        return np.abs(np.diff(known))
+    a, b = np.triu_indices(len(known), 1)
+    return np.abs(known[a] - known[b])
+
+
+def _expected_step(pool: FloatArray1D, weights: FloatArray1D, categorical: bool) -> float:
+    """Return the mean distance of two independent draws."""
+    share = weights / weights.sum()
+    if categorical:
+        return float(1.0 - (share**2).sum())
+    order = np.argsort(pool)
+    below = np.cumsum(share[order])[:-1]
+    return float(2.0 * (below * (1.0 - below) * np.diff(pool[order])).sum())
