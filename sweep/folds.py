@@ -220,8 +220,8 @@ def _lengths(n: int, settings: ValidateSection) -> tuple[int, int, int]:
             f"before them; ask for fewer folds or shorter windows, or count in a finer "
             f'validate.unit such as "4h"'
         )
-    if settings.anchored and settings.train is None:
-        train = left
+    if settings.anchored:
+        train = left  # nothing is gained by leaving the earliest units out
     return train, test, count
 
 

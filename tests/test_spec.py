@@ -395,7 +395,7 @@ def test_mistake_is_told_with_file_line_and_key(
         ('strategy = "ema.py"\n', "", "gold.toml:2: study.strategy: missing; add strategy ="),
         ("ema.py", "none.py", "gold.toml:3: study.strategy: there is no file "),
         ("[data]", "[dta]", "gold.toml:6: dta: unknown section; there are [study], [data], "),
-        ("[data]", "[validate]", "gold.toml:6: validate: unknown section"),
+        ("[data]", "[report]", "gold.toml:6: report: unknown section"),
         ("# A comment.", "seed = 1", "gold.toml:1: seed: unknown key outside of a section"),
         ("# A comment.", "compute = 1", "gold.toml:1: compute: expected a section [compute]"),
         ('"synth"', '"$NOT_SET_AT_ALL/x"', "gold.toml:7: data.source: the environment variable"),
