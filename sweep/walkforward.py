@@ -104,7 +104,7 @@ def walk_forward(
     ----------
     study : Study
         Run or not. Of one that was run, the same points are taken where they depend on
-        nothing.
+        nothing. The folder of one that was not becomes a study's.
     folds : Folds, optional
         `study_folds` by default.
     engine : Engine, optional
@@ -136,6 +136,8 @@ def walk_forward(
     search = study.mapped.ranges.search
     plan = plan_pieces(folds, study.mapped_ticks.ts, search.begin, search.end)
     folder = study.folder / "validate"
+    if not (study.folder / "study.json").exists():
+        study.begin()
     compute = study.spec.compute
     own = engine or make_engine(compute.engine, compute.workers)
     searched = None
