@@ -23,6 +23,7 @@ from sweep.foldsearch import candidates, fold_seed
 from sweep.foldtables import walk_forward_table, wander_table
 from sweep.metrics import merge
 from sweep.objective import Objectives
+from sweep.pieces import evaluate_pieces
 from sweep.quantities import Duration
 from sweep.runner import run_study
 from sweep.schema import Slice
@@ -195,6 +196,68 @@ def test_ranks_and_correlations_are_of_all_variants(tmp_path: Path) -> None:
     x, y = np.array([1.0, 2, 2, 4, np.nan]), np.array([1.0, 3, 2, 4, 0])
     assert rank_correlation(x, y) == pytest.approx(4.5 / math.sqrt(4.5 * 5))
     assert math.isnan(rank_correlation(x, np.zeros(5)))
+
+
+def test_workers_do_not_change_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foldsearch, "CHUNK", 20)
+    settings = ValidateSection(folds=3, purge=HOUR)
+    alone = searched(grid(tmp_path / "a"), settings)
+    study = grid(tmp_path / "b", "compute.workers=2", 'compute.engine="loky"')
+    same(alone, walk_forward(study, study_folds(study, settings)))
+
+
+FEATURES = """
+from typing import NamedTuple
+import numpy as np
+from sweep.strategy import Space, integer
+
+
+class Params(Space):
+    window: int = integer(2, 60, default=20)
+
+
+class Features(NamedTuple):
+    mean: float
+
+
+class State(NamedTuple):
+    n: int
+
+
+def warmup(params):
+    return params.window
+
+
+def features(ticks, params):
+    mid = 0.5 * (ticks.bid + ticks.ask)
+    total = np.cumsum(mid)
+    total[params.window:] -= total[:-params.window].copy()
+    return Features(total / np.minimum(np.arange(len(mid)) + 1, params.window))
+
+
+def start(tick):
+    return State(0)
+
+
+def step(state, tick, params, features):
+    return State(state.n + 1), 1.0 if tick.mid > features.mean else -1.0
+"""
+
+
+def test_features_of_a_piece_begin_with_its_warm_up(tmp_path: Path) -> None:
+    """So that a piece has the same bits alone and as the beginning of a longer one's run."""
+    path = write_study(tmp_path, sampler="grid", trials=20, strategy=FEATURES)
+    study = create_study(path, out=tmp_path / "out", overrides=SETTINGS[:2])
+    context, params = study.setup.context, study.space.defaults[None]
+    piece, rest = Slice(900, 1500, 0), Slice(1500, 2100, 0)
+    alone = evaluate_pieces(context, params, [(Slice(900, 2100, 0),)]).rows
+    both = evaluate_pieces(context, params, [(piece, rest)]).rows
+    assert both[:, 1].tobytes() == alone[:, 0].tobytes()
+    open_ = replay(context, params[0], (piece,), carry_over=True, close_out=False)
+    assert both[0, 0].tobytes() == np.asarray(open_.row).tobytes()
+    found = searched(study, ValidateSection(folds=3, purge=HOUR))
+    curve = out_of_sample_curve(study, found)
+    assert len(curve.ts) == int(found.paths[0].row["ticks"])
 
 
 # -- going on --------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ __all__ = ["run"]
 _TICKS, _QUICK_TICKS = 2_000_000, 8_000
 _POINTS, _QUICK_POINTS = (40, 25), (6, 4)
 _FOLDS, _QUICK_FOLDS = 12, 3
-_HOUR = 3600 * 10**9
+_HOUR, _PURGE = 3600 * 10**9, 600 * 10**9
 
 
 def run(settings: Settings) -> BenchResult:
@@ -51,7 +52,7 @@ def run(settings: Settings) -> BenchResult:
         )
         variants = points[0] * points[1]
         study = create_study(path, out=Path(folder) / "out", sampler="grid", trials=variants)
-        folds = _folds(study, settings)
+        folds, purged = (_folds(study, settings, purge) for purge in (0, _PURGE))
         _, params = candidates(study)
         search = study.setup.ranges.search
         context = study.setup.context
@@ -63,16 +64,15 @@ def run(settings: Settings) -> BenchResult:
                 if found.error:
                     raise BenchError(found.error)
 
-        def walk() -> WalkForwardResult:
+        def walk(folds: Folds) -> WalkForwardResult:
             study.folder = Path(folder) / f"walk{next(runs)}"
             return walk_forward(study, folds, engine=SerialEngine())
 
         settings.say(f"{len(params):,} points in {len(folds.folds)} folds")
         one_pass()
-        _compare(study, folds, walk())
-        seconds = timed(
-            {"pass": one_pass, "walk": walk}, settings.rounds(3, 1), clock=time.thread_time
-        )
+        _compare(study, folds, walk(folds))
+        arms = {"pass": one_pass, "walk": partial(walk, folds), "purged": partial(walk, purged)}
+        seconds = timed(arms, settings.rounds(3, 1), clock=time.thread_time)
     plan = plan_pieces(folds, study.mapped_ticks.ts, search.begin, search.end)
     figures = (
         figure(
@@ -81,6 +81,13 @@ def run(settings: Settings) -> BenchResult:
             ratios(seconds["walk"], seconds["pass"]),
             settings,
             note="rows written and choices made, over the bare evaluation",
+        ),
+        figure(
+            "purged_walkforward_over_one_pass",
+            "x",
+            ratios(seconds["purged"], seconds["pass"]),
+            settings,
+            note="with ten minutes in front of each test window that do not train",
         ),
         figure("walkforward_seconds", "s", seconds["walk"], settings),
         figure("one_pass_seconds", "s", seconds["pass"], settings),
@@ -94,12 +101,12 @@ def run(settings: Settings) -> BenchResult:
     return BenchResult("walkforward", figures, notes)
 
 
-def _folds(study: Study, settings: Settings) -> Folds:
+def _folds(study: Study, settings: Settings, purge: int) -> Folds:
     ts, search = study.mapped_ticks.ts, study.setup.ranges.search
     count = _QUICK_FOLDS if settings.quick else _FOLDS
     sessions = len(unit_edges(ts, search.begin, search.end)) - 1
     unit = "session" if sessions >= 2 * count else Duration(_HOUR if settings.quick else 4 * _HOUR)
-    asked = ValidateSection(folds=count, unit=unit, purge=0)
+    asked = ValidateSection(folds=count, unit=unit, purge=purge)
     return make_folds(ts, search.begin, search.end, asked)
 
 
