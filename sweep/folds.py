@@ -12,8 +12,9 @@ all the others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +35,9 @@ __all__ = ["Fold", "Folds", "Window", "make_folds", "unit_edges"]
 
 #: Test windows of a walk forward where nothing is asked, and units to train for each of test.
 _FOLDS, _TRAIN_PER_TEST = 5, 3
+
+#: Splits of a combination; the field's usual ones have 15 to 252.
+_MOST_SPLITS = 2_000
 
 
 @dataclass(frozen=True)
@@ -156,6 +160,13 @@ def make_folds(
     """
     settings = settings or ValidateSection()
     edges = unit_edges(ts, begin, end, settings.unit)
+    # More than the whole range is no more than it, and sums of stamps stay in int64.
+    most = int(edges[-1] - edges[0])
+    settings = replace(
+        settings,
+        purge=None if settings.purge is None else min(settings.purge, most),
+        embargo=None if settings.embargo is None else min(settings.embargo, most),
+    )
     if settings.scheme in ("walk_forward", "holdout"):
         return _forward(ts[begin:end], edges, settings, longest)
     return _across(ts[begin:end], edges, settings, longest)
@@ -218,7 +229,7 @@ def _lengths(n: int, settings: ValidateSection) -> tuple[int, int, int]:
             f"the search range has {n} units ({_named(settings.unit, n)}): there is no room for "
             f"{count} test window{'s' if count > 1 else ''} of {test} and {max(train, 1)} to train "
             f"before them; ask for fewer folds or shorter windows, or count in a finer "
-            f'validate.unit such as "4h"'
+            f'validate.unit such as "15m" or "4h"'
         )
     if settings.anchored:
         train = left  # nothing is gained by leaving the earliest units out
@@ -238,6 +249,11 @@ def _across(ts: IntArray1D, edges: IntArray1D, settings: ValidateSection, longes
             f"the search range has {n} units ({_named(settings.unit, n)}), asked to be cut into "
             f"{groups} of which {tested} test at a time; 2 to {n} can be cut, of which all but one "
             f"can test"
+        )
+    if math.comb(groups, tested) > _MOST_SPLITS:
+        raise InputError(
+            f"{tested} of {groups} groups can be tested in {math.comb(groups, tested):,} ways, and "
+            f"each is a search; with fewer groups, or fewer that test, have {_MOST_SPLITS:,} at most"
         )
     own = edges[fold_bounds(n, groups)]
     purge, notes = _purge(settings, longest, int(np.diff(own).min()))

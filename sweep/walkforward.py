@@ -175,7 +175,7 @@ def _notes(study: Study, folds: Folds) -> tuple[str, ...]:
     notes.append(
         "each window starts flat after its warm-up and is flat at its end, with the costs of it"
     )
-    if folds.purge:
+    if folds.purge and study.exhaustive:
         notes.append("a train window that was purged ends with what is open at its mark")
     if len(study.directions) > 1:
         notes.append(f"chosen by the first objective, {study.objectives.labels[0]}")

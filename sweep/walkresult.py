@@ -61,8 +61,9 @@ class Chosen:
     test_rows : tuple of ndarray of shape (), dtype `sweep.schema.ROW`
         One for each test window.
     rank : float
-        Share of the other variants that are worse in test, ties counted half; 0.5 is what luck
-        gives on average. NaN where only this one was evaluated there.
+        Share of the other variants that are worse in test, ties counted half. Luck alone gives
+        0.5 on average where costs are alike; a variant that trades less ranks high in every
+        window without any skill. NaN where only this one was evaluated there.
     correlation : float
         Spearman's, of all complete variants' objectives in train with those in test; NaN where
         it is undefined or only one was evaluated.

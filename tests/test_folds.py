@@ -16,8 +16,7 @@ from sweep.errors import InputError, StudyFileError
 from sweep.folds import Fold, Folds, Window, make_folds, unit_edges
 from sweep.foldtables import splits_picture, splits_table
 from sweep.overfit import combinatorial_purged_by_time, fold_bounds, walk_forward_by_time
-from sweep.pieces import plan_pieces
-from sweep.quantities import Duration
+from sweep.quantities import INT64_MAX, Duration
 from sweep.spec import from_settings, load_spec
 from sweep.validate_section import ValidateSection
 
@@ -235,6 +234,14 @@ def test_too_few_units_and_too_long_a_purge_are_refused() -> None:
         make_folds(ts, 0, 5, ValidateSection(scheme="cpcv", groups=3, test_groups=3))
     with pytest.raises(InputError, match="no tick to train on"):
         make_folds(ts, 0, 5, ValidateSection(folds=2, purge=9 * DAY))
+    with pytest.raises(InputError, match="no tick to train on"):
+        make_folds(ts, 0, 5, ValidateSection(folds=2, purge=INT64_MAX))
+    many = ValidateSection(scheme="cpcv", groups=30, test_groups=15)
+    with pytest.raises(InputError, match="in 155,117,520 ways"):
+        make_folds(days(30), 0, 30, many)
+    long = ValidateSection(scheme="cpcv", purge=INT64_MAX, embargo=INT64_MAX, groups=5)
+    with pytest.raises(InputError, match="leaves nothing to train"):
+        make_folds(ts, 0, 5, long)
     with pytest.raises(InputError, match="leaves nothing to train"):
         make_folds(ts, 0, 5, ValidateSection(scheme="k_fold", folds=3, purge=9 * DAY))
 
