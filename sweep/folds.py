@@ -253,7 +253,7 @@ def _across(ts: IntArray1D, edges: IntArray1D, settings: ValidateSection, longes
     if math.comb(groups, tested) > _MOST_SPLITS:
         raise InputError(
             f"{tested} of {groups} groups can be tested in {math.comb(groups, tested):,} ways, and "
-            f"each is a search; with fewer groups, or fewer that test, have {_MOST_SPLITS:,} at most"
+            f"each is a search; with fewer groups, or fewer that test, make it {_MOST_SPLITS:,}"
         )
     own = edges[fold_bounds(n, groups)]
     purge, notes = _purge(settings, longest, int(np.diff(own).min()))

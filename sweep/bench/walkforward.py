@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -71,7 +72,11 @@ def run(settings: Settings) -> BenchResult:
         settings.say(f"{len(params):,} points in {len(folds.folds)} folds")
         one_pass()
         _compare(study, folds, walk(folds))
-        arms = {"pass": one_pass, "walk": partial(walk, folds), "purged": partial(walk, purged)}
+        arms: dict[str, Callable[[], object]] = {
+            "pass": one_pass,
+            "walk": partial(walk, folds),
+            "purged": partial(walk, purged),
+        }
         seconds = timed(arms, settings.rounds(3, 1), clock=time.thread_time)
     plan = plan_pieces(folds, study.mapped_ticks.ts, search.begin, search.end)
     figures = (
