@@ -46,6 +46,7 @@ __all__ = [
     "robustness_lines",
     "robustness_table",
     "summary_cells",
+    "wrapped",
 ]
 
 #: Metrics whose sign says whether a path lost, the surest first.
@@ -257,14 +258,14 @@ def robustness_lines(findings: Sequence[Finding], width: int | None) -> list[Tex
     laid = arrange(blocks, width)
     lines = [Text(laid.titles, "bold"), *(Text(row) for row in laid.rows)]
     if laid.dropped:
-        lines += _wrapped(f"not shown (-f csv has all): {', '.join(laid.dropped)}", width, "dim")
+        lines += wrapped(f"not shown (-f csv has all): {', '.join(laid.dropped)}", width, "dim")
     reasons: dict[str, list[str]] = {}
     for row in table.rows:
         if row[-1] is not None:
             reasons.setdefault(row[-1], []).append(f"{row[0]}, {row[1]}")
     for reason, rows in reasons.items():
         who = rows[0] if len(rows) == 1 else f"{rows[0]} and {len(rows) - 1} more"
-        lines += _wrapped(f"{who}: {reason}", width, "dim")
+        lines += wrapped(f"{who}: {reason}", width, "dim")
     return _cut(lines, width)
 
 
@@ -285,7 +286,7 @@ def finding_lines(finding: Finding, width: int | None) -> list[Text]:
     heading = (clean(finding.method), "bold"), (f"   {clean(finding.title)}", "dim")
     lines = [Text.assemble(*heading)]
     for label, text in facts(finding):
-        lines += _wrapped(text, width, label=label)
+        lines += wrapped(text, width, label=label)
     for table in _metric_tables(finding, width):
         lines += [Text(), *table]
     if not finding.summaries and finding.observed:
@@ -299,7 +300,7 @@ def finding_lines(finding: Finding, width: int | None) -> list[Text]:
     if said:
         lines.append(Text())
     for sentence in said:
-        lines += _wrapped(sentence, width, first="- ")
+        lines += wrapped(sentence, width, first="- ")
     return _cut(lines, width)
 
 
@@ -364,7 +365,7 @@ def _laid(rows: Sequence[str], blocks: Sequence[Block], width: int | None) -> li
     return [Text(laid.titles, "bold"), *(Text(row) for row in laid.rows)]
 
 
-def _wrapped(
+def wrapped(
     text: str, width: int | None, style: str = "", *, label: str = "", first: str = ""
 ) -> list[Text]:
     """Break a text at spaces; lines after the first stand under its beginning."""
