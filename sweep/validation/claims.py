@@ -1,0 +1,427 @@
+"""One claim from each method: a sentence with its numbers, a grade, what would change it.
+
+A p-value of at most 0.01 is strong, of at most 0.05 weak, of more than that luck: where
+there is no effect, a test says anything else than luck at 5 % at most.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from sweep.errors import InputError
+from sweep.format import number, percent
+from sweep.overfit import (
+    Draws,
+    Moments,
+    benjamini_yekutieli,
+    cscv,
+    deflated_sharpe_of_best,
+    expected_maximum,
+    minimum_track_record_length,
+    model_confidence_set,
+    moments,
+    probabilistic_sharpe_ratio,
+    reality_check,
+    sharpe_standard_error,
+    spa,
+    stepm,
+)
+from sweep.validation.evidence import (
+    LUCK,
+    STRONG,
+    UNKNOWN,
+    WEAK,
+    Claim,
+    Evidence,
+    Held,
+    OutOfSample,
+)
+
+__all__ = [
+    "FEWEST",
+    "blocks_of",
+    "confidence_set",
+    "deflated",
+    "generalises",
+    "grade_of",
+    "holdout",
+    "record",
+    "superior",
+    "unknown",
+    "unweighted",
+    "walked_forward",
+    "which",
+]
+
+#: Sessions below which nothing is said: a bootstrap of fewer, or a split of them, is noise.
+FEWEST = 30
+
+_STRONG, _WEAK = 0.01, 0.05
+#: A spread of ratios so many times that of luck cannot be luck's alone.
+_WIDER = 1.25
+#: Below this share of the spread that luck gives, settings differ by rounding alone.
+_ROUNDING = 1e-12
+_PBO_GOOD, _LOSS_GOOD, _HALF = 0.2, 0.05, 0.5
+
+
+def grade_of(p: float) -> str:
+    """Return the grade of a p-value."""
+    return STRONG if p <= _STRONG else WEAK if p <= _WEAK else LUCK
+
+
+def unknown(name: str, reason: str, change: str = "") -> Claim:
+    """Return a claim that the data do not permit."""
+    return Claim(name, UNKNOWN, f"Cannot be said, because {reason}.", {}, change)
+
+
+def blocks_of(n_sessions: int) -> int:
+    """Return into how many blocks cross-validation cuts sessions: 16, or 10 of short records."""
+    return 16 if n_sessions >= 64 else 10
+
+
+def _p(value: float) -> str:
+    """Return ``p = 0.31``; approximations claim no p-value below a thousandth."""
+    return "p < 0.001" if value < 0.001 - 1e-9 else f"p = {number(value, 2)}"
+
+
+def _sure(confidence: float) -> str:
+    return "more than 99.9%" if confidence > 0.9995 else percent(confidence, 1)
+
+
+def _settings(n: int) -> str:
+    return f"{n:,} setting" + ("" if n == 1 else "s")
+
+
+# -- the winner alone ------------------------------------------------------------------
+
+
+def record(evidence: Evidence) -> Claim:
+    """Say whether the winner's record, taken alone, is above 0 (probabilistic Sharpe ratio)."""
+    name = "record"
+    if evidence.winner < 0:
+        return unknown(name, "the best trial has no session returns")
+    found = moments(evidence.returns[:, evidence.winner])
+    if found.reason:
+        return unknown(name, f"of the winner, {found.reason}")
+    psr = _psr(found, 0.0)
+    if psr.reason:
+        return unknown(name, psr.reason)
+    annual = found.sharpe * math.sqrt(evidence.per_year)
+    needed = minimum_track_record_length(
+        found.sharpe, skew=found.skew, kurtosis=found.kurtosis, confidence=1.0 - _WEAK
+    )
+    p = 1.0 - psr.value
+    text = (
+        f"Taken alone, as if nothing else had been tried, the winner's Sharpe ratio of "
+        f"{number(annual, 3)} a year over {found.n:,} sessions is above 0 with a confidence of "
+        f"{_sure(psr.value)}"
+    )
+    figures = {"sharpe": annual, "psr": psr.value, "p": p}
+    change = ""
+    if needed.reason:
+        text += "; no length of record would show it to be above 0."
+        change = "a winner that earns: its mean session is a loss"
+    else:
+        figures["sessions_needed"] = needed.value
+        least = math.ceil(needed.value)
+        text += f"; {percent(1.0 - _WEAK)} takes {least:,} sessions like these."
+        if least > found.n:
+            change = f"{least - found.n:,} more sessions like these"
+    return Claim(name, grade_of(p), text, figures, change)
+
+
+def _psr(found: Moments, benchmark: float) -> _Number:
+    psr = probabilistic_sharpe_ratio(
+        found.sharpe, found.n, benchmark=benchmark, skew=found.skew, kurtosis=found.kurtosis
+    )
+    return _Number(psr.value, psr.reason)
+
+
+class _Number(NamedTuple):
+    value: float
+    reason: str | None
+
+
+# -- the winner among all that was tried -----------------------------------------------
+
+
+def deflated(evidence: Evidence) -> Claim:
+    """Say what luck alone would bring of so many settings, and hold the winner against it.
+
+    Luck's best is the expected maximum of as many ratios that are all 0 in truth. Their
+    spread is the one observed, but at most that which sampling alone gives ratios of 0,
+    ``1 / sqrt(n - 1)``: what is wider is no luck. The deflated Sharpe ratio of the paper takes
+    all of the spread for luck; where it says luck the grade is weak at best.
+    """
+    name = "number tried"
+    r, n_tried = evidence.returns, evidence.n_evaluations
+    if n_tried < 2:
+        return unknown(name, "one setting was tried: nothing was selected")
+    if evidence.winner < 0:
+        return unknown(name, "the best trial has no session returns")
+    own = moments(r[:, evidence.winner])
+    if own.reason:
+        return unknown(name, f"of the winner, {own.reason}")
+    found = deflated_sharpe_of_best(r, n_trials=n_tried)
+    if found.raw.reason:
+        return unknown(name, found.raw.reason)
+    n = own.n
+    of_luck = min(found.raw.variance, 1.0 / (n - 1))
+    if of_luck * (n - 1) < _ROUNDING:
+        of_luck = 0.0
+    year = math.sqrt(evidence.per_year)
+    raw = expected_maximum(float(n_tried), variance=of_luck)
+    few = found.effective.n_trials
+    lenient = expected_maximum(few, variance=of_luck)
+    held = [_psr(own, t) for t in (raw, lenient, found.raw.threshold)]
+    if held[0].reason:
+        return unknown(name, held[0].reason)
+    p, p_few, p_paper = (1.0 - h.value for h in held)
+    wider = math.sqrt(found.raw.variance * (n - 1))
+    text = (
+        f"Of {_settings(n_tried)} tried, pure luck alone would give a best Sharpe ratio of "
+        f"{number(raw * year, 2)} a year; yours is {number(own.sharpe * year, 2)}; {_p(p)}. "
+        f"Counted as {number(few, 3)} independent ones, luck's best is "
+        f"{number(lenient * year, 2)} and {_p(p_few)}."
+    )
+    if wider > _WIDER:
+        text += (
+            f" Ratios spread {number(wider, 2)} times as wide as luck spreads them; held against "
+            f"all of that, differences that may be real and luck alike (deflated Sharpe ratio of "
+            f"2014), {_p(p_paper)}."
+        )
+    grade = grade_of(p)
+    if grade == STRONG and p_paper > _WEAK:
+        grade = WEAK
+    figures = {
+        "sharpe": own.sharpe * year,
+        "sharpe_of_luck": raw * year,
+        "p": p,
+        "n_tried": float(n_tried),
+        "n_effective": few,
+        "sharpe_of_luck_effective": lenient * year,
+        "p_effective": p_few,
+        "deflated_sharpe_ratio": 1.0 - p_paper,
+        "spread_over_luck": wider,
+    }
+    return Claim(name, grade, text, figures, _needed(own, raw, p))
+
+
+def _needed(own: Moments, threshold: float, p: float) -> str:
+    """Say how long a record would do, luck's best shrinking with the root of its length."""
+    if p <= _WEAK:
+        return ""
+    error = sharpe_standard_error(own.sharpe, own.n, skew=own.skew, kurtosis=own.kurtosis)
+    if not own.sharpe > 0.0 or error.reason:
+        return "another rule: at this Sharpe ratio, no record is long enough"
+    z = float(stats.norm.isf(_WEAK))
+    root = (threshold + z * error.value) * math.sqrt(own.n) / own.sharpe
+    return (
+        f"the same Sharpe ratio over {math.ceil(root**2):,} sessions instead of {own.n:,} would "
+        f"bring p to {_WEAK:g}"
+    )
+
+
+def superior(evidence: Evidence, draws: tuple[Draws, ...]) -> Claim:
+    """Say whether the best of all settings beats doing nothing (Hansen's SPA).
+
+    Parameters
+    ----------
+    evidence : Evidence
+    draws : tuple of Draws
+        With several block lengths; the highest p-value counts.
+    """
+    name = "best of all"
+    tests = [spa(evidence.returns, d, errors="resampled") for d in draws]
+    reason = next((t.reason for t in tests if t.reason), None)
+    if reason:
+        return unknown(name, reason)
+    values = [t.consistent.value for t in tests]
+    p = max(values)
+    n = evidence.returns.shape[1]
+    lengths = ", ".join(number(length, 2) for length in sorted(d.block_length for d in draws))
+    least, most = number(min(values), 2), number(p, 2)
+    span = "" if least == most else f"{least} to {most} "
+    who = f"the best of {_settings(n)} looks" if n > 1 else "the one that was tried looks"
+    text = (
+        f"Were no setting better than doing nothing, {who} as good as the best here in "
+        f"{percent(p, 1)} of {draws[0].n_bootstrap:,} resamples of sessions: {_p(p)} (Hansen's "
+        f"SPA; {span}with blocks of {lengths} sessions)."
+    )
+    first = tests[0]
+    figures = {
+        "p": p,
+        "p_lower": first.lower.value,
+        "p_consistent": first.consistent.value,
+        "p_upper": first.upper.value,
+        "p_standard_error": first.consistent.standard_error,
+        "best_trial": float(evidence.numbers[first.best]),
+    }
+    change = "" if p <= _STRONG else "a longer record, or a search of fewer settings on fresh data"
+    return Claim(name, grade_of(p), text, figures, change)
+
+
+def unweighted(evidence: Evidence, draws: Draws) -> Claim:
+    """Say the same without weighing each setting by its own noise (White's Reality Check)."""
+    name = "best in cash"
+    found = reality_check(evidence.returns, draws)
+    if found.reason:
+        return unknown(name, found.reason)
+    p = found.p.value
+    text = (
+        f"By mean profit, not weighed by each setting's own noise, {_p(p)} (White's Reality Check)."
+    )
+    figures = {"p": p, "p_standard_error": found.p.standard_error}
+    return Claim(name, grade_of(p), text, figures)
+
+
+def which(evidence: Evidence, draws: Draws) -> Claim:
+    """Say which settings earn more than nothing, and whether the winner does (StepM)."""
+    name = "which settings"
+    r = evidence.returns
+    if r.shape[1] < 2:
+        return unknown(name, "there is one setting alone: the test above says it all")
+    if evidence.winner < 0:
+        return unknown(name, "the best trial has no session returns")
+    found = stepm(r, draws, alpha=_WEAK, errors="resampled", recentring="consistent")
+    if found.reason:
+        return unknown(name, found.reason)
+    p = float(found.p_values[evidence.winner])
+    if math.isnan(p):
+        return unknown(name, "the winner's returns have no variance")
+    n_sure = int((found.p_values <= _WEAK).sum())
+    known = found.statistics[~np.isnan(found.statistics)]
+    n_likely = int((benjamini_yekutieli(stats.norm.sf(known)) <= 0.1).sum())
+    among = "among them" if p <= _WEAK else "not among them"
+    text = (
+        f"{n_sure:,} of {_settings(r.shape[1])} earn more than nothing, with a risk of 5% that "
+        f"any of these does not (Romano-Wolf StepM)"
+    )
+    text += f"; the winner is {among}, {_p(p)}. " if n_sure else f"; the winner's {_p(p)}. "
+    text += f"Were 10% of a list allowed to be false, it would have {n_likely:,}."
+    figures = {"p": p, "n_rejected": float(n_sure), "n_discovered": float(n_likely)}
+    return Claim(name, grade_of(p), text, figures)
+
+
+def confidence_set(evidence: Evidence, draws: Draws) -> Claim:
+    """Say how many settings cannot be told from the best (model confidence set at 90 %)."""
+    name = "alternatives"
+    n = evidence.returns.shape[1]
+    try:
+        found = model_confidence_set(evidence.returns, draws, alpha=0.1, complete=False)
+    except InputError as error:
+        return unknown(name, str(error), "fewer --bootstraps")
+    if found.reason:
+        return unknown(name, found.reason)
+    kept = len(found.included)
+    text = (
+        f"{kept:,} of {_settings(n)} cannot be told from the best at a confidence of 90% (model "
+        f"confidence set)"
+    )
+    if evidence.winner >= 0:
+        inside = evidence.winner in found.included
+        text += f"; the winner is {'one' if inside else 'none'} of them"
+    grade = STRONG if kept <= max(0.1 * n, 1.0) else WEAK
+    if kept == n and n > 1:
+        text += ": any of them would do as well"
+    change = "" if grade == STRONG else "a longer record tells more of them apart"
+    figures = {"n_included": float(kept), "share": kept / n}
+    return Claim(name, grade, f"{text}.", figures, change)
+
+
+def generalises(evidence: Evidence) -> Claim:
+    """Say whether choosing the best generalises (combinatorially symmetric cross-validation)."""
+    name = "choosing"
+    found = cscv(evidence.returns, n_blocks=blocks_of(len(evidence.returns)))
+    if found.reason:
+        return unknown(name, found.reason)
+    pbo, loss = found.pbo, found.probability_of_loss
+    text = (
+        f"Chosen on one half of the sessions, the best setting was in the lower half on the "
+        f"other sessions in {percent(pbo)} of {found.n_splits:,} splits (PBO), and lost money "
+        f"there in {percent(loss)}"
+    )
+    figures = {
+        "pbo": pbo,
+        "probability_of_loss": loss,
+        "n_splits": float(found.n_splits),
+    }
+    if not math.isnan(found.slope):
+        text += f"; each unit of Sharpe ratio gained by choosing was worth {number(found.slope, 2)}"
+        figures["slope"] = found.slope
+    if loss <= _LOSS_GOOD and pbo <= _PBO_GOOD:
+        grade = STRONG
+    elif loss >= _HALF or (pbo >= _HALF and loss > _PBO_GOOD):
+        grade = LUCK
+    else:
+        grade = WEAK
+    text += ". A diagnostic, no test: noise gives a PBO of 50%, give or take 20."
+    return Claim(name, grade, text, figures)
+
+
+# -- what was not searched on ----------------------------------------------------------
+
+
+def holdout(held: Held | str) -> Claim:
+    """Say what the winner did on the holdout, where that was opened."""
+    name = "holdout"
+    if isinstance(held, str):
+        return unknown(name, held)
+    if held.trades == 0:
+        return unknown(name, "the winner did not trade on the holdout")
+    ratio = "" if math.isnan(held.sharpe) else f" and a Sharpe ratio of {number(held.sharpe, 3)}"
+    word = "a loss" if held.net_profit <= 0.0 else "a profit"
+    text = (
+        f"On the holdout the winner made {word} of {number(abs(held.net_profit), 4)}{ratio} in "
+        f"{held.trades:,} trades. One stretch of time: it can refute a winner, not prove one."
+    )
+    if held.n_opened > 1:
+        text += f" It was opened for {held.n_opened:,} settings, so that choosing there counts too."
+    figures = {
+        "net_profit": held.net_profit,
+        "trades": float(held.trades),
+        "n_opened": float(held.n_opened),
+    }
+    if not math.isnan(held.sharpe):
+        figures["sharpe"] = held.sharpe
+    return Claim(name, WEAK if held.net_profit > 0.0 else LUCK, text, figures)
+
+
+def walked_forward(found: OutOfSample | str, per_year: float) -> Claim:
+    """Say what choosing anew, window after window, earned out of sample."""
+    name = "walk-forward"
+    if isinstance(found, str):
+        return unknown(name, found)
+    n = len(found.returns)
+    if n < FEWEST:
+        return unknown(name, f"its tests have {n} sessions; at least {FEWEST} are needed")
+    own = moments(found.returns)
+    if own.reason:
+        return unknown(name, own.reason)
+    psr = _psr(own, 0.0)
+    if psr.reason:
+        return unknown(name, psr.reason)
+    annual, p = own.sharpe * math.sqrt(per_year), 1.0 - psr.value
+    text = (
+        f"Chosen anew in each of {found.n_folds} folds and traded on what follows, choices made "
+        f"{number(found.net_profit, 4)}, a Sharpe ratio of {number(annual, 3)} a year over {n:,} "
+        f"sessions; {_p(p)}. In {found.worse} of the folds they did worse than in training"
+    )
+    figures = {
+        "p": p,
+        "sharpe": annual,
+        "net_profit": found.net_profit,
+        "n_folds": float(found.n_folds),
+        "n_worse": float(found.worse),
+    }
+    if not math.isnan(found.rank):
+        text += f"; there they beat {percent(found.rank)} of the settings, where luck beats 50%"
+        figures["rank"] = found.rank
+    if not math.isnan(found.efficiency):
+        text += f"; efficiency {number(found.efficiency, 2)}, a ratio of two noisy rates"
+        figures["efficiency"] = found.efficiency
+    return Claim(name, grade_of(p), f"{text}.", figures)

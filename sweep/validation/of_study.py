@@ -1,0 +1,116 @@
+"""A study as evidence, and the surface of its trials."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sweep.errors import InputError
+from sweep.results import COMPLETE, FAILED, INFEASIBLE
+from sweep.robustness.around import study_plateaus
+from sweep.study import Study
+from sweep.validation.evidence import Evidence, Held, OutOfSample
+from sweep.validation.surface import Surface, surface_of_trials
+
+__all__ = ["evidence_of", "sessions_per_year", "surface_of_study"]
+
+_YEAR = 365.25 * 86400e9
+
+
+def evidence_of(
+    study: Study, *, out_of_sample: OutOfSample | str = "no walk-forward was run"
+) -> Evidence:
+    """Return what a study holds on its winner.
+
+    Parameters
+    ----------
+    study : Study
+    out_of_sample : OutOfSample or str, optional
+        Of a walk-forward.
+
+    Raises
+    ------
+    InputError
+        If no trial is complete.
+    """
+    best = study.best(1)
+    if not best:
+        raise InputError(
+            f"{study.folder}: there is no winner to validate: no trial is complete and meets the "
+            f"requirements; see: sweep trials {study.folder}"
+        )
+    trial = study.board.trial(best[0])
+    number = trial.duplicate_of if trial.duplicate_of >= 0 else best[0]
+    kept = study.session_returns()  # type: ignore[attr-defined]
+    # Of a variant that was stopped on the way, some sessions are unknown.
+    whole = np.flatnonzero(np.isfinite(kept.returns).all(axis=0))
+    numbers = np.ascontiguousarray(kept.numbers[whole], np.int64)
+    place = np.flatnonzero(numbers == number)
+    return Evidence(
+        returns=np.ascontiguousarray(kept.returns[:, whole], np.float64),
+        numbers=numbers,
+        winner=int(place[0]) if len(place) else -1,
+        n_evaluations=max(study.evaluations(), len(numbers)),  # type: ignore[attr-defined]
+        per_year=sessions_per_year(kept.edges),
+        held=_held(study, best[0]),
+        out_of_sample=out_of_sample,
+    )
+
+
+def sessions_per_year(edges: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
+    """Return how many sessions a year has, at the rate at which those given begin.
+
+    Parameters
+    ----------
+    edges : ndarray of shape (n_sessions + 1,), int64
+        Nanoseconds: where sessions begin, and the end of the last.
+
+    Returns
+    -------
+    float
+        252 for fewer than three sessions, which tell no rate.
+    """
+    begins = edges[:-1]
+    if len(begins) < 3:
+        return 252.0
+    return (len(begins) - 1) * _YEAR / float(begins[-1] - begins[0])
+
+
+def _held(study: Study, number: int) -> Held | str:
+    if study.about.get("holdout") is None:
+        return "the study keeps no holdout; data.holdout sets one"
+    metrics = study.holdout_metrics(number)
+    if metrics is None:
+        return f"the holdout was not opened for trial {number}"
+    return Held(
+        net_profit=metrics["net_profit"],
+        sharpe=metrics["sharpe"],
+        trades=0 if math.isnan(metrics["trades"]) else int(metrics["trades"]),
+        n_opened=len(study.opened),
+    )
+
+
+def surface_of_study(study: Study) -> Surface:
+    """Return what a study's trials say of its first objective.
+
+    Trials that miss a requirement, or failed, have no value; those that were stopped on the way
+    and duplicates are left out.
+    """
+    board = study.board
+    states = [board.in_state(state) for state in (COMPLETE, INFEASIBLE, FAILED)]
+    chosen = np.flatnonzero(np.logical_or.reduce(states) & (board.duplicate_of < 0))
+    block = board.select(chosen)
+    complete = block.in_state(COMPLETE)
+    values = np.where(complete, block.values[:, 0], math.nan)
+    scores = study_plateaus(study)
+    plateau = np.array([scores.get(row.tobytes(), math.nan) for row in block.params])
+    return surface_of_trials(
+        study.space,
+        block.params,
+        values,
+        chosen.astype(np.int64),
+        objective=study.objectives.labels[0],
+        direction=study.directions[0],
+        plateau=plateau,
+    )

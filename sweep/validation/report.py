@@ -1,0 +1,112 @@
+"""A verdict and a surface as a table, as JSON, and as lines for a screen."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rich.text import Text
+
+from sweep.format import Column, number
+from sweep.output import Table
+from sweep.robustness.tables import wrapped
+from sweep.validation.evidence import LUCK, STRONG, UNKNOWN, WEAK, Claim, Verdict
+from sweep.validation.surface import Surface
+from sweep.validation.surface_lines import surface_lines
+
+__all__ = ["claims_table", "document", "facts", "report_lines", "verdict_lines"]
+
+_STYLES = {STRONG: "green", WEAK: "yellow", LUCK: "red", UNKNOWN: "dim"}
+_WIDEST = 100
+
+
+def claims_table(verdict: Verdict) -> Table:
+    """Return one row for each claim; ``p`` is missing where a claim is no test."""
+    columns = (
+        Column("claim", "text", priority=0),
+        Column("grade", "text", priority=0),
+        Column("p", "number", priority=1),
+        Column("sentence", "text", priority=1),
+        Column("change", "text", priority=3),
+    )
+    whole = ("overall", verdict.grade, None, verdict.sentence, "")
+    rows = [(c.name, c.grade, c.figures.get("p"), c.sentence, c.change) for c in verdict.claims]
+    return Table(columns, [whole, *rows])
+
+
+def facts(verdict: Verdict) -> list[tuple[str, str]]:
+    """Return what the verdict rests on, by label."""
+    settings = verdict.settings
+    found = [
+        ("winner", f"trial {verdict.trial}" if verdict.trial >= 0 else "not among the variants"),
+        ("sessions", f"{verdict.n_sessions:,}"),
+        ("variants", f"{verdict.n_variants:,} with session returns"),
+        ("evaluations", f"{verdict.n_evaluations:,} ever made"),
+    ]
+    if not math.isnan(verdict.block_length):
+        length = number(verdict.block_length, 2)
+        found.append(
+            (
+                "resamples",
+                f"{settings.n_bootstrap:,} of sessions in blocks of {length} in the mean, seed "
+                f"{settings.seed}",
+            )
+        )
+    return found
+
+
+def verdict_lines(verdict: Verdict, width: int | None) -> list[Text]:
+    """Lay a verdict out: the one line first, then each claim with what would change it.
+
+    Parameters
+    ----------
+    verdict : Verdict
+    width : int or None
+        Columns that no line exceeds; None: lines of any length.
+    """
+    lines = [
+        Text(line.plain, f"bold {_STYLES[verdict.grade]}")
+        for line in wrapped(verdict.sentence, width)
+    ]
+    lines.append(Text())
+    for label, text in facts(verdict):
+        lines += wrapped(text, width, label=label)
+    for claim in verdict.claims:
+        lines += [Text(), *_claim_lines(claim, width)]
+    lines.append(Text())
+    for note in verdict.notes:
+        lines += wrapped(note, width, first="- ")
+    if width is not None:
+        for line in lines:
+            line.truncate(width, overflow="ellipsis")
+    return lines
+
+
+def _claim_lines(claim: Claim, width: int | None) -> list[Text]:
+    head = Text.assemble((claim.name, "bold"), "  ", (claim.grade, _STYLES[claim.grade]))
+    lines = [head, *wrapped(claim.sentence, width, first="  ")]
+    if claim.change:
+        lines += wrapped(f"what would change it: {claim.change}", width, "dim", first="  ")
+    return lines
+
+
+def document(verdict: Verdict | None, surface: Surface | None) -> dict[str, Any]:
+    """Return both as ``-f json`` has them; NaN becomes null, as in all JSON here.
+
+    A claim's figures are those that its data support: what cannot be said has none.
+    """
+    return {
+        "verdict": None if verdict is None else verdict,
+        "surface": None if surface is None else surface,
+    }
+
+
+def report_lines(
+    verdict: Verdict, surface: Surface, width: int | None, *, ascii_only: bool = False
+) -> list[Text]:
+    """Return the verdict, then the surface."""
+    return [
+        *verdict_lines(verdict, min(width or _WIDEST, _WIDEST)),
+        Text(),
+        *surface_lines(surface, width, ascii_only=ascii_only),
+    ]

@@ -1,0 +1,188 @@
+"""The verdict on a winner: every claim that the data permit, and the line they come to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from sweep.bootstrap import optimal_block_length
+from sweep.overfit import Draws, session_draws
+from sweep.validation import claims
+from sweep.validation.evidence import (
+    LUCK,
+    STRONG,
+    UNKNOWN,
+    WEAK,
+    Claim,
+    Evidence,
+    Settings,
+    Verdict,
+)
+
+__all__ = ["block_length", "verdict"]
+
+#: Claims whose poorest grade is the verdict's: the winner alone, and the two tests that pay
+#: for the search with its own session returns.
+_DECIDE = ("record", "best of all", "which settings")
+#: Without these and at least as good, nothing is strong. The deflated Sharpe ratio knows the
+#: number of settings alone, and not their dependence: it is too strict to say luck by itself.
+_DOUBT = ("number tried",)
+#: Claims that turn strong into weak where they say luck.
+_REFUTE = ("best in cash", "choosing", "holdout", "walk-forward")
+
+_WORDS = {
+    STRONG: "Strong: luck alone hardly explains the winner, by every test that the data permit.",
+    WEAK: "Weak: there may be something in the winner, and it is not beyond doubt",
+    LUCK: "Luck: a search like this finds a winner like this where there is nothing to be found",
+    UNKNOWN: "Cannot be said, because",
+}
+
+_BLIND = (
+    "none of these tests sees look-ahead: a rule that knows the future passes them all; "
+    "sweep check tests for it"
+)
+
+
+def verdict(
+    evidence: Evidence,
+    settings: Settings | None = None,
+    *,
+    progress: Callable[[str], None] | None = None,
+) -> Verdict:
+    """Return what can be said of the winner of a search.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    settings : Settings, optional
+    progress : callable, optional
+        ``progress(what)`` before each part.
+
+    Returns
+    -------
+    Verdict
+        Depends on the evidence and the settings alone. Conservative: as poor as the poorest
+        of its deciding claims, and not strong where any test that pays for the search, or
+        what was held out, says luck.
+
+    Raises
+    ------
+    InputError
+        If a return is not finite, or the blocks are longer than the record.
+    """
+    settings = settings or Settings()
+    say = progress or _silent
+    n, variants = evidence.returns.shape
+    outside = (
+        claims.holdout(evidence.held),
+        claims.walked_forward(evidence.out_of_sample, evidence.per_year),
+    )
+    if n < claims.FEWEST or not variants:
+        there = "there is 1 session" if n == 1 else f"there are {n} sessions"
+        few = f"{there}; at least {claims.FEWEST} are needed"
+        reason = few if variants else "no variant has session returns"
+        names = ("record", "number tried", *_DECIDE[1:], "best in cash", "alternatives", "choosing")
+        more = claims.FEWEST - n
+        change = f"{more} more session{'' if more == 1 else 's'}" if variants else ""
+        said = (*(claims.unknown(name, reason, change) for name in names), *outside)
+        return _made(evidence, said, math.nan, settings)
+
+    # Sums over columns depend on their layout; rows make it one.
+    evidence = replace(evidence, returns=np.ascontiguousarray(evidence.returns, np.float64))
+    length = block_length(evidence) if settings.block is None else settings.block
+    say("drawing sessions")
+    drawn = [_draws(n, part, settings) for part in _lengths(length, n)]
+    said_list: list[Claim] = []
+    parts: tuple[tuple[str, Callable[[], Claim]], ...] = (
+        ("the winner alone", lambda: claims.record(evidence)),
+        ("deflated Sharpe ratio", lambda: claims.deflated(evidence)),
+        ("Hansen's SPA", lambda: claims.superior(evidence, tuple(drawn))),
+        ("StepM", lambda: claims.which(evidence, drawn[0])),
+        ("Reality Check", lambda: claims.unweighted(evidence, drawn[0])),
+        ("model confidence set", lambda: claims.confidence_set(evidence, drawn[0])),
+        ("cross-validation", lambda: claims.generalises(evidence)),
+    )
+    for what, part in parts:
+        say(what)
+        said_list.append(part())
+    return _made(evidence, (*said_list, *outside), length, settings)
+
+
+def block_length(evidence: Evidence) -> float:
+    """Return the mean block length for the resamples, in sessions.
+
+    That of Politis & White for the winner's returns, at most a third of the record; 1 without
+    a winner.
+    """
+    if evidence.winner < 0:
+        return 1.0
+    own = np.ascontiguousarray(evidence.returns[:, evidence.winner], np.float64)
+    return min(optimal_block_length(own).stationary, len(own) / 3.0)
+
+
+def _lengths(length: float, n: int) -> list[float]:
+    """Return the block length, then half and twice of it."""
+    return list(dict.fromkeys([length, max(length / 2.0, 1.0), min(2.0 * length, float(n))]))
+
+
+def _draws(n: int, length: float, settings: Settings) -> Draws:
+    return session_draws(
+        n, block_length=length, n_bootstrap=settings.n_bootstrap, seed=settings.seed
+    )
+
+
+def _silent(what: str) -> None:
+    pass
+
+
+def _made(
+    evidence: Evidence, said: tuple[Claim, ...], length: float, settings: Settings
+) -> Verdict:
+    n, variants = evidence.returns.shape
+    grade, sentence = _overall(said, evidence)
+    notes = [_BLIND]
+    if 2 * variants < evidence.n_evaluations and grade != UNKNOWN:
+        notes.insert(
+            0,
+            f"session returns are kept of {variants:,} variants, while {evidence.n_evaluations:,} "
+            "evaluations were made: resampled tests pay for the former alone",
+        )
+    return Verdict(
+        grade=grade,
+        sentence=sentence,
+        claims=said,
+        notes=tuple(notes),
+        trial=int(evidence.numbers[evidence.winner]) if evidence.winner >= 0 else -1,
+        n_sessions=n,
+        n_variants=variants,
+        n_evaluations=evidence.n_evaluations,
+        block_length=length,
+        settings=settings,
+    )
+
+
+def _overall(said: tuple[Claim, ...], evidence: Evidence) -> tuple[str, str]:
+    by_name = {claim.name: claim for claim in said}
+    variants, tried = evidence.returns.shape[1], evidence.n_evaluations
+    decisive = [by_name[name] for name in _DECIDE if variants != 1 or name != "which settings"]
+    lucky = [c for c in decisive if c.grade == LUCK]
+    if lucky:
+        return LUCK, f"{_WORDS[LUCK]}; see: {_names(lucky)}."
+    untold = [c for c in decisive if c.grade == UNKNOWN]
+    if untold:
+        return UNKNOWN, _WORDS[UNKNOWN] + untold[0].sentence.partition("because")[2]
+    doubts = [c for c in decisive if c.grade == WEAK]
+    doubts += [by_name[n] for n in _DOUBT if by_name[n].grade != STRONG and tried > 1]
+    doubts += [by_name[n] for n in _REFUTE if by_name[n].grade == LUCK]
+    if doubts:
+        return WEAK, f"{_WORDS[WEAK]}; see: {_names(doubts)}."
+    if 2 * variants < tried:
+        return WEAK, f"{_WORDS[WEAK]}: most of what was tried has no session returns."
+    return STRONG, _WORDS[STRONG]
+
+
+def _names(found: list[Claim]) -> str:
+    return ", ".join(c.name for c in found)

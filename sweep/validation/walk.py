@@ -1,0 +1,44 @@
+"""What a walk-forward of a study earned, as evidence."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from sweep.resample.sessions import find_sessions
+from sweep.schema import FloatArray1D, IntArray1D
+from sweep.validation.evidence import OutOfSample
+
+__all__ = ["out_of_sample", "session_changes"]
+
+
+def out_of_sample(result: Any, curve: Any, capital: float) -> OutOfSample | str:
+    """Return a walk-forward's result as evidence, or why it is none.
+
+    Parameters
+    ----------
+    result : sweep.walkforward.WalkForwardResult
+        Its first path is taken: of a walk forward there is no other.
+    curve : sweep.walkforward.Curve
+        Equity out of sample.
+    capital : float
+    """
+    score = result.paths[0]
+    if score.row is None:
+        return f"of the walk-forward, {score.reason}"
+    return OutOfSample(
+        returns=session_changes(curve.ts, curve.equity, capital) / capital,
+        net_profit=float(score.metrics.get("net_profit", math.nan)),
+        n_folds=int(result.degradation.folds),
+        worse=int(result.degradation.worse),
+        rank=float(result.degradation.rank),
+        efficiency=float(result.efficiency),
+    )
+
+
+def session_changes(ts: IntArray1D, equity: FloatArray1D, capital: float) -> FloatArray1D:
+    """Return by how much equity changed over each session; (n_sessions,), float64."""
+    ends = find_sessions(ts).ends
+    return np.diff(equity[ends - 1], prepend=capital)
