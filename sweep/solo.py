@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from sweep.fills import CARRY, FILL, terms_of
 from sweep.kernel import Kernel, empty_state
 from sweep.schema import ROW, Account, Costs, FloatArray1D, FloatArray2D, Rows, Slice, Ticks
 
-__all__ = ["Solo", "disturbed", "run_lanes", "run_solo", "same_bits"]
+__all__ = ["Solo", "run_lanes", "run_solo", "same_bits"]
 
 
 class Solo(NamedTuple):
@@ -152,29 +152,6 @@ def run_lanes(
         np.zeros(0, FILL),
     )
     return rows[:, 0]
-
-
-def disturbed(ticks: Ticks, cut: int) -> Ticks:
-    """Return the ticks with other prices, stamps and sizes from ``cut`` on."""
-    draw = np.random.default_rng(np.random.SeedSequence(0, spawn_key=(cut,)))
-    n = len(ticks.ts) - cut
-    moves = np.exp(np.cumsum(1e-3 * draw.standard_normal(n)))
-
-    def joined(column: Any, change: Callable[[Any], Any]) -> Any:
-        if not len(column):
-            return column
-        out = np.concatenate([column[:cut], change(column[cut:])])
-        out.flags.writeable = False
-        return out
-
-    shift = np.cumsum(draw.integers(0, 10**9, n))
-    return Ticks(
-        joined(ticks.ts, lambda ts: ts + shift),
-        joined(ticks.bid, lambda price: price * moves),
-        joined(ticks.ask, lambda price: price * moves * 1.001),
-        joined(ticks.bid_size, lambda size: size + draw.random(n)),
-        joined(ticks.ask_size, lambda size: size + draw.random(n)),
-    )
 
 
 def same_bits(a: FloatArray1D, b: FloatArray1D) -> np.ndarray[Any, Any]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cli_helpers import Result, sweep
 from study_helpers import ROOT, STRATEGY
 
 from sweep.check import FAIL, NOTE, OK, Checks, Finding, check_strategy, generated_ticks
+from sweep.futures import FUTURES, another_future, cut_places, with_equal_stamps
+from sweep.resample.sessions import find_sessions
 from sweep.schema import Ticks
 from sweep.space import SearchSpace
 from sweep.strategy import Strategy, load_strategy, strategy_from_source
+from sweep.synth import SynthSpec, generate
 from tests.test_lanes import vectors_of_doubles
 
 HEAD = """\
@@ -195,28 +199,141 @@ def step(state, tick, params, features):
 """
 
 
-@pytest.mark.parametrize(
-    "z",
-    [
-        "(m - m.mean()) / m.std()",
-        "np.append(m[1:] - m[:-1], 0.0)",
-        "m - np.max(m)",
-        "np.where(np.arange(len(m)) < len(m) // 2, 1.0, -1.0)",
-    ],
-)
-def test_look_ahead_is_found(z: str, tmp_path: Path, ticks: Ticks) -> None:
-    name, text, advice = failure(tmp_path, ticks, HEAD + FEATURES.format(z=z))
-    assert name == "look-ahead"
-    assert text.startswith(f"mine.py:{FIRST + 4}: feature z at tick ")
+LEAKS = {
+    "whole-sample z-score": "(m - m.mean()) / m.std()",
+    "centred average": "np.array([m[max(k - 5, 0) : k + 6].mean() for k in range(len(m))])",
+    "convolve same": "np.convolve(m, np.ones(9) / 9.0, 'same')",
+    "next tick": "np.append(m[1:] - m[:-1], 0.0)",
+    "signal of the next tick": "np.append(np.sign(m[1:] - m[:-1]), 0.0)",
+    "highest of all": "m - np.max(m)",
+    "number of ticks": "np.where(np.arange(len(m)) < len(m) // 2, 1.0, -1.0)",
+    "close of a bar at its open": (
+        "m[np.searchsorted(ticks.ts, (ticks.ts // 60_000_000_000 + 1) * 60_000_000_000) - 1]"
+    ),
+    "last quote of the stamp": "m[np.searchsorted(ticks.ts, ticks.ts, 'right') - 1]",
+    "time to the next tick": "np.append(np.diff(ticks.ts), 0) * 1e-9",
+    "back-filled": "filled(np.where(np.diff(m, prepend=m[0]) == 0.0, np.nan, m))",
+    "best of the whole sample": "best(m)",
+    "scale of the last day": "m / m[ticks.ts // 86_400_000_000_000 == ticks.ts[-1] // "
+    "86_400_000_000_000][0]",
+}
+HELPERS = """\
+def filled(x):
+    k = np.where(np.isnan(x), len(x), np.arange(len(x)))
+    k = np.minimum.accumulate(k[::-1])[::-1]
+    return np.append(x, 0.0)[k]
+
+
+def best(m):
+    # The window that would have earned most, over all ticks.
+    moves = np.diff(m, append=m[-1])
+    signals = [np.sign(m - np.concatenate([np.full(w, m[0]), m[:-w]])) for w in (5, 20, 80, 320)]
+    return signals[int(np.argmax([np.nansum(s * moves) for s in signals]))]
+
+
+"""
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_look_ahead_is_found(name: str, tmp_path: Path, ticks: Ticks) -> None:
+    text = HEAD + FEATURES.format(z=LEAKS[name]) + "\n\n" + HELPERS
+    found, said, advice = failure(tmp_path, ticks, text)
+    assert found == "look-ahead"
+    assert said.startswith(f"mine.py:{FIRST + 4}: feature z at tick ")
     assert "sweep.features" in advice
 
 
-def test_features_of_the_past_pass(tmp_path: Path, ticks: Ticks) -> None:
-    text = HEAD + FEATURES.format(z="np.concatenate([[0.0], m[1:] - m[:-1]])")
-    (tmp_path / "mine.py").write_text(text)
-    checks = checks_of(load_strategy(tmp_path / "mine.py"), ticks)
+RARE = ("best of the whole sample", "last quote of the stamp", "back-filled")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RARE)
+def test_leaks_that_show_at_few_ticks_are_found(name: str) -> None:
+    """On 96 generated markets each. Measured: 96, 96 and 95 of 96 found."""
+    text = HEAD + FEATURES.format(z=LEAKS[name]) + "\n\n" + HELPERS
+    strategy = strategy_from_source(text, "mine.py")
+    found = 0
+    for seed in range(96):
+        spec = SynthSpec(sessions=2, ticks_per_session=4000, sizes=True, seed=seed)
+        chunks = list(generate(spec))
+        market = Ticks(*(np.concatenate([c[n] for c in chunks]) for n in Ticks._fields))
+        checks = checks_of(strategy, market)
+        list(checks.parameters())
+        try:
+            list(checks.looks_ahead())
+        except Exception as stop:
+            found += stop.args[0].status == FAIL
+    assert found >= 93
+
+
+PAST = {
+    "last move": "np.concatenate([[0.0], m[1:] - m[:-1]])",
+    "open of the bar": (
+        "m[np.searchsorted(ticks.ts, ticks.ts // 60_000_000_000 * 60_000_000_000)]"
+    ),
+    "first quote of the stamp": "m[np.searchsorted(ticks.ts, ticks.ts, 'left')]",
+    "running sum": "np.cumsum(m)",
+    "highest so far": "np.maximum.accumulate(m)",
+    "windows": "rolling_mean(m, params.n) + rolling_std(m, 9) + rolling_max(m, 7) + ema(m, 5)",
+    "average behind": "np.convolve(m, np.ones(9) / 9.0)[: len(m)]",
+}
+
+
+@pytest.mark.parametrize("name", PAST)
+def test_features_of_the_past_pass(name: str, ticks: Ticks) -> None:
+    lines = "from sweep.features import ema, rolling_max, rolling_mean, rolling_std\n"
+    text = lines + HEAD + FEATURES.format(z=PAST[name])
+    checks = checks_of(strategy_from_source(text, "mine.py"), ticks)
     found = [f for check in (checks.parameters, checks.looks_ahead) for f in check()]
     assert [f.status for f in found] == [OK, OK]
+    assert "raises" not in found[-1].text
+
+
+def test_features_that_refuse_a_future_are_tested_on_the_others(
+    tmp_path: Path, ticks: Ticks
+) -> None:
+    text = (
+        HEAD
+        + FEATURES.format(z="checked(m)")
+        + """
+
+def checked(m):
+    if np.isnan(m).any():
+        raise ValueError("no price")
+    return m - 1.0
+"""
+    )
+    checks = checks_of(strategy_from_source(text, "mine.py"), ticks)
+    found = [f for check in (checks.parameters, checks.looks_ahead) for f in check()]
+    assert [f.status for f in found] == [OK, OK]
+    assert "futures features() raises" in found[-1].text
+    leaks = text.replace("m - 1.0", "m - m.mean()")
+    assert failure(tmp_path, ticks, leaks)[0] == "look-ahead"
+
+
+@pytest.mark.parametrize("kind", FUTURES)
+def test_a_future_changes_what_follows_and_nothing_before(kind: str, ticks: Ticks) -> None:
+    base = with_equal_stamps(ticks)
+    for cut in cut_places(base.ts):
+        other = another_future(base, cut, kind)
+        for column, changed in zip(base, other, strict=True):
+            assert column[:cut].tobytes() == changed[:cut].tobytes()
+            assert changed.dtype == column.dtype
+        assert (np.diff(other.ts) >= 0).all()
+        assert len(other.ts) == (cut if kind == "cut" else len(base.ts))
+        assert kind == "cut" or other.bid[cut:].tobytes() != base.bid[cut:].tobytes()
+
+
+def test_places_lie_where_leaks_hide(ticks: Ticks) -> None:
+    ts = with_equal_stamps(ticks).ts
+    cuts = cut_places(ts)
+    assert cuts == cut_places(ts)
+    assert len(cuts) >= 12
+    begins = find_sessions(ts).begins
+    assert begins[1] in cuts
+    assert begins[1] + 1 in cuts
+    assert sum(ts[k] == ts[k - 1] for k in cuts) >= 3
+    assert sum(ts[k - 1] == ts[k - 2] and ts[k] > ts[k - 1] for k in cuts) >= 3
 
 
 WINDOWS = """\
