@@ -36,6 +36,9 @@ _COMMANDS = {
     "trials": _Command("sweep.cli.trials:trials", "List trials, sorted and filtered."),
     "best": _Command("sweep.cli.best:best", "Show the best trials, or write them to a file."),
     "replay": _Command("sweep.cli.replay:replay", "Evaluate one variant alone, in full detail."),
+    "validate": _Command(
+        "sweep.cli.validate:validate", "Say how much of the winner to believe, and why."
+    ),
     "mc": _Command("sweep.cli.mc:mc", "Ask how variants do where history had been another."),
     "data": _Command("sweep.cli.data:data", "Import, list and generate ticks."),
     "bench": _Command("sweep.cli.bench:bench", "Measure what Sweep costs on this machine."),

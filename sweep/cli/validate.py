@@ -1,0 +1,194 @@
+"""`sweep validate`: how much of the winner of a search to believe."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sweep.cli.options import (
+    force_option,
+    format_option,
+    hint,
+    no_color_option,
+    note,
+    open_study,
+    quiet_option,
+    source_option,
+    study_argument,
+)
+
+if TYPE_CHECKING:
+    from sweep.study import Study
+    from sweep.validation.evidence import OutOfSample, Verdict
+    from sweep.validation.surface import Surface
+
+__all__ = ["validate"]
+
+
+@click.command()
+@study_argument
+@click.option(
+    "--bootstraps",
+    type=click.IntRange(100),
+    default=1000,
+    show_default=True,
+    metavar="N",
+    help="Resamples of sessions.",
+)
+@click.option(
+    "--block",
+    type=click.FloatRange(1.0),
+    metavar="X",
+    help="Mean length of their blocks, in sessions; found out by default.",
+)
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="The study's by default.")
+@click.option("--no-walk-forward", is_flag=True, help="Leave the walk-forward out.")
+@click.option("--show-splits", is_flag=True, help="Draw the study's folds, and test nothing.")
+@click.option("--html", metavar="FILE", help="Write a report that needs nothing else.")
+@click.option("--json", "json_file", metavar="FILE", help="Write all figures as JSON.")
+@force_option
+@source_option
+@quiet_option
+@no_color_option
+@format_option
+def validate(
+    folder: str | None,
+    bootstraps: int,
+    block: float | None,
+    seed: int | None,
+    no_walk_forward: bool,
+    show_splits: bool,
+    html: str | None,
+    json_file: str | None,
+    force: bool,
+    source: str | None,
+    quiet: bool,
+    no_color: bool,
+    fmt: str,
+) -> None:
+    """Say how much of the winner of a search to believe, and how its surface looks.
+
+    Every search over enough settings finds a winner in noise. What the study's own sessions
+    permit is tested, and said in plain sentences, each graded strong, weak, luck, or cannot be
+    said; the verdict is as good as the poorest test that pays for the search.
+    """
+    from sweep.cli.replay import refuse_existing
+    from sweep.errors import InputError
+
+    files = {"html": html, "json": json_file}
+    for name, path in files.items():
+        if path is not None and not path.lower().endswith(f".{name}"):
+            raise InputError(f"--{name} {path}: the name must end in .{name}")
+    refuse_existing(files, force)
+    study = open_study(folder, source)
+    if show_splits:
+        _show_splits(study, fmt, no_color=no_color)
+        return
+    from sweep.validation.evidence import Settings
+    from sweep.validation.of_study import evidence_of, surface_of_study
+    from sweep.validation.verdict import verdict
+
+    settings = Settings(bootstraps, block, study.spec.study.seed if seed is None else seed)
+    walked = _walk_forward(study, wanted=not no_walk_forward, quiet=quiet)
+    evidence = evidence_of(study, out_of_sample=walked)
+    found = verdict(evidence, settings, progress=lambda what: note(f"{what} ...", quiet=quiet))
+    surface = surface_of_study(study)
+    _write(study, found, surface, html, json_file, force=force, quiet=quiet)
+    _show(study, found, surface, fmt, no_color=no_color)
+    if html is None:
+        hint(["sweep", "validate", str(study.folder), "--html", "validate.html"], quiet=quiet)
+    else:
+        hint(["sweep", "mc", "--study", str(study.folder)], quiet=quiet)
+
+
+def _walk_forward(study: Study, *, wanted: bool, quiet: bool) -> OutOfSample | str:
+    """Search in each fold and return what the choices earned, or why there is nothing."""
+    from importlib import import_module
+
+    from sweep.errors import InputError
+    from sweep.validation.walk import out_of_sample
+
+    if not wanted:
+        return "the walk-forward was left out (--no-walk-forward)"
+    try:
+        walk = import_module("sweep.walkforward")
+    except ModuleNotFoundError:
+        return "no walk-forward was run"
+    note("walk-forward ...", quiet=quiet)
+    try:
+        folds = walk.study_folds(study)
+        if not folds.sequential:
+            return f"the study's folds ({folds.scheme}) train on what follows the tests"
+        result = walk.walk_forward(study, folds)
+        curve = walk.out_of_sample_curve(study, result)
+    except InputError as error:
+        return f"a walk-forward is not possible ({error})"
+    return out_of_sample(result, curve, study.mapped.context.account.capital)
+
+
+def _show_splits(study: Study, fmt: str, *, no_color: bool) -> None:
+    from importlib import import_module
+
+    from sweep.output import emit
+    from sweep.validation.splits import splits_lines, splits_table
+
+    folds = import_module("sweep.walkforward").study_folds(study)
+    if fmt != "table":
+        emit(splits_table(folds), fmt)
+        return
+    from sweep.cli.tables import print_lines, screen_width
+    from sweep.robustness.charts import needs_ascii
+
+    lines = splits_lines(folds, screen_width(), ascii_only=needs_ascii(sys.stdout))
+    print_lines(lines, no_color=no_color)
+
+
+def _document(study: Study, found: Verdict, surface: Surface) -> dict[str, Any]:
+    from sweep.validation.report import document
+
+    return {"study": study.name, "folder": study.folder, **document(found, surface)}
+
+
+def _write(
+    study: Study,
+    found: Verdict,
+    surface: Surface,
+    html: str | None,
+    json_file: str | None,
+    *,
+    force: bool,
+    quiet: bool,
+) -> None:
+    if html is not None:
+        from sweep.validation.page import write_html
+
+        write_html(html, found, surface, title=f"{study.name}: validation", force=force)
+    if json_file is not None:
+        from sweep.output import write_json
+
+        write_json(json_file, _document(study, found, surface), force=force)
+    for path in (html, json_file):
+        if path is not None:
+            note(f"written: {path}", quiet=quiet)
+
+
+def _show(study: Study, found: Verdict, surface: Surface, fmt: str, *, no_color: bool) -> None:
+    if fmt == "json":
+        from sweep.output import json_text
+
+        sys.stdout.write(json_text(_document(study, found, surface)))
+        return
+    from sweep.validation.report import claims_table, report_lines
+
+    if fmt == "csv":
+        from sweep.output import emit
+
+        emit(claims_table(found), "csv")
+        return
+    from sweep.cli.tables import print_lines, screen_width
+    from sweep.robustness.charts import needs_ascii
+
+    lines = report_lines(found, surface, screen_width(), ascii_only=needs_ascii(sys.stdout))
+    print_lines(lines, no_color=no_color)

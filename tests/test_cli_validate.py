@@ -1,0 +1,140 @@
+"""`sweep validate` end to end: on a screen, as data, as files, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import study_helpers
+from cli_helpers import Result, files_below, ran, sweep
+
+LONG = study_helpers.STUDY.replace(
+    "sessions = 2, ticks_per_session = 3000", "sessions = 48, ticks_per_session = 150"
+)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A search of 24 settings over 37 sessions, with a holdout."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study_helpers, "STUDY", LONG)
+        return ran(tmp_path_factory.mktemp("long"), sampler="random")
+
+
+def validate(study: Path, *arguments: object) -> Result:
+    return sweep("validate", study, "--bootstraps", 100, "--no-walk-forward", *arguments)
+
+
+def test_the_verdict_is_said_first_and_the_surface_last(study: Path) -> None:
+    before = files_below(study)
+    result = validate(study)
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
+    assert lines[0].split(":")[0] in ("Luck", "Weak", "Strong")
+    assert "Of 24 settings tried, pure luck alone would give a best Sharpe ratio" in result.out
+    assert "the walk-forward was left out (--no-walk-forward)" in " ".join(result.out.split())
+    assert "the surface of net_profit, from" in result.out
+    assert "next: sweep validate" in result.err
+    assert "Hansen's SPA ..." in result.err
+    assert files_below(study) == before
+
+
+def test_quiet_says_nothing_beside_the_data(study: Path) -> None:
+    result = validate(study, "-q", "-f", "csv")
+    assert result.err == ""
+    assert result.rows[0] == ["claim", "grade", "p", "sentence", "change"]
+    assert [row[0] for row in result.rows[1:4]] == ["overall", "record", "number tried"]
+
+
+def test_json_holds_everything_and_repeats(study: Path) -> None:
+    first, second = (validate(study, "-q", "-f", "json") for _ in range(2))
+    assert first.out == second.out
+    found = first.json
+    assert "NaN" not in first.out
+    assert found["verdict"]["n_evaluations"] == 24
+    assert found["verdict"]["n_sessions"] == 37
+    assert found["verdict"]["settings"] == {"n_bootstrap": 100, "block": None, "seed": 1}
+    claims = {c["name"]: c for c in found["verdict"]["claims"]}
+    assert claims["holdout"]["grade"] != "cannot be said"
+    assert claims["walk-forward"]["figures"] == {}
+    assert {p["name"] for p in found["surface"]["profiles"]} == {
+        "fast", "slow", "side", "pause", "wait",
+    }  # fmt: skip
+    assert len(found["surface"]["maps"]) == 10
+    best = sweep("best", study, "-f", "json").json
+    assert found["surface"]["trial"] == found["verdict"]["trial"] == best[0]["trial"]
+
+
+def test_seed_and_block_change_the_resamples(study: Path) -> None:
+    base, seeded, blocked = (
+        validate(study, "-q", "-f", "json", *more).json["verdict"]
+        for more in ((), ("--seed", 9), ("--block", 4))
+    )
+    assert seeded["settings"]["seed"] == 9
+    assert blocked["block_length"] == 4.0
+    assert base["claims"][2] != blocked["claims"][2]
+    assert base["claims"][1] == seeded["claims"][1] == blocked["claims"][1]
+
+
+class _Open(HTMLParser):
+    """Tags that are open, and what a page would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+        self.fetched += [v or "" for k, v in attrs if k in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_files_are_written_and_not_overwritten(study: Path, tmp_path: Path) -> None:
+    page, data = tmp_path / "v.html", tmp_path / "v.json"
+    result = validate(study, "--html", page, "--json", data)
+    assert result.code == 0, result.err
+    text = page.read_text(encoding="utf-8")
+    parser = _Open()
+    parser.feed(text)
+    assert (parser.open, parser.fetched) == ([], [])
+    assert text.count("<svg") == 10
+    assert "What would change it" in text
+    assert "the winner</title>" in text
+    shown = validate(study, "-q", "-f", "json").json
+    assert json.loads(data.read_text(encoding="utf-8")) == shown
+    again = validate(study, "--html", page)
+    assert again.code == 2
+    assert "--force" in again.err
+    assert validate(study, "--html", page, "--force", "-q").code == 0
+
+
+def test_what_cannot_be_asked_is_refused(study: Path, tmp_path: Path) -> None:
+    for wrong, said in (
+        (("--html", tmp_path / "v.txt"), "must end in .html"),
+        (("--json", tmp_path / "v.txt"), "must end in .json"),
+        (("--block", 0.5), "0.5 is not in the range"),
+        (("--block", 500), "longer than the data"),
+    ):
+        result = validate(study, *wrong)
+        assert result.code == 2, wrong
+        assert said in result.err
+    assert sweep("validate", tmp_path / "none").code == 2
+
+
+def test_a_short_study_says_why_nothing_can_be_said(tmp_path: Path) -> None:
+    result = validate(ran(tmp_path, trials=6), "-q")
+    assert result.code == 0, result.err
+    assert result.out.startswith("Cannot be said, because there is 1 session;")
+
+
+def test_a_study_without_a_winner_is_refused(tmp_path: Path) -> None:
+    none = ran(tmp_path, "--set", 'study.constraints=["trades > 1e9"]', trials=4)
+    result = validate(none)
+    assert result.code == 2
+    assert "there is no winner to validate" in result.err
