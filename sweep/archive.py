@@ -109,6 +109,11 @@ class Archive:
         self._tail = []
         self.parts.append(part)
 
+    @property
+    def tail(self) -> tuple[TrialBlock, ...]:
+        """Trials that are in no part, in blocks."""
+        return tuple(self._tail)
+
     # -- single trials and blocks ------------------------------------------------------
 
     def __len__(self) -> int:

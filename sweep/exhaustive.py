@@ -26,6 +26,7 @@ from sweep.metrics import merge
 from sweep.proposals import Points
 from sweep.results import COMPLETE, FAILED, STATES, Part, Stretch, TrialBlock, count_states, rank
 from sweep.schema import ROW, STATUS_ERROR, FloatArray2D, IntArray1D, Rows, Slice
+from sweep.session_cuts import cells_of, session_sums
 from sweep.tasks import Outcome, Task
 
 __all__ = ["Course", "Exhaustive", "Repeats", "Tally", "finished_block"]
@@ -50,12 +51,17 @@ class Course:
         Trials at most.
     distinct : int or None
         Number of distinct valid variants, where known and finite.
+    edges : tuple of int
+        Of the sessions, where their returns are kept; see `sweep.tasks.Task`.
+    capital : float
     """
 
     slices: tuple[Slice, ...]
     carry_over: bool
     trials: int | None
     distinct: int | None
+    edges: tuple[int, ...] = ()
+    capital: float = 1.0
 
     @property
     def spans(self) -> tuple[Slice, ...]:
@@ -87,8 +93,13 @@ class _Span:
     def end(self) -> int:
         return self.first + len(self.params)
 
-    def finished(self, rows: Rows, failures: tuple[tuple[int, str], ...] = ()) -> Stretch:
-        return Stretch(self.first, self.params, self.duplicate_of, rows, failures)
+    def finished(
+        self,
+        rows: Rows,
+        failures: tuple[tuple[int, str], ...] = (),
+        sessions: NDArray[np.float32] | None = None,
+    ) -> Stretch:
+        return Stretch(self.first, self.params, self.duplicate_of, rows, failures, sessions)
 
     def split(self) -> list[_Span]:
         """Return a span for each variant, with the duplicates behind it."""
@@ -124,6 +135,7 @@ class Exhaustive:
         self.exhausted = ""
         self._points = points
         self._spans = course.spans
+        self._cells = cells_of(self._spans, course.edges) if course.edges else []
         self._repeats = Repeats() if points.may_repeat else None
         self._starts = Repeats() if points.n_starts and self._repeats is None else None
         known: list[Part | Stretch] = [*parts, *stretches]
@@ -186,7 +198,8 @@ class Exhaustive:
         self._next_task += 1
         self._running[number] = span
         params = np.ascontiguousarray(span.params[span.own])
-        return Task(number, params, self._spans, self.course.carry_over)
+        course = self.course
+        return Task(number, params, self._spans, course.carry_over, edges=course.edges)
 
     def _deal(self, limit: int) -> _Span | None:
         """Return the next trials that want an evaluation, passing over those that have it."""
@@ -213,7 +226,7 @@ class Exhaustive:
             span = _Span(first, rows, duplicate_of)
             if len(span.own):
                 return span
-            self._finished[first] = span.finished(np.zeros(0, ROW))
+            self._finished[first] = span.finished(np.zeros(0, ROW), sessions=self._unknown(0))
         return None
 
     def _pass_over(self, known: Part | Stretch) -> None:
@@ -256,7 +269,19 @@ class Exhaustive:
             rows = outcome.rows[:, 0].copy()
             for k in range(1, outcome.rows.shape[1]):
                 rows = merge(rows, outcome.rows[:, k])
-        return self._finish(span.finished(rows, outcome.failures))
+        return self._finish(span.finished(rows, outcome.failures, self._sessions(outcome)))
+
+    def _sessions(self, outcome: Outcome) -> NDArray[np.float32] | None:
+        """Return what the variants of a task returned in each session, on the capital."""
+        if outcome.earned is None:
+            return self._unknown(len(outcome.rows))
+        sums = session_sums(outcome.earned, self._cells, len(self.course.edges) - 1)
+        return (sums / self.course.capital).astype(np.float32)
+
+    def _unknown(self, n: int) -> NDArray[np.float32] | None:
+        if not self.course.edges:
+            return None
+        return np.full((n, len(self.course.edges) - 1), np.nan, np.float32)
 
     def lost(self, task: int) -> Stretch | None:
         """Take in that a task went down with its worker; return what must be saved, if any.
@@ -281,7 +306,7 @@ class Exhaustive:
         rows = np.zeros(1, ROW)
         rows["status"] = STATUS_ERROR
         reason = f"its worker died {LOSSES} times while it was evaluated alone"
-        return self._finish(span.finished(rows, ((0, reason),)))
+        return self._finish(span.finished(rows, ((0, reason),), self._unknown(1)))
 
     def _finish(self, stretch: Stretch) -> Stretch:
         self._finished[stretch.first] = stretch
@@ -438,6 +463,11 @@ def finished_block(stretch: Stretch, judge: Judge, n_slices: int, known: Known) 
     v.reasons[broken] = failed[broken]
     v.values[broken] = np.nan
     v.violations[broken] = np.nan
+    sessions = None
+    if stretch.sessions is not None:
+        # Those of a trial that repeats another are kept with that one alone.
+        sessions = np.full((n, stretch.sessions.shape[1]), np.nan, np.float32)
+        sessions[own] = stretch.sessions
     return TrialBlock(
         numbers=numbers,
         params=stretch.params,
@@ -448,6 +478,7 @@ def finished_block(stretch: Stretch, judge: Judge, n_slices: int, known: Known) 
         n_slices=np.full(n, n_slices, np.int32),
         duplicate_of=stretch.duplicate_of,
         reasons=v.reasons,
+        sessions=sessions,
     )
 
 

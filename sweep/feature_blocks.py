@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy as np
 from sweep.errors import StrategyError
 from sweep.kernel import Kernel
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D, Slice, Ticks
+from sweep.session_cuts import cut
 
 __all__ = ["BLOCK", "Call", "agree", "alike", "calls_of", "feature_arrays"]
 
@@ -39,20 +41,26 @@ class Call:
     slices : tuple of Slice
     places : tuple of int
         The slice of the task that each piece belongs to.
+    cells : tuple of int
+        The cell of the task that each piece belongs to, see `sweep.session_cuts`.
     first, end : int
         Ticks of the feature arrays.
     fresh : bool
         Whether variants begin anew with the first piece.
     last : bool
         Whether a position that is open at the end is closed there.
+    joined : bool
+        Whether the pieces go on from each other.
     """
 
     slices: tuple[Slice, ...]
     places: tuple[int, ...]
+    cells: tuple[int, ...]
     first: int
     end: int
     fresh: bool
     last: bool
+    joined: bool
 
 
 def calls_of(
@@ -64,6 +72,7 @@ def calls_of(
     close_out: bool,
     fresh: bool,
     base: int = 0,
+    edges: tuple[int, ...] = (),
 ) -> list[Call]:
     """Return the calls that evaluate variants on slices.
 
@@ -79,22 +88,39 @@ def calls_of(
         Whether nothing was carried here.
     base : int, optional
         Place in the whole series of tick 0.
+    edges : tuple of int, optional
+        Ticks at which sessions begin, and the end of the last: pieces end there too.
     """
+    cuts = [[s] if not edges else cut(s, edges) for s in slices]
+    pieces = [(piece, m) for m, parts in enumerate(cuts) for piece in parts]
+    whole = [(piece, m, cell) for cell, (piece, m) in enumerate(pieces)]
     if not kernel.ref.features:
-        places = tuple(range(len(slices)))
-        return [Call(slices, places, 0, 0, fresh, close_out)]
+        joined = carry_over or len(pieces) > len(slices)
+        # A slice that is cut and starts afresh is a run of its own.
+        runs = [whole] if carry_over or not joined else _by_slice(whole)
+        return [
+            Call(
+                *_columns(run),
+                first=0,
+                end=0,
+                fresh=fresh or not carry_over,
+                last=close_out or not carry_over,
+                joined=joined,
+            )
+            for run in runs
+        ]
     params = kernel.params(row)
-    runs = [(slices, 0)] if carry_over else [((s,), m) for m, s in enumerate(slices)]
+    runs = [whole] if carry_over else _by_slice(whole)
     lookback = kernel.lookback(params) if kernel.ref.resumable else None
     calls: list[Call] = []
-    for run, offset in runs:
-        lowest = run[0].warmup
-        if fresh or not carry_over:
+    for run in runs:
+        lowest = run[0][0].warmup
+        if not carry_over:
             # What came before the warm-up is another slice's.
-            lowest = max(lowest, run[0].begin - int(kernel.warmup(params)))
-        end = run[-1].end
-        blocks: list[tuple[int, list[tuple[Slice, int]]]] = []
-        for m, s in enumerate(run):
+            lowest = max(lowest, run[0][0].begin - int(kernel.warmup(params)))
+        end = run[-1][0].end
+        blocks: list[tuple[int, list[tuple[Slice, int, int]]]] = []
+        for s, m, cell in run:
             begin = s.begin
             while begin < s.end:
                 block = (begin + base) // BLOCK
@@ -103,29 +129,40 @@ def calls_of(
                     stop = min(stop, (block + 1) * BLOCK - base)
                 if not blocks or (lookback is not None and blocks[-1][0] != block):
                     blocks.append((block, []))
-                blocks[-1][1].append((s._replace(begin=begin, end=stop), offset + m))
+                blocks[-1][1].append((s._replace(begin=begin, end=stop), m, cell))
                 begin = stop
-        for k, (block, pieces) in enumerate(blocks):
+        for k, (block, own) in enumerate(blocks):
             anew = k == 0 and (fresh or not carry_over)
             first, until = lowest, end
             if lookback is not None:
                 if anew:
                     # The warm-up lies before the slice, perhaps in a block before its own.
-                    opening = max(lowest, pieces[0][0].begin - int(kernel.warmup(params)))
+                    opening = max(lowest, own[0][0].begin - int(kernel.warmup(params)))
                     block = (opening + base) // BLOCK
                 first = max(lowest, block * BLOCK - base - lookback)
-                until = pieces[-1][0].end
+                until = own[-1][0].end
             calls.append(
                 Call(
-                    tuple(p for p, _ in pieces),
-                    tuple(m for _, m in pieces),
-                    first,
-                    until,
-                    anew,
-                    k == len(blocks) - 1 and (close_out or not carry_over),
+                    *_columns(own),
+                    first=first,
+                    end=until,
+                    fresh=anew,
+                    last=k == len(blocks) - 1 and (close_out or not carry_over),
+                    joined=True,
                 )
             )
     return calls
+
+
+def _by_slice(pieces: list[tuple[Slice, int, int]]) -> list[list[tuple[Slice, int, int]]]:
+    return [list(run) for _, run in groupby(pieces, key=lambda piece: piece[1])]
+
+
+def _columns(
+    pieces: list[tuple[Slice, int, int]],
+) -> tuple[tuple[Slice, ...], tuple[int, ...], tuple[int, ...]]:
+    slices, places, cells = zip(*pieces, strict=True)
+    return slices, places, cells
 
 
 def alike(

@@ -17,10 +17,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sweep.metrics import merge
 from sweep.results import COMPLETE, FAILED, INVALID, PRUNED, Board, Finished, Judged, Partial
 from sweep.schema import ROW, STATUS_ERROR, FloatArray1D, Rows, Slice
+from sweep.session_cuts import cells_of, session_sums
 from sweep.tasks import Carry, Outcome, Task
 
 __all__ = ["Ask", "Learn", "Plan", "Record", "Save", "StudyState"]
@@ -63,6 +65,9 @@ class Plan:
     step : int
         Slices between two decisions of the pruner. With `over_slices`, the first step takes
         the history on top.
+    edges : tuple of int
+        Of the sessions, where their returns are kept; see `sweep.tasks.Task`.
+    capital : float
     """
 
     slices: tuple[Slice, ...]
@@ -78,6 +83,8 @@ class Plan:
     per_slice: bool = False
     over_slices: bool = False
     step: int = 1
+    edges: tuple[int, ...] = ()
+    capital: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -111,6 +118,7 @@ class _Trial:
     number: int
     params: FloatArray1D
     rows: dict[int, Rows] = field(default_factory=dict)  # by place of the slice
+    earned: dict[int, FloatArray1D] = field(default_factory=dict)  # likewise, by its cells
     done: int = 0  # slices evaluated, in the plan's order
     carry: Carry | None = None
     seen: list[tuple[int, float]] = field(default_factory=list)
@@ -155,6 +163,9 @@ class StudyState:
         self.board = board
         self.exhausted = ""
         self.stopping = ""
+        self._cells = cells_of(plan.slices, plan.edges) if plan.edges else []
+        places = [cell.place for cell in self._cells]
+        self._n_cells = np.bincount(np.array(places, np.int64), minlength=len(plan.slices))
         self._judge = judge
         self._prune = prune
         self._saved = saved or {}
@@ -356,13 +367,16 @@ class StudyState:
         failures = dict(outcome.failures)
         trials = [self._live[n] for n in numbers]
         places = self._places(trials[0])
+        partials = []
         for k, trial in enumerate(trials):
             carry = None if outcome.carry is None else outcome.carry.select([k])
-            partial = Partial(trial.params, places, outcome.rows[k], carry, failures.get(k, ""))
+            failure = failures.get(k, "")
+            earned = None if outcome.earned is None else outcome.earned[k]
+            partial = Partial(trial.params, places, outcome.rows[k], carry, failure, earned)
             self._commands.append(Save(partial))
-        for k, trial in enumerate(trials):
-            carry = None if outcome.carry is None else outcome.carry.select([k])
-            self._take(trial, places, outcome.rows[k], carry, failures.get(k, ""))
+            partials.append(partial)
+        for trial, partial in zip(trials, partials, strict=True):
+            self._take(trial, partial)
         self._settle(trials)
         for trial in trials:
             trial.suspect = False
@@ -382,8 +396,9 @@ class StudyState:
                 places = self._places(trial)
                 rows = np.zeros(len(places), ROW)
                 rows["status"] = STATUS_ERROR
-                self._commands.append(Save(Partial(trial.params, places, rows, None, reason)))
-                self._take(trial, places, rows, None, reason)
+                partial = Partial(trial.params, places, rows, None, reason)
+                self._commands.append(Save(partial))
+                self._take(trial, partial)
             else:
                 self._ready.appendleft(number)
 
@@ -442,6 +457,7 @@ class StudyState:
             close_out=last or not plan.carry_over,
             carry=Carry.join(carries) if carries else None,
             keep=plan.carry_over and not last,
+            edges=plan.edges,
         )
 
     # -- trials ------------------------------------------------------------------------
@@ -453,26 +469,23 @@ class StudyState:
                 break
             if self.plan.carry_over and partial.carry is None and not self._is_last(partial):
                 break
-            self._take(trial, partial.slices, partial.rows, partial.carry, partial.failure)
+            self._take(trial, partial)
             self._settle([trial])
 
     def _is_last(self, partial: Partial) -> bool:
         return partial.slices[-1] == len(self.plan.slices) - 1 or bool(partial.failure)
 
-    def _take(
-        self,
-        trial: _Trial,
-        places: tuple[int, ...],
-        rows: Rows,
-        carry: Carry | None,
-        failure: str,
-    ) -> None:
-        for place, row in zip(places, rows, strict=True):
+    def _take(self, trial: _Trial, partial: Partial) -> None:
+        for place, row in zip(partial.slices, partial.rows, strict=True):
             trial.rows[place] = row
-        trial.done += len(places)
-        trial.carry = carry
-        if failure:
-            self._finish(trial, FAILED, reason=failure)
+        if partial.earned is not None:
+            ends = np.cumsum([self._n_cells[place] for place in partial.slices])
+            pieces = np.split(partial.earned, ends[:-1])
+            trial.earned.update(zip(partial.slices, pieces, strict=True))
+        trial.done += len(partial.slices)
+        trial.carry = partial.carry
+        if partial.failure:
+            self._finish(trial, FAILED, reason=partial.failure)
 
     def _settle(self, trials: list[_Trial]) -> None:
         """Finish or prune the trials whose rows just came, judging all at once."""
@@ -544,15 +557,35 @@ class StudyState:
             n_slices=trial.done,
             intermediate=tuple(trial.seen),
             reason=reason,
+            sessions=self._sessions(trial),
         )
         trial.carry = None
         for follower in trial.followers:
             self._share(self._live[follower], trial.finished)
 
+    def _sessions(self, trial: _Trial) -> NDArray[np.float32] | None:
+        """Return what a trial returned in each session: NaN unless all of it was evaluated."""
+        edges = self.plan.edges
+        if not edges:
+            return None
+        n = len(edges) - 1
+        if not trial.rows or trial.rows.keys() != trial.earned.keys():
+            return np.full(n, np.nan, np.float32)
+        known = [cell for cell in self._cells if cell.place in trial.earned]
+        earned = np.concatenate([trial.earned[place] for place in sorted(trial.earned)])
+        sums = session_sums(earned[None], known, n)[0]
+        sums[[cell.session for cell in self._cells if cell.place not in trial.earned]] = np.nan
+        returns: NDArray[np.float32] = (sums / self.plan.capital).astype(np.float32)
+        return returns
+
     def _share(self, trial: _Trial, known: Finished) -> None:
         first = known.duplicate_of if known.duplicate_of >= 0 else known.number
         trial.finished = replace(
-            known, number=trial.number, duplicate_of=first, n_slices=known.n_slices
+            known,
+            number=trial.number,
+            duplicate_of=first,
+            n_slices=known.n_slices,
+            sessions=None,
         )
 
 

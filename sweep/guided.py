@@ -90,6 +90,8 @@ class GuidedRun(Run):
             per_slice=spec.pruner.name == "wilcoxon",
             over_slices=setup.robust is not None,
             step=1 if setup.robust is None else study.spec.monte_carlo.step,
+            edges=study.session_edges,
+            capital=setup.context.account.capital,
         )
 
     def _make_proposer(

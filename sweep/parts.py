@@ -10,7 +10,7 @@ written.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -21,17 +21,28 @@ from numpy.typing import NDArray
 
 from sweep.errors import LedgerError
 from sweep.results import STATES, Part, TrialBlock, count_states, sync_folder
-from sweep.schema import ROW, FloatArray1D, FloatArray2D, Rows
+from sweep.schema import ROW, FloatArray1D, FloatArray2D, IntArray1D, Rows
 from sweep.space import SearchSpace, encode_value
 from sweep.strategy import Parameter
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["PREFIXES", "Layout", "is_whole", "read_part", "write_part"]
+__all__ = [
+    "PREFIXES",
+    "SESSIONS",
+    "Layout",
+    "is_whole",
+    "read_part",
+    "read_sessions",
+    "write_part",
+]
 
 #: Beginnings of column names that are no parameters.
 PREFIXES = ("objective_", "violation_", "row_")
+
+#: Column of the returns by session, a list of equal length for each trial.
+SESSIONS = "session_returns"
 
 #: Trials that a reader of a single one has to decode.
 _ROW_GROUP = 8192
@@ -150,6 +161,9 @@ def _table(block: TrialBlock, layout: Layout) -> pa.Table:
     columns["reason"] = _dictionary(codes, list(texts))
     for name in _FIELDS:
         columns[f"row_{name}"] = _column(block.rows[name])
+    if block.sessions is not None:
+        values = _column(block.sessions.reshape(-1))
+        columns[SESSIONS] = pa.FixedSizeListArray.from_arrays(values, block.sessions.shape[1])
     # Not pa.table, which imports pandas as well.
     return pa.Table.from_arrays(list(columns.values()), names=list(columns))
 
@@ -265,10 +279,57 @@ def read_part(
                 )
         return _block(table, layout, left)
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        raise LedgerError(
-            f"{path}: cannot be read ({str(error).splitlines()[0]}); the study's own "
-            f"`sweep run` evaluates its trials again"
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def read_sessions(
+    folder: Path, part: Part, n_sessions: int
+) -> Iterator[tuple[IntArray1D, NDArray[np.int8], IntArray1D, NDArray[np.float32]]]:
+    """Yield what a part's trials returned in each session, a row group at a time.
+
+    Parameters
+    ----------
+    folder : Path
+    part : Part
+    n_sessions : int
+
+    Yields
+    ------
+    numbers : ndarray of shape (n_trials,), int64
+    codes : ndarray of shape (n_trials,), int8
+        States, as places in `sweep.results.STATES`.
+    duplicate_of : ndarray of shape (n_trials,), int64
+    returns : ndarray of shape (n_trials, n_sessions), float32
+
+    Raises
+    ------
+    LedgerError
+        If the file is missing or damaged, or holds no returns of so many sessions.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = ["trial", "state", "duplicate_of", SESSIONS]
+    try:
+        with pq.ParquetFile(folder / part.name, page_checksum_verification=True) as file:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, columns=names, use_threads=False)
+                returns = _array(_single(table[SESSIONS]).flatten(), np.float32)
+                yield (
+                    _array(table["trial"], np.int64),
+                    _codes(table["state"]),
+                    _array(table["duplicate_of"], np.int64, -1),
+                    returns.reshape(table.num_rows, n_sessions),
+                )
+    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+        raise _unreadable(folder / part.name, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> LedgerError:
+    return LedgerError(
+        f"{path}: cannot be read ({str(error).splitlines()[0]}); the study's own "
+        f"`sweep run` evaluates its trials again"
+    )
 
 
 def _columns(layout: Layout, left: frozenset[str]) -> list[str]:

@@ -42,6 +42,7 @@ __all__ = [
     "Stretch",
     "TrialBlock",
     "TrialTable",
+    "Tried",
     "count_states",
     "rank",
 ]
@@ -83,6 +84,9 @@ class Finished:
         Number of the trial with the same parameters whose evaluation it shares, or -1.
     reason : str
         Why the state is not ``complete``.
+    sessions : ndarray of shape (n_sessions,), float32, or None
+        Change of equity over each session divided by the capital, NaN where the trial was
+        stopped before its end. With a trial of the ledger alone, and where they are kept.
     """
 
     number: int
@@ -95,6 +99,7 @@ class Finished:
     intermediate: tuple[tuple[int, float], ...] = ()
     duplicate_of: int = -1
     reason: str = ""
+    sessions: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,7 @@ class Partial:
 
     ``slices`` are the places in the study's order of slices; ``rows`` has one row for
     each; ``carry`` is where the last of them ended, if a further one goes on from it.
+    ``earned`` is the cash of each of their cells, see `sweep.session_cuts`.
     """
 
     params: FloatArray1D
@@ -131,6 +137,7 @@ class Partial:
     rows: Rows
     carry: Carry | None = None
     failure: str = ""
+    earned: FloatArray1D | None = None
 
 
 @dataclass(frozen=True)
@@ -158,6 +165,8 @@ class Stretch:
         Of the trials that are no duplicates, in their order.
     failures : tuple of (int, str)
         Place among ``rows``, and the reason.
+    sessions : ndarray of shape (n_own, n_sessions), float32, or None
+        See `Finished`.
     """
 
     first: int
@@ -165,6 +174,7 @@ class Stretch:
     duplicate_of: IntArray1D
     rows: Rows
     failures: tuple[tuple[int, str], ...] = ()
+    sessions: NDArray[np.float32] | None = None
 
     @property
     def end(self) -> int:
@@ -203,7 +213,23 @@ class Part:
         return self.first + self.count
 
 
-Record = Finished | Partial | Opened | Stretch | Part
+@dataclass(frozen=True)
+class Tried:
+    """Variants were evaluated that have no record of their own.
+
+    Attributes
+    ----------
+    source : str
+        Where, such as a fold.
+    count : int
+        How many so far; the highest count of a source stands.
+    """
+
+    source: str
+    count: int
+
+
+Record = Finished | Partial | Opened | Stretch | Part | Tried
 
 _MAGIC = b"sweep ledger 2\n"
 _MARK = b"\xf5REC"
@@ -421,11 +447,20 @@ def _encode(record: Record) -> bytes:
             record.intermediate,
             record.duplicate_of,
             record.reason,
+            _bytes(record.sessions),
         )
     elif isinstance(record, Partial):
         carry = None if record.carry is None else tuple(record.carry)
         rows = record.rows.tobytes()
-        fields = ("partial", record.params.tobytes(), record.slices, rows, carry, record.failure)
+        fields = (
+            "partial",
+            record.params.tobytes(),
+            record.slices,
+            rows,
+            carry,
+            record.failure,
+            _bytes(record.earned),
+        )
     elif isinstance(record, Stretch):
         fields = (
             "stretch",
@@ -435,6 +470,7 @@ def _encode(record: Record) -> bytes:
             record.duplicate_of.tobytes(),
             record.rows.tobytes(),
             record.failures,
+            _bytes(record.sessions),
         )
     elif isinstance(record, Part):
         fields = (
@@ -446,26 +482,43 @@ def _encode(record: Record) -> bytes:
             record.digest,
             record.counts,
         )
+    elif isinstance(record, Tried):
+        fields = ("tried", record.source, record.count)
     else:
         row = record.row.tobytes()
         fields = ("opened", record.number, record.params.tobytes(), row, record.reason)
     return pickle.dumps(fields, protocol=5)
 
 
+def _bytes(values: NDArray[Any] | None) -> bytes | None:
+    return None if values is None else values.tobytes()
+
+
 def _decode(payload: bytes) -> Record:
+    # What was written before sessions were kept lacks the last field.
     kind, *f = pickle.loads(payload)
     if kind == "finished":
         row = np.frombuffer(f[3], ROW)[0]
-        return Finished(f[0], np.frombuffer(f[1]), f[2], row, *f[4:])
+        sessions = None if len(f) < 11 or f[10] is None else np.frombuffer(f[10], np.float32)
+        given = (*f[4:10], sessions)
+        return Finished(f[0], np.frombuffer(f[1]), f[2], row, *given)
     if kind == "partial":
         rows = np.frombuffer(f[2], ROW)
         carry = None if f[3] is None else Carry(*f[3])
-        return Partial(np.frombuffer(f[0]), f[1], rows, carry, f[4])
+        earned = None if len(f) < 6 or f[5] is None else np.frombuffer(f[5])
+        return Partial(np.frombuffer(f[0]), f[1], rows, carry, f[4], earned)
     if kind == "stretch":
         params = np.frombuffer(f[2]).reshape(f[1])
-        return Stretch(f[0], params, np.frombuffer(f[3], "<i8"), np.frombuffer(f[4], ROW), f[5])
+        rows = np.frombuffer(f[4], ROW)
+        sessions = None
+        if len(f) > 6 and f[6] is not None:
+            sessions = np.frombuffer(f[6], np.float32)
+            sessions = sessions.reshape(len(rows), -1 if len(rows) else 0)
+        return Stretch(f[0], params, np.frombuffer(f[3], "<i8"), rows, f[5], sessions)
     if kind == "part":
         return Part(*f)
+    if kind == "tried":
+        return Tried(*f)
     return Opened(f[0], np.frombuffer(f[1]), np.frombuffer(f[2], ROW)[0], f[3])
 
 
@@ -490,6 +543,8 @@ class TrialBlock:
         Texts.
     intermediate : dict of int to tuple, optional
         By trial number, where a pruner looked.
+    sessions : ndarray of shape (n_trials, n_sessions), float32, or None
+        See `Finished`; with trials that are to be written alone.
     """
 
     numbers: IntArray1D
@@ -502,6 +557,7 @@ class TrialBlock:
     duplicate_of: IntArray1D
     reasons: NDArray[np.object_]
     intermediate: dict[int, tuple[tuple[int, float], ...]] = field(default_factory=dict)
+    sessions: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -509,7 +565,8 @@ class TrialBlock:
     def select(self, places: Any) -> TrialBlock:
         """Return some of the trials: by a slice, a mask or places."""
         columns: dict[str, Any] = {n: getattr(self, n)[places] for n in _BLOCK_COLUMNS}
-        return TrialBlock(**columns, intermediate=self.intermediate)
+        sessions = None if self.sessions is None else self.sessions[places]
+        return TrialBlock(**columns, intermediate=self.intermediate, sessions=sessions)
 
     @staticmethod
     def join(blocks: Sequence[TrialBlock]) -> TrialBlock:
@@ -520,7 +577,9 @@ class TrialBlock:
             n: np.concatenate([getattr(b, n) for b in blocks]) for n in _BLOCK_COLUMNS
         }
         together = {k: v for b in blocks for k, v in b.intermediate.items()}
-        return TrialBlock(**columns, intermediate=together)
+        sessions = [b.sessions for b in blocks if b.sessions is not None]
+        whole = np.concatenate(sessions) if len(sessions) == len(blocks) else None
+        return TrialBlock(**columns, intermediate=together, sessions=whole)
 
     def trial(self, place: int) -> Finished:
         """Return one trial by its place in the block."""

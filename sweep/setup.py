@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from sweep import designs, sources
 from sweep.errors import DataError, SpaceError, StudyFileError
 from sweep.kernel import build_kernel
 from sweep.metrics import METRICS
-from sweep.parts import PREFIXES
+from sweep.parts import PREFIXES, SESSIONS
 from sweep.path_terms import has_terms
 from sweep.pathtask import path_context
 from sweep.proposals import DESIGNS, depends_on_results
@@ -22,6 +23,7 @@ from sweep.ranges import Override
 from sweep.robust import RobustContext, evaluate_robust, path_slices, with_restart
 from sweep.schema import FloatArray2D, IntArray1D, Slice, TickHandle
 from sweep.sections import StudySection
+from sweep.session_days import SessionCuts, find_cuts
 from sweep.slices import (
     Marks,
     Ranges,
@@ -46,7 +48,7 @@ __all__ = ["Setup", "is_robust", "prepare", "pruning_steps"]
 _TAKEN = (
     *METRICS,
     *(f"holdout_{m}" for m in METRICS),
-    *("trial", "state", "slices", "duplicate_of", "reason"),
+    *("trial", "state", "slices", "duplicate_of", "reason", SESSIONS),
 )
 
 
@@ -100,6 +102,16 @@ class Setup:
     def tick_slices(self) -> tuple[Slice, ...]:
         """The slices that are stretches of the ticks."""
         return self.slices if self.robust is None else self.slices[:1]
+
+    @cached_property
+    def sessions(self) -> SessionCuts:
+        """The sessions of the search range whose returns are kept, or why none are."""
+        if self.source is not None:
+            return SessionCuts(
+                (), (), 'with data.store = "stream" the ticks lie nowhere to be cut into sessions'
+            )
+        search = self.ranges.search
+        return find_cuts(attach(self.ticks).ts, search.begin, search.end)
 
     @property
     def evaluation(self) -> tuple[Callable[..., Outcome], Context | RobustContext]:

@@ -20,7 +20,7 @@ from sweep.errors import LedgerError, SweepError
 from sweep.exhaustive import Course, Exhaustive, Tally, finished_block
 from sweep.parts import is_whole
 from sweep.proposals import make_points
-from sweep.results import FAILED, Opened, Part, Record, Stretch, TrialBlock
+from sweep.results import FAILED, Opened, Part, Record, Stretch, TrialBlock, Tried
 from sweep.schema import ROW, IntArray1D, Rows
 from sweep.setup import starting_points
 from sweep.tasks import Outcome, Task
@@ -32,6 +32,9 @@ _TASK_SECONDS = 0.5
 
 #: Rows that come back from a task at most: two megabytes and a half.
 _LARGEST_TASK = 8192
+
+#: Bytes of session returns in a part at most.
+_SESSION_BYTES = 32 << 20
 
 #: Variants of the first tasks, whose time is not known.
 _FIRST_BATCH = 8
@@ -55,6 +58,8 @@ class StreamedRun(Run):
             carry_over=study.setup.carry_over,
             trials=spec.trials,
             distinct=study.space.exact_size(),
+            edges=study.session_edges,
+            capital=study.setup.context.account.capital,
         )
         self.tally = Tally(study.directions, spec.top, spec.patience)
         study.begin()
@@ -121,7 +126,8 @@ class StreamedRun(Run):
         if left is not None:
             # Smaller ones at the end, so that all workers come to it together.
             size = min(size, (left - self.state.dealt) // (2 * self.engine.workers))
-        size = max(min(size, _LARGEST_TASK // len(self.course.spans)), 1)
+        each = len(self.course.spans) + len(self.course.edges) * 8 // ROW.itemsize
+        size = max(min(size, _LARGEST_TASK // each), 1)
         # Whole vector registers of lanes, where there are many.
         return size if size < 64 else size - size % 8
 
@@ -188,7 +194,7 @@ class StreamedRun(Run):
         for place in failed[: self.messages.maxlen]:
             reason = str(block.reasons[place]).splitlines()[0]
             self.warn(f"trial {block.numbers[place]} failed: {reason}")
-        if self.board.behind >= PART:
+        if self.board.behind >= min(PART, _SESSION_BYTES // (4 * len(self.course.edges) + 1)):
             self._flush()
 
     def _count(self, block: TrialBlock) -> int:
@@ -215,7 +221,7 @@ class StreamedRun(Run):
                 return whole.get(record.name) == record
             if isinstance(record, Stretch):
                 return record.end > part.end and not self.tally.impatient
-            return isinstance(record, Opened)
+            return isinstance(record, Opened | Tried)
 
         self.study.ledger.rewrite(stays, part)
         self.board.flushed(part)

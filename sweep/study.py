@@ -43,6 +43,7 @@ from sweep.proposals import (
 )
 from sweep.results import (
     FAILED,
+    INVALID,
     STATES,
     Board,
     Finished,
@@ -54,19 +55,12 @@ from sweep.results import (
     Stretch,
     TrialBlock,
     TrialTable,
+    Tried,
 )
 from sweep.robust import evaluate_robust
 from sweep.schema import FloatArray1D, IntArray1D, Rows, Ticks
-from sweep.setup import (
-    Setup,
-    assemble,
-    bind,
-    is_robust,
-    prepare,
-    pruning_steps,
-    slice_order,
-    starting_points,
-)
+from sweep.session_returns import SessionReturns, gather
+from sweep.setup import Setup, assemble, bind, is_robust, prepare, slice_order, starting_points
 from sweep.space import SearchSpace
 from sweep.spec import StudySpec, differences, from_settings
 from sweep.store import import_ticks
@@ -124,6 +118,8 @@ class Study:
         Parts that are gone or damaged: `sweep run` evaluates their trials again.
     opened : dict of int to Opened
         Trials evaluated on the holdout.
+    tried : dict of str to int
+        Variants evaluated elsewhere on the search range, by where.
     objectives : Objectives
     """
 
@@ -147,6 +143,8 @@ class Study:
         self.damaged: list[str] = []
         self.ledger = Ledger(folder / "ledger.bin")
         self.board: TrialTable = self.new_board()
+        self.tried: dict[str, int] = {}
+        self._recorded: set[int] = set()
         self._setup = setup
 
     # -- making and opening ------------------------------------------------------------
@@ -276,6 +274,7 @@ class Study:
 
     def _load(self) -> None:
         self.board, self.partials, self.opened, self.spans = self.new_board(), {}, {}, []
+        self.tried, self._recorded = {}, set()
         for record in self.ledger.read():
             self.take(record)
         if isinstance(self.board, Archive):
@@ -286,13 +285,18 @@ class Study:
         """Take in one record of the ledger."""
         if isinstance(record, Opened):
             self.opened[record.number] = record
+        elif isinstance(record, Tried):
+            self.tried[record.source] = max(record.count, self.tried.get(record.source, 0))
         elif isinstance(record, Partial):
             self.partials.setdefault(record.params.tobytes(), []).append(record)
         elif isinstance(record, Part | Stretch):
             self.spans.append(record)
-        elif isinstance(self.board, Board) and record.number == len(self.board):
-            self.board.add(record)
-            self.partials.pop(record.params.tobytes(), None)
+        elif isinstance(self.board, Board):
+            if record.duplicate_of < 0 and record.state != INVALID:
+                self._recorded.add(record.number)
+            if record.number == len(self.board):
+                self.board.add(record)
+                self.partials.pop(record.params.tobytes(), None)
 
     def _fill(self, board: Archive) -> None:
         """Take the trials from the first up to the first that is missing."""
@@ -480,6 +484,47 @@ class Study:
                 columns[units.get(name, name)] = [value for part in parts for value in part]
         return pd.DataFrame(columns)
 
+    def session_returns(self) -> SessionReturns:
+        """Return what every distinct variant that was evaluated returned in each session.
+
+        Read part by part; the result takes 8 bytes for each variant and session.
+
+        Raises
+        ------
+        InputError
+            If it cannot be said, because the study was begun before it was kept, or its
+            ticks are in no store.
+        LedgerError
+            If a part is missing or damaged: `sweep run` evaluates its trials again.
+        """
+        board = self.board
+        assert isinstance(board, Board | Archive)
+        if self.damaged:
+            raise LedgerError(
+                f"{self.folder / 'trials'}: {', '.join(self.damaged)} missing or damaged, so that "
+                f"not all returns are there; `sweep run` evaluates those trials again"
+            )
+        return gather(self.about, board, self.ledger)
+
+    @property
+    def session_edges(self) -> tuple[int, ...]:
+        """Ticks at which sessions begin, and the end of the last; empty where none are kept."""
+        kept = self.about.get("sessions")
+        return self.setup.sessions.edges if kept is not None and not kept["reason"] else ()
+
+    def evaluations(self) -> int:
+        """Return how many distinct variants were ever evaluated, over all runs of the study.
+
+        A variant counts once, however often it was proposed, cut into slices, or evaluated
+        again because a file was damaged; also if it failed or was pruned. What folds or
+        other searches on the same ticks tried besides is added, as far as it was put on
+        record (`sweep.tried.record_evaluations`). What a run was still at when it ended,
+        so that nobody saw it, is not counted; nor are replays of variants by hand.
+        """
+        # What is on record counts also where a file of it is damaged.
+        own = sum(map(_own_trials, self.spans)) if self.exhaustive else len(self._recorded)
+        return max(own, self.board.evaluated()) + sum(self.tried.values())
+
     # -- replay and holdout ------------------------------------------------------------
 
     def replay(self, variant: int | Mapping[str, Any], *, on: str = "search") -> ReplayResult:
@@ -612,6 +657,12 @@ def _is_begun(folder: Path, source: str) -> bool:
     return True
 
 
+def _own_trials(span: Part | Stretch) -> int:
+    if isinstance(span, Part):
+        return span.count - span.counts["duplicates"]
+    return int((span.duplicate_of < 0).sum())
+
+
 def _has_size(path: Path, size: int) -> bool:
     try:
         return path.stat().st_size == size
@@ -657,6 +708,7 @@ def _describe(spec: StudySpec, setup: Setup) -> dict[str, Any]:
         "n_slices": len(setup.slices),
         "periods_per_year": setup.context.account.periods_per_year,
         "capital": setup.context.account.capital,
+        "sessions": {"edges": list(setup.sessions.stamps), "reason": setup.sessions.reason},
         "versions": {
             "sweep": __version__,
             "python": platform.python_version(),

@@ -33,6 +33,7 @@ from sweep.schema import (
     TickHandle,
     Ticks,
 )
+from sweep.session_cuts import cells_of, earned_in_cells
 from sweep.tickmap import attach
 
 __all__ = [
@@ -49,6 +50,9 @@ __all__ = [
 
 #: Ticks up to which a failure is looked for by a recorded run, at 96 bytes a tick.
 _RECORDED = 1 << 23
+
+#: Rows that a kernel writes at a time: twenty megabytes.
+_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,9 @@ class Task:
         Place in the whole series of the first of those ticks.
     arrivals, shares : ndarray or None
         How orders are filled, by tick of those ticks; see `sweep.kernel.native.call_kernel`.
+    edges : tuple of int
+        Ticks at which sessions begin, and the end of the last, where it is wanted what each
+        variant earned in them; see `sweep.session_cuts`. Rows are the same with and without.
     """
 
     number: int
@@ -128,6 +135,7 @@ class Task:
     base: int = 0
     arrivals: IntArray1D | None = None
     shares: FloatArray1D | None = None
+    edges: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,6 +159,9 @@ class Outcome:
     pid : int
     uss_bytes : int
         See `own_bytes`.
+    earned : ndarray of shape (n_variants, n_cells), float64, or None
+        Cash earned in each of the cells that the task's edges make, NaN where a variant
+        failed; None without edges.
     """
 
     number: int
@@ -162,6 +173,7 @@ class Outcome:
     kernel_seconds: float = 0.0
     pid: int = 0
     uss_bytes: int = 0
+    earned: FloatArray2D | None = None
 
 
 #: Seconds that the task at hand has spent in compiled kernels; a process has one at a time.
@@ -215,7 +227,7 @@ def evaluate(context: Context, task: Task, width: int | None = None) -> Outcome:
         kernel = load_kernel(context.kernel)
         handle = context.ticks if task.ticks is None else task.ticks
         ticks = attach(handle)
-        rows, carry, failures = _run(context, kernel, ticks, task, width)
+        rows, carry, failures, earned = _run(context, kernel, ticks, task, width)
         return Outcome(
             number=task.number,
             rows=rows,
@@ -225,6 +237,7 @@ def evaluate(context: Context, task: Task, width: int | None = None) -> Outcome:
             kernel_seconds=_IN_KERNELS[0],
             pid=os.getpid(),
             uss_bytes=own_bytes(handle.path),
+            earned=earned,
         )
     except BaseException as error:
         text = str(error) if isinstance(error, SweepError) else traceback.format_exc()
@@ -239,19 +252,21 @@ def evaluate(context: Context, task: Task, width: int | None = None) -> Outcome:
 
 def _run(
     context: Context, kernel: Kernel, ticks: Ticks, task: Task, width: int | None = None
-) -> tuple[Rows, Carry, tuple[tuple[int, str], ...]]:
+) -> tuple[Rows, Carry, tuple[tuple[int, str], ...], FloatArray2D | None]:
     n = len(task.params)
     store = _new_carry(context, n) if task.carry is None else task.carry.select(slice(None))
     rows = np.zeros((n, len(task.slices)), ROW)
     if task.carry is not None:
         rows[:, 0] = store.rows
+    cells = cells_of(task.slices, task.edges) if task.edges else []
+    equity = np.full((n, len(cells)), np.nan)
     failures: list[tuple[int, str]] = []
     left = np.arange(n)
     while len(left):
         group = left[:1] if kernel.ref.features else left
         try:
             group, calls = _alike(context, kernel, ticks, task, left)
-            _run_group(context, kernel, ticks, task, group, calls, store, rows, width=width)
+            _run_group(context, kernel, ticks, task, group, calls, store, rows, equity, width=width)
         except Exception:
             # One variant raised; each alone tells which, and saves the others.
             fresh = _new_carry(context, n) if task.carry is None else task.carry
@@ -264,7 +279,9 @@ def _run(
                 alone = np.array([v])
                 try:
                     _, calls = _alike(context, kernel, ticks, task, alone)
-                    _run_group(context, kernel, ticks, task, alone, calls, store, rows, width=1)
+                    _run_group(
+                        context, kernel, ticks, task, alone, calls, store, rows, equity, width=1
+                    )
                 except Exception as error:
                     failures.append((v, _failed(context, kernel, ticks, task, v, error)))
                     rows[v] = np.zeros((), ROW)
@@ -278,7 +295,14 @@ def _run(
     for v in np.flatnonzero((rows["status"] == STATUS_BAD_ORDER).any(axis=1)).tolist():
         bad = rows[v][rows[v]["status"] == STATUS_BAD_ORDER]
         failures.append((v, _bad_order(context, ticks, int(bad[0]["tick"]), task.base)))
-    return rows, store._replace(rows=rows[:, -1].copy()), tuple(sorted(failures))
+    earned = None
+    if task.edges:
+        equity[[v for v, _ in failures]] = np.nan
+        before = np.full(n, context.account.capital)
+        if task.carry is not None:
+            before[:] = task.carry.rows["equity"]
+        earned = earned_in_cells(equity, cells, before, carry_over=task.carry_over)
+    return rows, store._replace(rows=rows[:, -1].copy()), tuple(sorted(failures)), earned
 
 
 def _new_carry(context: Context, n: int) -> Carry:
@@ -311,6 +335,7 @@ def _alike(
             close_out=task.close_out,
             fresh=task.carry is None,
             base=task.base,
+            edges=task.edges,
         )
 
     content = context.ticks.content if task.ticks is None else task.ticks.content
@@ -327,21 +352,22 @@ def _run_group(
     calls: list[Call],
     store: Carry,
     rows: Rows,
+    at_edges: FloatArray2D | None = None,
     *,
     width: int | None = None,
     recording: tuple[Any, Any, Any] | None = None,
 ) -> None:
-    """Run the kernel for variants that share their features, writing into the stores."""
+    """Run the kernel for variants that share their features, writing into the stores.
+
+    ``at_edges`` takes the equity at the end of each cell, shape (n_variants, n_cells).
+    """
     params = np.ascontiguousarray(task.params[group])
     terms = terms_of(context.costs, context.account)
     content = context.ticks.content if task.ticks is None else task.ticks.content
     sizes = (ticks.bid_size, ticks.ask_size) if context.kernel.needs_sizes else (_NONE, _NONE)
     equity, position, fills = recording or (_EMPTY, _EMPTY, _NO_FILLS)
-    run = kernel.scalar if recording else kernel.run_for(len(params), width)
     memory = store.select(group)
-    # Slices that start afresh and have features are runs of their own, one call or more.
-    carry_over = task.carry_over or bool(kernel.ref.features)
-    row = np.zeros(len(params), ROW) if task.carry is None else rows[group, 0]
+    row = np.zeros(len(params), ROW) if task.carry is None else rows[group, 0].copy()
     done = 0
     for call in calls:
         features, read = feature_arrays(
@@ -351,47 +377,68 @@ def _run_group(
             raise _ApartError
         if call.fresh:
             memory.carries[:] = np.zeros((), CARRY)
-        part = np.zeros((len(params), len(call.slices)), ROW)
-        part[:, 0] = row
         length = call.slices[-1].end - call.slices[0].begin
-        began = time.thread_time()
-        run(
-            ticks.ts,
-            ticks.bid,
-            ticks.ask,
-            *sizes,
-            features,
-            call.first,
-            params,
-            np.array(call.slices, dtype=np.int64).reshape(-1, 3),
-            carry_over,
-            call.last,
-            terms,
-            memory.carries,
-            memory.floats,
-            memory.ints,
-            memory.due,
-            memory.targets,
-            part,
-            recording is not None,
-            equity[done : done + length],
-            position[done : done + length],
-            fills,
-            _NO_ARRIVALS if task.arrivals is None else task.arrivals,
-            _NONE if task.shares is None else task.shares,
-        )
-        _IN_KERNELS[0] += time.thread_time() - began
-        row = part[:, -1].copy()
-        # A slice in pieces takes its row from the last of them.
-        rows[np.ix_(group, np.array(call.places))] = part
+        slices = np.array(call.slices, dtype=np.int64).reshape(-1, 3)
+        for some in _in_blocks(len(params), len(call.slices)):
+            own = params[some]
+            part = np.zeros((len(own), len(call.slices)), ROW)
+            part[:, 0] = row[some]
+            run = kernel.scalar if recording else kernel.run_for(len(own), width)
+            began = time.thread_time()
+            run(
+                ticks.ts,
+                ticks.bid,
+                ticks.ask,
+                *sizes,
+                features,
+                call.first,
+                own,
+                slices,
+                call.joined,
+                call.last,
+                terms,
+                *(column[some] for column in memory[:-1]),
+                part,
+                recording is not None,
+                equity[done : done + length],
+                position[done : done + length],
+                fills,
+                _NO_ARRIVALS if task.arrivals is None else task.arrivals,
+                _NONE if task.shares is None else task.shares,
+            )
+            _IN_KERNELS[0] += time.thread_time() - began
+            row[some] = part[:, -1]
+            # A slice or a cell in pieces takes its row from the last of them.
+            _take_last(rows, group[some], call.places, part)
+            if at_edges is not None and at_edges.shape[1]:
+                _take_last(at_edges, group[some], call.cells, part["equity"])
         done += length
-    if kernel.ref.features and not task.carry_over:
+    if not task.carry_over and any(call.joined for call in calls):
         # A variant that gave an order that is no number is not evaluated further.
         for m in range(1, len(task.slices)):
             dead = group[rows[group, m - 1]["status"] == STATUS_BAD_ORDER]
             rows[dead, m] = rows[dead, m - 1]
     for whole, own in zip(store, memory, strict=True):
         whole[group] = own
+
+
+def _in_blocks(n: int, n_pieces: int) -> list[slice]:
+    """Cut variants into blocks, so that the rows of all their pieces take little memory."""
+    # Some vector registers of lanes at least, and of about equal size.
+    most = max(_ROWS // n_pieces, 64)
+    size = (-(-n // -(-n // most)) + 7) // 8 * 8
+    return [slice(first, min(first + size, n)) for first in range(0, n, size)]
+
+
+def _take_last(
+    store: np.ndarray[Any, Any],
+    group: IntArray1D,
+    columns: tuple[int, ...],
+    values: np.ndarray[Any, Any],
+) -> None:
+    """Write into columns of a store the last of the values that belong to each."""
+    last = dict(zip(columns, range(len(columns)), strict=True))
+    store[np.ix_(group, np.array([*last]))] = values[:, np.array([*last.values()])]
 
 
 _NONE = np.zeros(0)
@@ -440,7 +487,7 @@ def _failing_tick(
     # Any number of fills may come before the failure; one order a tick is the most.
     fills = np.zeros(end - first + 2, FILL)
     try:
-        alone = replace(task, params=task.params[variant : variant + 1])
+        alone = replace(task, params=task.params[variant : variant + 1], edges=())
         _record(context, kernel, ticks, alone, (equity, position, fills))
     except Exception:
         seen = np.flatnonzero(np.isfinite(equity))
@@ -510,7 +557,7 @@ def replay(
     kernel = load_kernel(context.kernel)
     ticks = attach(context.ticks)
     task = Task(0, np.array(params, dtype=np.float64)[None, :], slices, carry_over, close_out)
-    rows, _, failures = _run(context, kernel, ticks, task)
+    rows, _, failures, _ = _run(context, kernel, ticks, task)
     if failures:
         raise StrategyError(failures[0][1])
     recorded = np.zeros_like(rows)

@@ -1,0 +1,65 @@
+"""Putting on record that variants were evaluated beside a study's own trials."""
+
+from __future__ import annotations
+
+from filelock import FileLock, Timeout
+
+from sweep.errors import InputError, LedgerError, StudyLockedError
+from sweep.results import Tried
+from sweep.study import Study
+
+__all__ = ["record_evaluations"]
+
+
+def record_evaluations(study: Study, source: str, count: int) -> None:
+    """Record that variants were evaluated on ticks of a study's search range.
+
+    They count in `Study.evaluations` from then on, also for later runs. Saying the same
+    again changes nothing, so that work that is repeated after a kill may do so.
+
+    Parameters
+    ----------
+    study : Study
+    source : str
+        Where, such as ``"walk-forward, fold 3"``.
+    count : int
+        Distinct variants that were evaluated there so far and are no trials of the study.
+        A lower count than before is not believed.
+
+    Raises
+    ------
+    InputError
+        If the source is empty or the count negative.
+    StudyLockedError
+        If the study is running: its ledger has one writer.
+    LedgerError
+        If it cannot be recorded.
+    """
+    if not source or count < 0:
+        raise InputError(
+            f"evaluations are recorded by their source and a count of 0 or more, "
+            f"found {source!r} and {count}"
+        )
+    lock = FileLock(str(study.folder / "lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StudyLockedError(
+            f"{study.folder}: the study is running; what was evaluated beside it can be "
+            f"recorded when it has ended"
+        ) from None
+    except OSError as error:
+        raise LedgerError(f"{study.folder}: cannot be written: {error.strerror}") from None
+    try:
+        study._load()  # another process may have gone on with it since it was opened
+        if count <= study.tried.get(source, 0):
+            return
+        record = Tried(source, count)
+        study.ledger.open()
+        try:
+            study.ledger.append(record)
+        finally:
+            study.ledger.close()
+        study.take(record)
+    finally:
+        lock.release()
