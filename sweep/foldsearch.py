@@ -368,7 +368,7 @@ def search_each(
         summary = run_study(own, engine=_Kept(engine), interrupts=interrupted)
         if summary.reason == "interrupted":
             raise KeyboardInterrupt
-        searched = int((own.board.select(np.arange(len(own.board))).duplicate_of < 0).sum())
+        searched = own.board.evaluated()
         best = own.best(1)
         if not best:
             found.append(_none(f, f"no variant is complete in train: see {own.folder}", searched))

@@ -87,10 +87,13 @@ class RowShelf:
         return self.folder / f"{name}-{len(params)}.rows"
 
     @staticmethod
-    def count(folder: Path) -> int:
-        """Return how many variants' rows lie under a folder, each set of pieces by itself."""
-        names = (path.stem.rpartition("-")[2] for path in folder.glob("rows-*/*.rows"))
-        return sum(int(name) for name in names if name.isdigit())
+    def counts(folder: Path) -> list[int]:
+        """Return how many variants' rows lie under a folder, for each set of pieces."""
+        found: dict[Path, int] = {}
+        for path in sorted(folder.glob("rows-*/*.rows")):
+            name = path.stem.rpartition("-")[2]
+            found[path.parent] = found.get(path.parent, 0) + (int(name) if name.isdigit() else 0)
+        return list(found.values())
 
     def check_room(self, n_variants: int) -> None:
         """Refuse more rows than the disk has room for.

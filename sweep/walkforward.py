@@ -7,22 +7,23 @@ The whole of it goes on after a kill: what was evaluated lies in the study's fol
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 
 from sweep.engines.base import Engine
-from sweep.errors import InputError, ReplayMismatchError
+from sweep.errors import InputError, ReplayMismatchError, SweepError
+from sweep.foldplan import plan_pieces
 from sweep.folds import Folds, make_folds
 from sweep.foldsearch import search_each, search_shared
 from sweep.metrics import merge
-from sweep.pieces import plan_pieces
-from sweep.results import Board
 from sweep.rowshelf import RowShelf
 from sweep.runner import make_engine
 from sweep.schema import FloatArray1D, IntArray1D, Slice
 from sweep.study import Study
 from sweep.tasks import replay
+from sweep.tried import record_evaluations
 from sweep.trips import round_trips
 from sweep.validate_section import ValidateSection
 from sweep.walkresult import (
@@ -41,6 +42,9 @@ __all__ = [
     "study_folds",
     "walk_forward",
 ]
+
+#: Under which variants tried in folds are on a study's record.
+_SOURCE = "searches in folds"
 
 
 def information_interval(study: Study, number: int) -> int:
@@ -126,6 +130,9 @@ def walk_forward(
         If it was interrupted; the next call goes on from there.
     EvaluationError
         If more variants fail than the study allows.
+    StudyLockedError
+        If the study is running, so that it cannot be told how much was tried. Nothing is
+        lost: the next call finds all of it.
     """
     if study.objectives.terms:
         raise InputError(
@@ -152,9 +159,15 @@ def walk_forward(
                 study, folds, plan, own, folder, progress=progress, interrupted=interrupted
             )
             evaluations = sum(c.searched for c in chosen)
+    except BaseException:
+        # What was tried until then counts as well.
+        with suppress(SweepError):
+            _put_on_record(study)
+        raise
     finally:
         if engine is None:
             own.close(cancel=True)
+    _put_on_record(study)
     direction = study.directions[0]
     return WalkForwardResult(
         folds=folds,
@@ -183,18 +196,34 @@ def _notes(study: Study, folds: Folds) -> tuple[str, ...]:
 
 
 def evaluations_in_folds(study: Study) -> int:
-    """Return how many evaluations searches in folds have made of a study, over all runs.
+    """Return how many distinct variants searches in folds have tried, over all runs.
 
-    They are counted from what lies on the disk: a variant counts once for each way in which
-    the range was split, and once for each fold's search by a sampler that learns.
+    They are counted from what lies on the disk. Points that depend on nothing are the same
+    ones however the range is split, and count once; what a sampler that learns tried in one
+    fold is another search than in the next.
     """
+    shared, apart = _tried(study)
+    return shared + apart
+
+
+def _tried(study: Study) -> tuple[int, int]:
+    """Return the variants of shared evaluations, and those of the folds' own studies."""
     folder = study.folder / "validate"
-    count = RowShelf.count(folder)
-    for path in folder.glob("fold-*/study.json"):
-        board = Study.open(path.parent).board
-        if isinstance(board, Board):
-            count += int((board.select(np.arange(len(board))).duplicate_of < 0).sum())
-    return count
+    apart = sum(
+        Study.open(path.parent).board.evaluated() for path in folder.glob("fold-*/study.json")
+    )
+    return max(RowShelf.counts(folder), default=0), apart
+
+
+def _put_on_record(study: Study) -> None:
+    """Let the study count what was tried in its folds and is no trial of its own.
+
+    A study that is run afterwards counts shared points twice: rather too many than too few.
+    """
+    shared, apart = _tried(study)
+    count = apart + max(shared - study.board.evaluated(), 0)
+    if count > study.tried.get(_SOURCE, 0):
+        record_evaluations(study, _SOURCE, count)
 
 
 class Curve(NamedTuple):

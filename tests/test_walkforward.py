@@ -302,6 +302,10 @@ def test_a_killed_search_goes_on_where_it_was(
     again = Dying(0)
     same(whole, walk_forward(study, folds, engine=again))
     assert evaluations_in_folds(study) == found.evaluations
+    # Another split tries no other points; the study, which was not run, knows of them.
+    searched(study, ValidateSection(folds=2))
+    assert evaluations_in_folds(study) == found.evaluations
+    assert Study.open(study.folder).evaluations() == found.evaluations
 
 
 def test_an_interrupted_search_in_each_fold_goes_on(tmp_path: Path) -> None:
@@ -312,9 +316,10 @@ def test_an_interrupted_search_in_each_fold_goes_on(tmp_path: Path) -> None:
     calls = iter(range(10**6))
     with pytest.raises(KeyboardInterrupt):
         searched(study, settings, interrupted=lambda: int(next(calls) > 12))
-    assert evaluations_in_folds(study) > 0
+    assert 0 < evaluations_in_folds(study) == study.evaluations() < 16
     same(whole, searched(study, settings))
     assert whole.evaluations == evaluations_in_folds(study) == 16
+    assert Study.open(study.folder).evaluations() == 16
     for k, choice in enumerate(whole.chosen):
         fold = whole.folds.folds[k]
         own = Study.open(next((study.folder / "validate").glob(f"fold-{k}-*")))
@@ -339,6 +344,8 @@ def test_a_study_that_was_run_is_asked_about_its_own_trials(tmp_path: Path) -> N
     numbers, params = candidates(study)
     assert numbers.tolist() == list(range(20))
     assert params.tolist() == study.board.select(numbers).params.tolist()
+    searched(study, ValidateSection(folds=2))
+    assert study.evaluations() == len(numbers)
     held = information_interval(study, study.best(1)[0])
     assert 0 < held == study_folds(study, ValidateSection(folds=2)).purge
     study.objectives = Objectives(replace(study.spec.study, objective=("mean(net_profit)",)))

@@ -57,7 +57,13 @@ def run(settings: Settings) -> BenchResult:
         _, params = candidates(study)
         search = study.setup.ranges.search
         context = study.setup.context
-        runs = iter(range(1_000_000))
+        rounds = settings.rounds(3, 1)
+        fresh = iter(
+            [
+                create_study(path, out=Path(folder) / f"{k}", sampler="grid", trials=variants)
+                for k in range(1 + 2 * rounds)
+            ]
+        )
 
         def one_pass() -> None:
             for k in range(0, len(params), CHUNK):
@@ -66,8 +72,7 @@ def run(settings: Settings) -> BenchResult:
                     raise BenchError(found.error)
 
         def walk(folds: Folds) -> WalkForwardResult:
-            study.folder = Path(folder) / f"walk{next(runs)}"
-            return walk_forward(study, folds, engine=SerialEngine())
+            return walk_forward(next(fresh), folds, engine=SerialEngine())
 
         settings.say(f"{len(params):,} points in {len(folds.folds)} folds")
         one_pass()
@@ -77,7 +82,7 @@ def run(settings: Settings) -> BenchResult:
             "walk": partial(walk, folds),
             "purged": partial(walk, purged),
         }
-        seconds = timed(arms, settings.rounds(3, 1), clock=time.thread_time)
+        seconds = timed(arms, rounds, clock=time.thread_time)
     plan = plan_pieces(folds, study.mapped_ticks.ts, search.begin, search.end)
     figures = (
         figure(
