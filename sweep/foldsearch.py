@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from sweep.errors import EvaluationError, InputError
 from sweep.exhaustive import Repeats
 from sweep.folds import Folds
 from sweep.judge import Verdicts
-from sweep.pieces import Plan, evaluate_pieces, merge_pieces
+from sweep.kernel import load_kernel
+from sweep.pieces import evaluate_pieces, merge_pieces
 from sweep.proposals import make_points
 from sweep.quantities import Duration
 from sweep.results import COMPLETE, FAILED, STATES
@@ -95,23 +97,23 @@ def candidates(study: Study) -> tuple[IntArray1D, FloatArray2D]:
 class _Best:
     """The best so far of one fold."""
 
-    losses: tuple[float, ...] = ()
+    key: tuple[float, ...] = ()  # losses by objective, and the trial's number
     number: int = -1
     params: FloatArray1D | None = None
     rows: Rows | None = None
 
     def take(self, numbers: IntArray1D, params: FloatArray2D, rows: Rows, v: Verdicts,
              signs: FloatArray1D) -> None:  # fmt: skip
-        """Take in a block of variants; the first of equals stays."""
+        """Take in a block of variants; of equals the first trial stays."""
         places = np.flatnonzero(v.codes == STATES.index(COMPLETE))
         if not len(places):
             return
         losses = v.values[places] * signs
         k = int(np.lexsort([numbers[places], *losses.T[::-1]])[0])
-        found = tuple(losses[k].tolist())
-        if self.number < 0 or found < self.losses:
-            place = places[k]
-            self.losses, self.number = found, int(numbers[place])
+        place = places[k]
+        key = (*losses[k].tolist(), float(numbers[place]))
+        if self.number < 0 or key < self.key:
+            self.key, self.number = key, int(numbers[place])
             self.params, self.rows = params[place].copy(), rows[place].copy()
 
 
@@ -149,6 +151,8 @@ def search_shared(
         What was searched.
     """
     numbers, params = candidates(study)
+    order = _by_warmup(study, params)
+    numbers, params = numbers[order], params[order]
     shelf = RowShelf(folder, _about(study, plan), plan.n_pieces)
     chunks = [slice(k, k + CHUNK) for k in range(0, len(params), CHUNK)]
     _evaluate_missing(study, params, chunks, plan, engine, shelf, progress, interrupted)
@@ -184,6 +188,22 @@ def search_shared(
         _chosen(study, f, plan, best[f], numbers, inside[f], outside[f]) for f in range(n_folds)
     )
     return chosen, params
+
+
+def _by_warmup(study: Study, params: FloatArray2D) -> IntArray1D:
+    """Return an order in which variants that run side by side have warm-ups of about a length.
+
+    Every piece has one, and those side by side take as long as the longest. Sorted are blocks
+    of consecutive points, so that more points leave the chunks before them as they were.
+    """
+    kernel = load_kernel(study.mapped.context.kernel)
+    lengths = np.zeros(len(params), np.int64)
+    for k, row in enumerate(params):
+        # One that raises fails when it is evaluated, and is told of there.
+        with suppress(Exception):
+            lengths[k] = int(kernel.warmup(kernel.params(row)))
+    blocks = np.arange(len(params)) // BLOCK
+    return np.lexsort([lengths, blocks])
 
 
 def _evaluate_missing(
@@ -255,7 +275,7 @@ def _chosen(
     rows = best.rows.reshape(1, -1)
     train = merge_pieces(rows, plan.train[fold])
     sign = 1.0 if study.directions[0] == "maximize" else -1.0
-    own = outside[int(np.searchsorted(numbers, best.number))]
+    own = outside[int(np.flatnonzero(numbers == best.number)[0])]
     others = outside[(numbers != best.number) & np.isfinite(outside)]
     rank = math.nan
     if math.isfinite(own) and len(others):
