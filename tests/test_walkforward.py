@@ -368,8 +368,11 @@ def test_nothing_is_chosen_where_every_variant_misses_a_requirement(tmp_path: Pa
 # -- a market that turns ---------------------------------------------------------------
 
 
-def turning(path: Path, days: int = 16, ticks: int = 500) -> None:
-    """Write a market whose moves go on in the first half and turn back in the second."""
+def turning(path: Path, days: int = 16, ticks: int = 500, last_day: float = 1.0) -> None:
+    """Write a market whose moves go on in the first half and turn back in the second.
+
+    The moves of the last day are multiplied by ``last_day``.
+    """
     rng = np.random.default_rng(11)
     stamps, moves = [], []
     for day in range(days):
@@ -383,6 +386,7 @@ def turning(path: Path, days: int = 16, ticks: int = 500) -> None:
             found[k] = last
         stamps.append(day * DAY + 8 * HOUR + np.arange(ticks) * 10 * 10**9)
         moves.append(found if day < days // 2 else np.diff(found, prepend=0.0))
+    moves[-1] = moves[-1] * last_day
     mid = 1000.0 + 0.05 * np.cumsum(np.concatenate(moves))
     table = {
         "ts": pa.array(np.concatenate(stamps) + 16_000 * DAY, pa.timestamp("ns")),
@@ -392,13 +396,29 @@ def turning(path: Path, days: int = 16, ticks: int = 500) -> None:
     pq.write_table(pa.table(table), path)
 
 
-def test_a_market_whose_edge_flips_is_seen_in_the_walk_forward(tmp_path: Path) -> None:
-    turning(tmp_path / "ticks.parquet")
-    path = write_study(tmp_path, sampler="grid", trials=1000, strategy=STRATEGY)
+def of_turning(folder: Path, **market: Any) -> Study:
+    """Return a study of a grid on that market."""
+    path = write_study(folder, sampler="grid", trials=1000, strategy=STRATEGY)
+    turning(folder / "ticks.parquet", **market)
     text = path.read_text().replace('source = "synth"', 'source = "ticks.parquet"')
     path.write_text("\n".join(x for x in text.splitlines() if not x.startswith("synth")))
     ranges = ("space.window={low = 2, high = 14, step = 4}", "space.wait=0")
-    study = create_study(path, out=tmp_path / "o", overrides=(*ranges, "data.holdout=0.0"))
+    return create_study(path, out=folder / "o", overrides=(*ranges, "data.holdout=0.0"))
+
+
+def test_no_choice_knows_of_its_test_window(tmp_path: Path) -> None:
+    """With another last day, all is the same to the bit but the last fold's test."""
+    settings = ValidateSection(folds=12, train=4, test=1, purge=HOUR)
+    one = searched(of_turning(tmp_path / "a"), settings)
+    other = searched(of_turning(tmp_path / "b", last_day=-3.0), settings)
+    for a, b in zip(one.chosen, other.chosen, strict=True):
+        assert (a.number, a.train) == (b.number, b.train)
+        assert a.train_row.tobytes() == b.train_row.tobytes()
+        assert (a.test_rows[0].tobytes() == b.test_rows[0].tobytes()) == (a.fold < 11)
+
+
+def test_a_market_whose_edge_flips_is_seen_in_the_walk_forward(tmp_path: Path) -> None:
+    study = of_turning(tmp_path)
     found = searched(study, ValidateSection(folds=12, train=4, test=1, purge=0))
     sides = [c.shown["side"] for c in found.chosen]
     # Four sessions train: the side turns once the new regime outweighs the old one.
