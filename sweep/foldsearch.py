@@ -1,20 +1,15 @@
-"""Searches in folds: one evaluation of all points for all folds, or a study in each fold.
+"""One search for all folds, of points that depend on nothing (grid, random, qmc).
 
-Where points depend on nothing (grid, random, qmc), every point is evaluated once on the pieces
-of all folds, and each fold chooses among the same rows. A sampler that learns must not know of
-a test window, so that each fold has a search of its own: a study in a folder of its own, with
-a seed that follows from the fold's position.
+Every point is evaluated once on the pieces of all folds, and each fold chooses among the same
+rows.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,30 +23,21 @@ from sweep.judge import Verdicts
 from sweep.kernel import load_kernel
 from sweep.pieces import evaluate_pieces, merge_pieces
 from sweep.proposals import make_points
-from sweep.quantities import Duration
 from sweep.results import COMPLETE, FAILED, STATES
 from sweep.robustness.gather import gather
 from sweep.rowshelf import RowShelf
-from sweep.runner import run_study
-from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D, Rows, Slice
-from sweep.setup import Setup, starting_points
-from sweep.slices import Ranges, cut_by_time, cut_evenly
+from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D, Rows
+from sweep.setup import starting_points
 from sweep.study import Study
 from sweep.tasks import Outcome
-from sweep.walkresult import Chosen, rank_correlation, value_of
+from sweep.walkresult import Chosen, choice_of, nothing_chosen, rank_correlation
 
-__all__ = ["candidates", "fold_seed", "search_each", "search_shared"]
+__all__ = ["candidates", "search_shared"]
 
 #: Variants that are evaluated, and kept, together; and those that are judged together.
 CHUNK, BLOCK = 128, 1024
 
-#: First word of the spawn keys of the folds' seeds.
-_SEEDS = 0x464F4C44
-
 Progress = Callable[[int, int], None]
-
-
-# -- points that depend on nothing -----------------------------------------------------
 
 
 def candidates(study: Study) -> tuple[IntArray1D, FloatArray2D]:
@@ -271,7 +257,8 @@ def _chosen(
     correlation = rank_correlation(inside, outside)
     if best.rows is None:
         reason = "no variant is complete in train: all miss a requirement, or are undefined"
-        return _none(fold, reason, searched)
+        return nothing_chosen(fold, reason, searched)
+    assert best.params is not None
     rows = best.rows.reshape(1, -1)
     train = merge_pieces(rows, plan.train[fold])
     sign = 1.0 if study.directions[0] == "maximize" else -1.0
@@ -280,165 +267,8 @@ def _chosen(
     rank = math.nan
     if math.isfinite(own) and len(others):
         rank = float(((sign * others < sign * own) + 0.5 * (others == own)).mean())
-    return _choice(
-        study, fold, best.number, best.params, train,
+    return choice_of(
+        study.space, study.judge, fold, best.number, best.params, train,
         tuple(merge_pieces(rows, window) for window in plan.test[fold]),
         rank=rank, correlation=correlation, searched=searched,
     )  # fmt: skip
-
-
-def _none(fold: int, reason: str, searched: int) -> Chosen:
-    return Chosen(
-        fold, None, None, {}, math.nan, math.nan, None, (), searched=searched, reason=reason
-    )
-
-
-def _choice(
-    study: Study,
-    fold: int,
-    number: int,
-    params: FloatArray1D | None,
-    train: Rows,
-    tests: tuple[Rows, ...],
-    **more: Any,
-) -> Chosen:
-    assert params is not None
-    values = study.space.decode(params)
-    inside, why_inside = value_of(study.judge, train)
-    every = np.stack(tests, axis=1)
-    outside, why_outside = value_of(study.judge, merge_pieces(every, range(len(tests))))
-    return Chosen(
-        fold=fold,
-        number=number,
-        params=params,
-        shown={name: values[name] for name in study.space.active_names(params)},
-        train=inside,
-        test=outside,
-        train_row=train[0],
-        test_rows=tuple(t[0] for t in tests),
-        reason=why_inside or why_outside,
-        **more,
-    )
-
-
-# -- a sampler that learns -------------------------------------------------------------
-
-
-class _Kept:
-    """An engine that stays open when a study is done with it."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.workers = engine.workers
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
-        return self._engine.submit(function, *arguments)
-
-    def pids(self) -> tuple[int, ...]:
-        return self._engine.pids()
-
-    def recycle(self) -> None:
-        self._engine.recycle()
-
-    def close(self, *, cancel: bool) -> None:
-        """Leave it to its owner."""
-
-
-def fold_seed(seed: int, fold: int) -> int:
-    """Return the seed of a fold's search."""
-    stream = np.random.SeedSequence(seed, spawn_key=(_SEEDS, fold))
-    return int(stream.generate_state(1, np.uint32)[0])
-
-
-def search_each(
-    study: Study,
-    folds: Folds,
-    plan: Plan,
-    engine: Engine,
-    folder: Path,
-    *,
-    progress: Progress | None = None,
-    interrupted: Callable[[], int] | None = None,
-) -> tuple[Chosen, ...]:
-    """Search in each fold by the study's sampler, one fold after the other.
-
-    Each fold's study lies in ``folder`` and goes on where it was interrupted.
-
-    Parameters
-    ----------
-    study, folds, plan, engine, folder, interrupted
-        See `search_shared`.
-    progress : callable, optional
-        ``progress(done, total)`` in folds.
-
-    Returns
-    -------
-    tuple of Chosen
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If it was interrupted.
-    """
-    found = []
-    for f in range(len(folds.folds)):
-        if progress is not None:
-            progress(f, len(folds.folds))
-        own = _fold_study(study, folds, f, folder)
-        summary = run_study(own, engine=_Kept(engine), interrupts=interrupted)
-        if summary.reason == "interrupted":
-            raise KeyboardInterrupt
-        searched = own.board.evaluated()
-        best = own.best(1)
-        if not best:
-            found.append(_none(f, f"no variant is complete in train: see {own.folder}", searched))
-            continue
-        trial = own.board.trial(best[0])
-        tested = evaluate_pieces(study.mapped.context, trial.params[None], plan.runs)
-        if tested.error or tested.failures:
-            why = tested.error or tested.failures[0][1]
-            raise EvaluationError(f"fold {f}: the variant that it chose failed in test: {why}")
-        tests = tuple(merge_pieces(tested.rows, window) for window in plan.test[f])
-        row = np.asarray(trial.row).reshape(1)
-        found.append(_choice(study, f, best[0], trial.params, row, tests, searched=searched))
-    if progress is not None:
-        progress(len(folds.folds), len(folds.folds))
-    return tuple(found)
-
-
-def _fold_study(study: Study, folds: Folds, f: int, folder: Path) -> Study:
-    """Return the study of one fold's train windows."""
-    setup, spec = study.mapped, study.spec
-    begin = setup.ranges.search.begin
-    ts = study.mapped_ticks.ts
-    fold = folds.folds[f]
-    # The edge behind the last tick lies behind all of them.
-    places = [np.searchsorted(ts, [*w], side="left").tolist() for w in fold.train]
-    windows = [Slice(a, b, begin) for a, b in places]
-    slices = tuple(s for w in windows for s in _cut(study, ts, w, len(windows)))
-    carry = setup.carry_over and len(windows) == 1
-    own = replace(
-        spec,
-        study=replace(
-            spec.study,
-            name=f"{spec.study.name}-fold-{f}",
-            seed=fold_seed(spec.study.seed, f),
-            live_holdout=False,
-            storage="sqlite",
-        ),
-        data=replace(spec.data, slicing="carry" if carry else "independent"),
-    )
-    whole = Slice(windows[0].begin, windows[-1].end, begin)
-    changed: Setup = replace(setup, slices=slices, ranges=Ranges(whole, None), carry_over=carry)
-    about = [study.about["digest"], study.about["ticks"]["content"], [list(s) for s in slices]]
-    about.append(study.about["strategy"]["digest"])
-    key = hashlib.blake2b(json.dumps(about).encode(), digest_size=6).hexdigest()
-    return Study.of_setup(own, changed, folder / f"fold-{f}-{key}")
-
-
-def _cut(study: Study, ts: IntArray1D, window: Slice, n_windows: int) -> tuple[Slice, ...]:
-    """Cut a train window as the study cuts its range, for its pruner."""
-    cuts = study.spec.data.slices
-    if isinstance(cuts, Duration):
-        return cut_by_time(ts, window, cuts.ns)
-    return cut_evenly(window, max(round(cuts / n_windows), 1))

@@ -16,7 +16,8 @@ from sweep.engines.base import Engine
 from sweep.errors import InputError, ReplayMismatchError, SweepError
 from sweep.foldplan import plan_pieces
 from sweep.folds import Folds, make_folds
-from sweep.foldsearch import search_each, search_shared
+from sweep.foldsearch import search_shared
+from sweep.foldstudies import search_each
 from sweep.metrics import merge
 from sweep.rowshelf import RowShelf
 from sweep.runner import make_engine
@@ -31,8 +32,8 @@ from sweep.walkresult import (
     degradation_of,
     efficiency_of,
     score_paths,
-    wander_of,
 )
+from sweep.wander import wander_of
 
 __all__ = [
     "Curve",
@@ -169,13 +170,14 @@ def walk_forward(
             own.close(cancel=True)
     _put_on_record(study)
     direction = study.directions[0]
+    rows = [c.params for c in chosen]
     return WalkForwardResult(
         folds=folds,
         objective=study.objectives.labels[0],
         direction=direction,
         chosen=chosen,
         paths=score_paths(folds, chosen, study.judge),
-        wander=wander_of(study.space, chosen, sequential=folds.sequential, searched=searched),
+        wander=wander_of(study.space, rows, sequential=folds.sequential, searched=searched),
         degradation=degradation_of(chosen, direction),
         efficiency=efficiency_of(chosen),
         evaluations=evaluations,

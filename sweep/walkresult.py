@@ -15,10 +15,11 @@ import numpy as np
 from sweep.folds import Folds
 from sweep.judge import Judge
 from sweep.metrics import merge, metrics_of
+from sweep.pieces import merge_pieces
 from sweep.results import FAILED
-from sweep.schema import FloatArray1D, FloatArray2D, Rows
+from sweep.schema import FloatArray1D, Rows
 from sweep.space import SearchSpace
-from sweep.strategy import Parameter
+from sweep.wander import Wander
 
 __all__ = [
     "EFFICIENCY_CAUTION",
@@ -26,12 +27,12 @@ __all__ = [
     "Degradation",
     "PathScore",
     "WalkForwardResult",
-    "Wander",
+    "choice_of",
     "degradation_of",
     "efficiency_of",
+    "nothing_chosen",
     "rank_correlation",
     "score_paths",
-    "wander_of",
 ]
 
 EFFICIENCY_CAUTION = (
@@ -106,31 +107,6 @@ class PathScore:
     metrics: dict[str, float]
     value: float
     reason: str
-
-
-@dataclass(frozen=True)
-class Wander:
-    """How much the choice of one parameter wanders from fold to fold.
-
-    Attributes
-    ----------
-    name : str
-    values : tuple
-        By fold; None where nothing was chosen or it does not count.
-    distinct : int
-    moved : float
-        Mean step between successive folds, as a share of the range (on its scale); of a
-        categorical, the share of steps that change it. Between all pairs of folds where they
-        do not follow on each other. NaN with fewer than two values.
-    at_random : float
-        What it would be on average, were each fold's value drawn from the range at random.
-    """
-
-    name: str
-    values: tuple[Any, ...]
-    distinct: int
-    moved: float
-    at_random: float
 
 
 @dataclass(frozen=True)
@@ -262,6 +238,58 @@ def _plain(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+# -- choices -------------------------------------------------------------------------
+
+
+def nothing_chosen(fold: int, reason: str, searched: int) -> Chosen:
+    """Return that a fold chose nothing, and why."""
+    return Chosen(
+        fold, None, None, {}, math.nan, math.nan, None, (), searched=searched, reason=reason
+    )
+
+
+def choice_of(
+    space: SearchSpace,
+    judge: Judge,
+    fold: int,
+    number: int,
+    params: FloatArray1D,
+    train: Rows,
+    tests: tuple[Rows, ...],
+    **more: Any,
+) -> Chosen:
+    """Return the choice of a fold, judged.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    judge : Judge
+    fold, number : int
+    params : ndarray of shape (n_params,), float64
+    train : ndarray of shape (1,), dtype `sweep.schema.ROW`
+    tests : tuple of ndarray of shape (1,), dtype `sweep.schema.ROW`
+        One for each test window.
+    **more
+        Further fields of `Chosen`.
+    """
+    values = space.decode(params)
+    inside, why_inside = value_of(judge, train)
+    every = np.stack(tests, axis=1)
+    outside, why_outside = value_of(judge, merge_pieces(every, range(len(tests))))
+    return Chosen(
+        fold=fold,
+        number=number,
+        params=params,
+        shown={name: values[name] for name in space.active_names(params)},
+        train=inside,
+        test=outside,
+        train_row=train[0],
+        test_rows=tuple(t[0] for t in tests),
+        reason=why_inside or why_outside,
+        **more,
+    )
+
+
 # -- scores ----------------------------------------------------------------------------
 
 
@@ -369,90 +397,3 @@ def _ranks(values: FloatArray1D) -> FloatArray1D:
     last = np.cumsum(count)
     found: FloatArray1D = (last - (count - 1) / 2.0)[place]
     return found
-
-
-# -- wandering -------------------------------------------------------------------------
-
-
-def wander_of(
-    space: SearchSpace,
-    chosen: Sequence[Chosen],
-    *,
-    sequential: bool,
-    searched: FloatArray2D | None = None,
-) -> tuple[Wander, ...]:
-    """Return how the choices wander, for each parameter with more than one value.
-
-    Parameters
-    ----------
-    space : SearchSpace
-    chosen : sequence of Chosen
-        By fold.
-    sequential : bool
-        Whether folds follow on each other in time.
-    searched : ndarray of shape (n_variants, n_params), float64, optional
-        What each fold chose from; without it, the range.
-    """
-    found = []
-    for i, p in enumerate(space.parameters):
-        numbers = np.array(
-            [
-                math.nan if c.params is None or p.name not in c.shown else _scaled(p, c.params[i])
-                for c in chosen
-            ]
-        )
-        values = tuple(c.shown.get(p.name) for c in chosen)
-        if searched is not None:
-            levels, counts = np.unique(searched[:, i], return_counts=True)
-            pool = np.array([_scaled(p, level) for level in levels])
-            weights = counts.astype(np.float64)
-            if len(pool) < 2:
-                continue
-        elif (p.low is not None and p.low == p.high) or len(p.choices) == 1:
-            continue
-        else:
-            n = len(p.choices) or 1001
-            pool, weights = np.arange(n) / (1 if p.choices else n - 1), np.ones(n)
-        steps = _steps(numbers, sequential)
-        categorical = bool(p.choices)
-        moved = (steps != 0.0).astype(np.float64) if categorical else steps
-        found.append(
-            Wander(
-                p.name,
-                values,
-                len({v for v in values if v is not None}),
-                float(moved.mean()) if len(moved) else math.nan,
-                _expected_step(pool, weights, categorical),
-            )
-        )
-    return tuple(found)
-
-
-def _scaled(p: Parameter, value: float) -> float:
-    """Return where in its range an encoded value lies, 0 to 1; of a categorical, its number."""
-    if p.choices:
-        return value
-    assert p.low is not None and p.high is not None
-    if p.high == p.low:
-        return 0.0
-    if p.log:
-        return math.log(value / p.low) / math.log(p.high / p.low)
-    return (value - p.low) / (p.high - p.low)
-
-
-def _steps(numbers: FloatArray1D, sequential: bool) -> FloatArray1D:
-    known = numbers[np.isfinite(numbers)]
-    if sequential:
-        return np.abs(np.diff(known))
-    a, b = np.triu_indices(len(known), 1)
-    return np.abs(known[a] - known[b])
-
-
-def _expected_step(pool: FloatArray1D, weights: FloatArray1D, categorical: bool) -> float:
-    """Return the mean distance of two independent draws."""
-    share = weights / weights.sum()
-    if categorical:
-        return float(1.0 - (share**2).sum())
-    order = np.argsort(pool)
-    below = np.cumsum(share[order])[:-1]
-    return float(2.0 * (below * (1.0 - below) * np.diff(pool[order])).sum())

@@ -19,7 +19,8 @@ from sweep import foldsearch
 from sweep.api import create_study
 from sweep.engines.serial import SerialEngine
 from sweep.errors import InputError
-from sweep.foldsearch import candidates, fold_seed
+from sweep.foldsearch import candidates
+from sweep.foldstudies import fold_seed
 from sweep.foldtables import walk_forward_table, wander_table
 from sweep.metrics import merge
 from sweep.objective import Objectives
