@@ -139,9 +139,13 @@ def _show_splits(study: Study, fmt: str, *, no_color: bool) -> None:
         emit(splits_table(folds), fmt)
         return
     from sweep.cli.tables import print_lines, screen_width
-    from sweep.robustness.charts import needs_ascii
+    from sweep.robustness.tables import wrapped
 
-    lines = splits_lines(folds, screen_width(), ascii_only=needs_ascii(sys.stdout))
+    width = screen_width()
+    lines = [*splits_picture(folds, min(width or 100, 100)), Text()]
+    lines += table_lines(splits_table(folds), width)
+    for said in folds.notes:
+        lines += wrapped(said, min(width or 100, 100), "dim", first="- ")
     print_lines(lines, no_color=no_color)
 
 

@@ -155,7 +155,9 @@ def deflated(evidence: Evidence) -> Claim:
     Luck's best is the expected maximum of as many ratios that are all 0 in truth. Their
     spread is the one observed, but at most that which sampling alone gives ratios of 0,
     ``1 / sqrt(n - 1)``: what is wider is no luck. The deflated Sharpe ratio of the paper takes
-    all of the spread for luck; where it says luck the grade is weak at best.
+    all of the spread for luck; where it says luck by the effective number of settings, the grade
+    is weak at best. By the raw number it is shown alone: settings that differ in truth, such as
+    following and fading, would always look like luck then.
     """
     name = "number tried"
     r, n_tried = evidence.returns, evidence.n_evaluations
@@ -177,10 +179,10 @@ def deflated(evidence: Evidence) -> Claim:
     raw = expected_maximum(float(n_tried), variance=of_luck)
     few = found.effective.n_trials
     lenient = expected_maximum(few, variance=of_luck)
-    held = [_psr(own, t) for t in (raw, lenient, found.raw.threshold)]
+    held = [_psr(own, t) for t in (raw, lenient, found.raw.threshold, found.effective.threshold)]
     if held[0].reason:
         return unknown(name, held[0].reason)
-    p, p_few, p_paper = (1.0 - h.value for h in held)
+    p, p_few, p_paper, p_paper_few = (1.0 - h.value for h in held)
     wider = math.sqrt(found.raw.variance * (n - 1))
     text = (
         f"Of {_settings(n_tried)} tried, pure luck alone would give a best Sharpe ratio of "
@@ -192,10 +194,10 @@ def deflated(evidence: Evidence) -> Claim:
         text += (
             f" Ratios spread {number(wider, 2)} times as wide as luck spreads them; held against "
             f"all of that, differences that may be real and luck alike (deflated Sharpe ratio of "
-            f"2014), {_p(p_paper)}."
+            f"2014), {_p(p_paper)}, and {_p(p_paper_few)} by the independent ones."
         )
     grade = grade_of(p)
-    if grade == STRONG and p_paper > _WEAK:
+    if grade == STRONG and p_paper_few > _WEAK:
         grade = WEAK
     figures = {
         "sharpe": own.sharpe * year,
@@ -206,6 +208,7 @@ def deflated(evidence: Evidence) -> Claim:
         "sharpe_of_luck_effective": lenient * year,
         "p_effective": p_few,
         "deflated_sharpe_ratio": 1.0 - p_paper,
+        "deflated_sharpe_ratio_effective": 1.0 - p_paper_few,
         "spread_over_luck": wider,
     }
     return Claim(name, grade, text, figures, _needed(own, raw, p))

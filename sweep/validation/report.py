@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from rich.text import Text
 
-from sweep.format import Column, number
-from sweep.output import Table
+from sweep.foldtables import walk_forward_table, wander_table
+from sweep.format import Column, cell_width, number
+from sweep.output import Table, table_lines
 from sweep.robustness.tables import wrapped
 from sweep.validation.evidence import LUCK, STRONG, UNKNOWN, WEAK, Claim, Verdict
 from sweep.validation.surface import Surface
@@ -71,8 +75,8 @@ def verdict_lines(verdict: Verdict, width: int | None) -> list[Text]:
     lines.append(Text())
     for label, text in facts(verdict):
         lines += wrapped(text, width, label=label)
-    for claim in verdict.claims:
-        lines += [Text(), *_claim_lines(claim, width)]
+    for _, alike in groupby(verdict.claims, key=lambda c: (c.grade, c.sentence, c.change)):
+        lines += [Text(), *_claim_lines(list(alike), width)]
     lines.append(Text())
     for note in verdict.notes:
         lines += wrapped(note, width, first="- ")
@@ -82,9 +86,17 @@ def verdict_lines(verdict: Verdict, width: int | None) -> list[Text]:
     return lines
 
 
-def _claim_lines(claim: Claim, width: int | None) -> list[Text]:
-    head = Text.assemble((claim.name, "bold"), "  ", (claim.grade, _STYLES[claim.grade]))
-    lines = [head, *wrapped(claim.sentence, width, first="  ")]
+def _claim_lines(alike: Sequence[Claim], width: int | None) -> list[Text]:
+    """Return the lines of claims that say the same, as those that lack the same data do."""
+    claim = alike[0]
+    names = ", ".join(c.name for c in alike)
+    lines = [Text(line.plain, "bold") for line in wrapped(names, width)]
+    if width is None or cell_width(lines[-1].plain) + len(claim.grade) + 2 <= width:
+        lines[-1].append("  ")
+    else:
+        lines.append(Text("  "))
+    lines[-1].append(claim.grade, f"not bold {_STYLES[claim.grade]}")
+    lines += wrapped(claim.sentence, width, first="  ")
     if claim.change:
         lines += wrapped(f"what would change it: {claim.change}", width, "dim", first="  ")
     return lines

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sweep.engines.base import Engine
+from sweep.errors import InputError, StudyLockedError
 from sweep.resample.sessions import find_sessions
 from sweep.schema import FloatArray1D, IntArray1D
 from sweep.validation.evidence import OutOfSample
@@ -25,6 +27,17 @@ def out_of_sample(result: Any, curve: Any, capital: float) -> OutOfSample | str:
         Equity out of sample.
     capital : float
     """
+    try:
+        folds = study_folds(study)
+        result = walk_forward(
+            study, folds, engine=engine, progress=progress, interrupted=interrupted
+        )
+    except StudyLockedError:
+        return "the study is running: what folds try would not be counted", None
+    except InputError as error:
+        return f"a walk-forward is not possible ({error})", None
+    if not folds.sequential:
+        return f"the study's folds ({folds.scheme}) train on what follows the tests", result
     score = result.paths[0]
     if score.row is None:
         return f"of the walk-forward, {score.reason}"
