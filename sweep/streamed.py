@@ -34,7 +34,7 @@ _TASK_SECONDS = 0.5
 _LARGEST_TASK = 8192
 
 #: Bytes of session returns in a part at most.
-_SESSION_BYTES = 32 << 20
+_SESSION_BYTES = 16 << 20
 
 #: Variants of the first tasks, whose time is not known.
 _FIRST_BATCH = 8

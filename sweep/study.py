@@ -510,7 +510,11 @@ class Study:
     def session_edges(self) -> tuple[int, ...]:
         """Ticks at which sessions begin, and the end of the last; empty where none are kept."""
         kept = self.about.get("sessions")
-        return self.setup.sessions.edges if kept is not None and not kept["reason"] else ()
+        if kept is None or kept["reason"]:
+            return ()
+        # Those that the study was begun with, whatever is taken for a session by now.
+        begins = np.searchsorted(attach(self.setup.ticks).ts, kept["edges"][:-1])
+        return (*begins.tolist(), self.setup.ranges.search.end)
 
     def evaluations(self) -> int:
         """Return how many distinct variants were ever evaluated, over all runs of the study.
