@@ -306,7 +306,6 @@ def test_noise_is_called_luck_at_the_nominal_rate(kind: dict[str, Any]) -> None:
     settings; the rest weak.
     """
     grades = [verdict(made(seed, **kind), replace(FEW, seed=seed)).grade for seed in range(200)]
-    print(kind, {g: grades.count(g) for g in GRADES})
     assert grades.count(STRONG) <= 2 + 3
     assert grades.count(LUCK) >= 190 - 6
 
@@ -314,14 +313,15 @@ def test_noise_is_called_luck_at_the_nominal_rate(kind: dict[str, Any]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("edge", "share", "found", "strong"),
-    [(0.1, 1.0, 130, 4), (0.2, 1.0, 196, 158), (0.3, 1.0, 199, 196), (0.3, 0.3, 0, 0)],
+    [(0.1, 1.0, 130, 4), (0.2, 1.0, 196, 158), (0.3, 1.0, 199, 196), (0.3, 0.3, 196, 145)],
 )
 def test_a_planted_edge_is_found(edge: float, share: float, found: int, strong: int) -> None:
-    """Of 100 settings over 250 sessions, neighbours alike at 0.9, all with one edge.
+    """Of 100 settings over 250 sessions, neighbours alike at 0.9, a share with one edge.
 
     Measured, with 200 resamples: strong 13, weak 130 and luck 57 of 200 at an edge of 0.1
     standard deviations a session (an annual Sharpe ratio of 1.6); strong 171, weak 29 at 0.2
-    (3.2); strong 200 at 0.3 (4.8).
+    (3.2); strong 200 at 0.3 (4.8). With 30 of the 100 settings at 0.3 and the rest at 0, strong
+    161 and weak 39: the spread of ratios may be luck.
     """
     grades = [
         verdict(
@@ -330,6 +330,5 @@ def test_a_planted_edge_is_found(edge: float, share: float, found: int, strong: 
         ).grade
         for seed in range(200)
     ]
-    print(edge, {g: grades.count(g) for g in GRADES})
     assert grades.count(STRONG) + grades.count(WEAK) >= found
     assert grades.count(STRONG) >= strong
