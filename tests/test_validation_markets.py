@@ -91,21 +91,20 @@ def test_a_study_of_noise_and_one_of_momentum(tmp_path: Path) -> None:
 def test_studies_of_noise_are_called_luck(tmp_path: Path) -> None:
     """Of 200 markets without an effect, at least 95 % are luck, within two errors.
 
-    MEASURED
+    Measured: luck 196, weak 4.
     """
     found = Counter(grade(tmp_path, seed, "none", 1.0) for seed in range(200))
-    print(found)
     assert found[LUCK] >= 190 - 6
     assert found[STRONG] <= 2 + 3
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("size", "least"), [(0.7, 0), (1.0, 0), (1.5, 0), (2.0, 0)])
+@pytest.mark.parametrize(("size", "least"), [(1.5, 20), (2.0, 40)])
 def test_studies_of_momentum_are_found(size: float, least: int, tmp_path: Path) -> None:
     """Drifts of either sign of 2,000 ticks, which move by `size` deviations of their noise.
 
-    MEASURED
+    Measured over 50 markets: luck 45, weak 5 at 1; strong 6, weak 21, luck 23 at 1.5; strong
+    24, weak 22, luck 4 at 2.
     """
     found = Counter(grade(tmp_path, seed, "momentum", size) for seed in range(50))
-    print(size, found)
     assert found[STRONG] + found[WEAK] >= least

@@ -189,7 +189,7 @@ def test_what_decides_is_the_parameter_that_does() -> None:
     assert found.profiles[0].name == "x"
     few = surface(X[:12], ROWS[:12])
     assert few.importance == {}
-    assert "at least 20" in few.reasons["importance"]
+    assert "at least 100" in few.reasons["importance"]
 
 
 # -- shown -----------------------------------------------------------------------------

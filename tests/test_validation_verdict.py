@@ -75,9 +75,7 @@ TRUTHS: dict[str, Evidence] = {
         edge=0.45,
         share=0.25,
         held=Held(12.5, 1.25, 34, 3),
-        out_of_sample=OutOfSample(
-            made(7, edge=0.2, variants=1).returns[:, 0], 3.75, 5, 2, 0.81, 0.62
-        ),
+        out_of_sample=OutOfSample(made(7, edge=0.2, variants=1).returns[:, 0], 3.75, 5, 0.81, 0.62),
     ),
     "too short": made(1, sessions=12),
 }
@@ -186,7 +184,7 @@ REFUTED: list[tuple[str, dict[str, Any]]] = [
     ("holdout", {"held": Held(-5.0, -1.0, 12, 1)}),
     (
         "walk-forward",
-        {"out_of_sample": OutOfSample(np.tile([0.01, -0.01], 40), 0.0, 5, 5, 0.5, math.nan)},
+        {"out_of_sample": OutOfSample(np.tile([0.01, -0.01], 40), 0.0, 5, 0.5, math.nan)},
     ),
 ]
 
@@ -227,7 +225,7 @@ def test_a_holdout_says_what_it_can() -> None:
 
 
 def test_a_short_walk_forward_cannot_be_said() -> None:
-    short = OutOfSample(np.full(10, 0.01), 1.0, 3, 0, 0.9, 2.0)
+    short = OutOfSample(np.full(10, 0.01), 1.0, 3, 0.9, 2.0)
     found = by_name(verdict(replace(made(1), out_of_sample=short), FEW))["walk-forward"]
     assert "its tests have 10 sessions" in found.sentence
     assert found.figures == {}

@@ -85,7 +85,10 @@ def blocks_of(n_sessions: int) -> int:
 
 def _p(value: float) -> str:
     """Return ``p = 0.31``; approximations claim no p-value below a thousandth."""
-    return "p < 0.001" if value < 0.001 - 1e-9 else f"p = {number(value, 2)}"
+    if value > 0.99:
+        return "p > 0.99"
+    # 1,000 resamples give 1/1001 at best, and may say so.
+    return "p < 0.001" if value < 0.00095 else f"p = {number(value, 2)}"
 
 
 def _sure(confidence: float) -> str:
@@ -412,17 +415,16 @@ def walked_forward(found: OutOfSample | str, per_year: float) -> Claim:
     text = (
         f"Chosen anew in each of {found.n_folds} folds and traded on what follows, choices made "
         f"{number(found.net_profit, 4)}, a Sharpe ratio of {number(annual, 3)} a year over {n:,} "
-        f"sessions; {_p(p)}. In {found.worse} of the folds they did worse than in training"
+        f"sessions; {_p(p)}"
     )
     figures = {
         "p": p,
         "sharpe": annual,
         "net_profit": found.net_profit,
         "n_folds": float(found.n_folds),
-        "n_worse": float(found.worse),
     }
     if not math.isnan(found.rank):
-        text += f"; there they beat {percent(found.rank)} of the settings, where luck beats 50%"
+        text += f"; there they beat {percent(found.rank)} of the settings (luck: 50%)"
         figures["rank"] = found.rank
     if not math.isnan(found.efficiency):
         text += f"; efficiency {number(found.efficiency, 2)}, a ratio of two noisy rates"

@@ -58,8 +58,6 @@ class OutOfSample:
     net_profit : float
     n_folds : int
         That have a value in train and in test.
-    worse : int
-        Of these, folds in which test is worse than train.
     rank : float
         Share of the other settings that are worse than the chosen one in test, in the mean over
         folds; 0.5 is what luck gives, NaN where it is unknown.
@@ -70,7 +68,6 @@ class OutOfSample:
     returns: FloatArray1D
     net_profit: float
     n_folds: int
-    worse: int
     rank: float
     efficiency: float
 

@@ -12,8 +12,8 @@ from sweep.space import SearchSpace, level_count
 
 __all__ = ["importances"]
 
-#: Below, the best tenth is two trials.
-_FEWEST = 20
+#: Below, the best tenth has fewer than ten trials, and shares mean little.
+_FEWEST = 100
 #: Trials that enter at most: the evaluator's time grows with them, its answer hardly.
 _MOST = 5000
 

@@ -8,8 +8,8 @@ import os
 from sweep.format import fixed
 from sweep.output import new_file
 from sweep.validation.evidence import Claim, Verdict
-from sweep.validation.report import claims_table, facts
-from sweep.validation.surface import HeatMap, Profile, Surface
+from sweep.validation.report import Report, facts, walk_tables
+from sweep.validation.surface import HeatMap, Profile
 from sweep.validation.surface_lines import cluster_table, neighbour_table, sentences
 from sweep.webpage import html_document, html_table, html_text, whole_table
 
@@ -50,7 +50,7 @@ def page(verdict: Verdict, surface: Surface, *, title: str = "Validation") -> st
     for table in (cluster_table(surface.clusters), neighbour_table(surface)):
         if table.rows:
             body += [f"<h3>{html_text(table.title)}</h3>", whole_table(table)]
-    body += ["<h2>All figures</h2>", _figures(verdict), whole_table(claims_table(verdict))]
+    body += ["<h2>All figures</h2>", _figures(verdict)]
     return html_document(title, body)
 
 

@@ -44,10 +44,9 @@ def out_of_sample(result: Any, curve: Any, capital: float) -> OutOfSample | str:
     return OutOfSample(
         returns=session_changes(curve.ts, curve.equity, capital) / capital,
         net_profit=float(score.metrics.get("net_profit", math.nan)),
-        n_folds=int(result.degradation.folds),
-        worse=int(result.degradation.worse),
-        rank=float(result.degradation.rank),
-        efficiency=float(result.efficiency),
+        n_folds=result.degradation.folds,
+        rank=result.degradation.rank,
+        efficiency=result.efficiency,
     )
 
 
