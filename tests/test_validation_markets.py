@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -11,9 +13,11 @@ from sweep.api import create_study
 from sweep.engines.serial import SerialEngine
 from sweep.runner import run_study
 from sweep.study import Study
-from sweep.validation.evidence import LUCK, STRONG, WEAK, Settings
+from sweep.validation.claims import walked_forward
+from sweep.validation.evidence import LUCK, STRONG, UNKNOWN, WEAK, OutOfSample, Settings
 from sweep.validation.of_study import evidence_of
 from sweep.validation.verdict import verdict
+from sweep.validation.walk import walked
 
 STRATEGY = """
 from typing import NamedTuple
@@ -82,9 +86,53 @@ def grade(folder: Path, seed: int, effect: str, size: float) -> str:
     return verdict(evidence, Settings(n_bootstrap=200, seed=seed)).grade
 
 
-def test_a_study_of_noise_and_one_of_momentum(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def drifting(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A finished study of a market with a strong drift."""
+    folder = tmp_path_factory.mktemp("drifting")
+    assert grade(folder, 3, "momentum", 2.0) in (WEAK, STRONG)
+    return Study.open(folder / "3" / "out")
+
+
+def test_a_study_of_noise_is_called_luck(tmp_path: Path) -> None:
     assert grade(tmp_path, 1, "none", 1.0) == LUCK
-    assert grade(tmp_path, 2, "momentum", 2.0) in (WEAK, STRONG)
+
+
+def test_the_evidence_is_what_trials_earned(drifting: Study) -> None:
+    evidence = evidence_of(drifting)
+    capital = float(drifting.about["capital"])
+    assert evidence.returns.shape == (120, 40)
+    assert evidence.numbers[evidence.winner] == drifting.best(1)[0]
+    for number, returns in zip(evidence.numbers[:5], evidence.returns.T, strict=False):
+        profit = drifting.metrics(int(number))["net_profit"]
+        assert returns.sum() * capital == pytest.approx(profit, abs=1e-4)
+    assert (evidence.n_evaluations, evidence.n_own) == (40, 40)
+    # Five days of seven, without holidays.
+    assert evidence.per_year == pytest.approx(365.25 * 5 / 7, rel=0.02)
+    assert evidence.held == "the study keeps no holdout; data.holdout sets one"
+
+
+def test_a_walk_forward_is_evidence_session_by_session(drifting: Study) -> None:
+    found, result = walked(drifting, engine=SerialEngine())
+    assert result is not None
+    assert isinstance(found, OutOfSample)
+    assert len(found.returns) == 75  # 5 folds test 15 sessions each
+    capital = float(drifting.about["capital"])
+    assert found.returns.sum() * capital == pytest.approx(found.net_profit, rel=1e-9)
+    claim = walked_forward(found, 252.0)
+    assert claim.grade == STRONG
+    assert claim.figures["sharpe"] > 3.0
+
+
+def test_a_study_that_kept_no_session_returns_says_so(drifting: Study, tmp_path: Path) -> None:
+    copied = tmp_path / "old"
+    shutil.copytree(drifting.folder, copied)
+    about = json.loads((copied / "study.json").read_text())
+    del about["sessions"]
+    (copied / "study.json").write_text(json.dumps(about))
+    found = verdict(evidence_of(Study.open(copied)), Settings())
+    assert found.grade == UNKNOWN
+    assert "begun with a version of Sweep that did not keep it" in found.sentence
 
 
 @pytest.mark.slow

@@ -83,4 +83,8 @@ def best(
         note(f"{path}: {n} trial{'s'[: n != 1]}{mark}", quiet=quiet)
     if numbers:
         first = str(numbers[0])
-        hint(["sweep", "replay", first, "--study", study.folder, "--trades", "t.csv"], quiet=quiet)
+        hint(
+            ["sweep", "validate", study.folder],
+            ["sweep", "replay", first, "--study", study.folder, "--trades", "t.csv"],
+            quiet=quiet,
+        )

@@ -186,6 +186,7 @@ def _show(
         return
     hint(
         ["sweep", "best", folder, "--csv", "best.csv"],
+        ["sweep", "validate", folder],
         ["sweep", "replay", "--study", folder, "--trades", "trades.csv"],
         quiet=quiet,
     )
