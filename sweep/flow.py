@@ -569,7 +569,9 @@ class StudyState:
         if not edges:
             return None
         n = len(edges) - 1
-        if not trial.rows or trial.rows.keys() != trial.earned.keys():
+        # Paths, which are no stretches of the ticks, have no cells.
+        wanted = {place for place in trial.rows if self._n_cells[place]}
+        if not wanted or not wanted <= trial.earned.keys():
             return np.full(n, np.nan, np.float32)
         known = [cell for cell in self._cells if cell.place in trial.earned]
         earned = np.concatenate([trial.earned[place] for place in sorted(trial.earned)])

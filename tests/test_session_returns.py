@@ -263,11 +263,19 @@ def test_failed_variants_count_and_have_no_returns(tmp_path: Path) -> None:
     assert study.evaluations() == len(found.numbers) + failed.sum()
 
 
-def test_robust_studies_keep_the_history(tmp_path: Path) -> None:
-    """Where trials are judged over paths, the returns are those of the history."""
+@pytest.mark.parametrize("pruner", ["", "median"])
+def test_robust_studies_keep_the_history(tmp_path: Path, pruner: str) -> None:
+    """Where trials are judged over paths, the returns are those of the history, pruned or not."""
     settings = (SYNTH, 'study.objective="quantile(net_profit, 0.25)"', "monte_carlo.paths=4")
-    study, _ = run_small(tmp_path, *settings, trials=4)
+    if pruner:
+        options = "n_startup_trials=2, n_warmup_steps=0"
+        own = f'study.pruner={{name="{pruner}", {options}}}'
+        settings = (*settings, own, "monte_carlo.step=1", "study.window=2")
+    study, _ = run_small(tmp_path, *settings, trials=14)
     found = study.session_returns()
+    assert len(found.numbers) == study.evaluations() > 2
+    assert ("pruned" in study.board.states) == bool(pruner)
+    assert np.isfinite(found.returns).all()
     for k, number in enumerate(found.numbers.tolist()):
         expected = by_replay(study, number, found.edges) / found.capital
         np.testing.assert_allclose(found.returns[:, k], expected, rtol=1e-6, atol=1e-9)
