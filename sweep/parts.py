@@ -287,6 +287,8 @@ def read_sessions(
 ) -> Iterator[tuple[IntArray1D, NDArray[np.int8], IntArray1D, NDArray[np.float32]]]:
     """Yield what a part's trials returned in each session, a row group at a time.
 
+    Nothing where the part was written without returns.
+
     Parameters
     ----------
     folder : Path
@@ -312,7 +314,8 @@ def read_sessions(
     names = ["trial", "state", "duplicate_of", SESSIONS]
     try:
         with pq.ParquetFile(folder / part.name, page_checksum_verification=True) as file:
-            for group in range(file.num_row_groups):
+            kept = SESSIONS in file.schema_arrow.names
+            for group in range(file.num_row_groups if kept else 0):
                 table = file.read_row_group(group, columns=names, use_threads=False)
                 returns = _array(_single(table[SESSIONS]).flatten(), np.float32)
                 yield (

@@ -122,14 +122,25 @@ def session_blocks(
 
 def _of_parts(board: Archive, n_sessions: int) -> Iterator[SessionBlock]:
     for part in board.parts:
+        n = 0
         for numbers, codes, duplicate_of, returns in read_sessions(board.folder, part, n_sessions):
             own = (duplicate_of < 0) & np.isin(codes, _EVALUATED)
             yield numbers[own], returns[own]
+            n += len(numbers)
+        if n < part.count:
+            raise _in_passes(part.first)
     for block in board.tail:
         if block.sessions is None:
-            raise _lost(int(block.numbers[0]))
+            raise _in_passes(int(block.numbers[0]))
         own = (block.duplicate_of < 0) & np.isin(block.codes, _EVALUATED)
         yield block.numbers[own], block.sessions[own]
+
+
+def _in_passes(first: int) -> InputError:
+    return InputError(
+        f"what each variant returned by session cannot be said, because trials from {first} on "
+        f'were evaluated with data.store = "stream", where it is not kept'
+    )
 
 
 def _of_records(board: Board, ledger: Ledger, n_sessions: int) -> Iterator[SessionBlock]:

@@ -510,7 +510,7 @@ class Study:
     def session_edges(self) -> tuple[int, ...]:
         """Ticks at which sessions begin, and the end of the last; empty where none are kept."""
         kept = self.about.get("sessions")
-        if kept is None or kept["reason"]:
+        if kept is None or kept["reason"] or self.setup.source is not None:
             return ()
         # Those that the study was begun with, whatever is taken for a session by now.
         begins = np.searchsorted(attach(self.setup.ticks).ts, kept["edges"][:-1])

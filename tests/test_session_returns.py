@@ -289,6 +289,11 @@ def test_what_cannot_be_said_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot be said, because.*stream"):
         stream.session_returns()
     assert stream.evaluations() == 5
+    kinds: dict[str, Any] = {"sampler": "random", "trials": 30, "out": "mixed"}
+    run_small(tmp_path, SYNTH, "data.holdout=0", "study.trials=10", **kinds)
+    mixed, _ = run_small(tmp_path, SYNTH, "data.holdout=0", 'data.store="stream"', **kinds)
+    with pytest.raises(InputError, match=r"cannot be said, because trials from 10 on.*stream"):
+        mixed.session_returns()
 
     study = run_case(tmp_path, "random")
     about = json.loads((study.folder / "study.json").read_text())
