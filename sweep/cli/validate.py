@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from sweep.validation.surface import Surface
 
 __all__ = ["validate"]
+
+#: Seconds between lines on how far the walk-forward is.
+_EVERY = 10.0
 
 
 @click.command()
@@ -117,15 +121,24 @@ def _walk_forward(study: Study, *, wanted: bool, quiet: bool) -> OutOfSample | s
     except ModuleNotFoundError:
         return "no walk-forward was run"
     note("walk-forward ...", quiet=quiet)
-    try:
-        folds = walk.study_folds(study)
-        if not folds.sequential:
-            return f"the study's folds ({folds.scheme}) train on what follows the tests"
-        result = walk.walk_forward(study, folds)
-        curve = walk.out_of_sample_curve(study, result)
-    except InputError as error:
-        return f"a walk-forward is not possible ({error})"
-    return out_of_sample(result, curve, study.mapped.context.account.capital)
+    said = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal said
+        if time.monotonic() - said >= _EVERY and done < total:
+            said = time.monotonic()
+            note(f"walk-forward: {done:,} of {total:,}", quiet=quiet)
+
+    with Interrupts() as interrupts:
+        interrupts.counting = True
+        try:
+            return walked(study, progress=progress, interrupted=interrupts)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                "interrupted; what was evaluated is kept, and the same command goes on"
+            ) from None
+        finally:
+            interrupts.counting = False
 
 
 def _show_splits(study: Study, fmt: str, *, no_color: bool) -> None:
