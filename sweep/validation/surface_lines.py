@@ -12,7 +12,8 @@ from rich.text import Text
 from sweep.format import MISSING, Column, cell_width, clip, elide, fixed, number, pad, percent
 from sweep.output import Table, table_lines
 from sweep.robustness.tables import wrapped
-from sweep.validation.surface import Cluster, HeatMap, Profile, Surface
+from sweep.validation.regions import Cluster
+from sweep.validation.surface import HeatMap, Profile, Surface
 
 __all__ = [
     "cluster_table",
