@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sweep.api import create_study
@@ -110,6 +112,25 @@ def test_the_evidence_is_what_trials_earned(drifting: Study) -> None:
     # Five days of seven, without holidays.
     assert evidence.per_year == pytest.approx(365.25 * 5 / 7, rel=0.02)
     assert evidence.held == "the study keeps no holdout; data.holdout sets one"
+
+
+def test_variants_that_were_stopped_on_the_way_are_left_out_and_counted(
+    drifting: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = drifting.session_returns()
+    returns = kept.returns.copy()
+    best = int(np.flatnonzero(kept.numbers == drifting.best(1)[0])[0])
+    stopped = [k for k in range(40) if k != best][:25]
+    returns[60:, stopped] = np.nan
+    monkeypatch.setattr(drifting, "session_returns", lambda: replace(kept, returns=returns))
+    evidence = evidence_of(drifting)
+    assert evidence.returns.shape == (120, 15)
+    assert evidence.numbers[evidence.winner] == kept.numbers[best]
+    found = verdict(evidence, Settings(n_bootstrap=200))
+    assert found.grade == WEAK
+    assert "of 15 variants, while the search evaluated 40" in found.notes[0]
+    returns[60:, best] = np.nan
+    assert evidence_of(drifting).winner == -1
 
 
 def test_a_walk_forward_is_evidence_session_by_session(drifting: Study) -> None:
