@@ -73,6 +73,7 @@ def calls_of(
     fresh: bool,
     base: int = 0,
     edges: tuple[int, ...] = (),
+    apart: bool = False,
 ) -> list[Call]:
     """Return the calls that evaluate variants on slices.
 
@@ -90,6 +91,8 @@ def calls_of(
         Place in the whole series of tick 0.
     edges : tuple of int, optional
         Ticks at which sessions begin, and the end of the last: pieces end there too.
+    apart : bool, optional
+        See `sweep.tasks.Task`.
     """
     cuts = [[s] if not edges else cut(s, edges) for s in slices]
     pieces = [(piece, m) for m, parts in enumerate(cuts) for piece in parts]
@@ -115,7 +118,7 @@ def calls_of(
     calls: list[Call] = []
     for run in runs:
         lowest = run[0][0].warmup
-        if not carry_over:
+        if apart or not carry_over:
             # What came before the warm-up is another slice's.
             lowest = max(lowest, run[0][0].begin - int(kernel.warmup(params)))
         end = run[-1][0].end

@@ -113,7 +113,7 @@ def evaluate_pieces(
     for where, slices, carry_over in tasks:
         if not slices:
             continue
-        found = evaluate(context, Task(0, params, slices, carry_over))
+        found = evaluate(context, Task(0, params, slices, carry_over, apart=True))
         if found.error:
             return found
         rows[:, where] = found.rows

@@ -122,6 +122,9 @@ class Task:
     edges : tuple of int
         Ticks at which sessions begin, and the end of the last, where it is wanted what each
         variant earned in them; see `sweep.session_cuts`. Rows are the same with and without.
+    apart : bool
+        Whether features begin no earlier than the variant's own warm-up although the slices
+        go on from each other, as they do where slices are independent.
     """
 
     number: int
@@ -136,6 +139,7 @@ class Task:
     arrivals: IntArray1D | None = None
     shares: FloatArray1D | None = None
     edges: tuple[int, ...] = ()
+    apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -336,6 +340,7 @@ def _alike(
             fresh=task.carry is None,
             base=task.base,
             edges=task.edges,
+            apart=task.apart,
         )
 
     content = context.ticks.content if task.ticks is None else task.ticks.content
