@@ -18,6 +18,7 @@ import numpy as np
 from sweep.engines.base import Engine
 from sweep.errors import EvaluationError, InputError
 from sweep.exhaustive import Repeats
+from sweep.foldplan import Plan
 from sweep.folds import Folds
 from sweep.judge import Verdicts
 from sweep.kernel import load_kernel

@@ -60,7 +60,16 @@ from sweep.results import (
 from sweep.robust import evaluate_robust
 from sweep.schema import FloatArray1D, IntArray1D, Rows, Ticks
 from sweep.session_returns import SessionReturns, gather
-from sweep.setup import Setup, assemble, bind, is_robust, prepare, slice_order, starting_points
+from sweep.setup import (
+    Setup,
+    assemble,
+    bind,
+    is_robust,
+    prepare,
+    pruning_steps,
+    slice_order,
+    starting_points,
+)
 from sweep.space import SearchSpace
 from sweep.spec import StudySpec, differences, from_settings
 from sweep.store import import_ticks

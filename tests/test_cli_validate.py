@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 import study_helpers
 from cli_helpers import Result, files_below, ran, sweep
+
+from sweep.study import Study
 
 LONG = study_helpers.STUDY.replace(
     "sessions = 2, ticks_per_session = 3000", "sessions = 48, ticks_per_session = 150"
@@ -63,8 +66,8 @@ def test_json_holds_everything_and_repeats(study: Path) -> None:
         "fast", "slow", "side", "pause", "wait",
     }  # fmt: skip
     assert len(found["surface"]["maps"]) == 10
-    best = sweep("best", study, "-f", "json").json
-    assert found["surface"]["trial"] == found["verdict"]["trial"] == best[0]["trial"]
+    best = Study.open(study).best(1)
+    assert [found["surface"]["trial"]] == [found["verdict"]["trial"]] == best
 
 
 def test_seed_and_block_change_the_resamples(study: Path) -> None:
@@ -112,6 +115,35 @@ def test_files_are_written_and_not_overwritten(study: Path, tmp_path: Path) -> N
     assert again.code == 2
     assert "--force" in again.err
     assert validate(study, "--html", page, "--force", "-q").code == 0
+
+
+def test_the_walk_forward_is_run_counted_and_shown(study: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(study, own)
+    page = tmp_path / "v.html"
+    result = sweep("validate", own, "--bootstraps", 100, "--html", page)
+    assert result.code == 0, result.err
+    flat = " ".join(result.out.split())
+    claim = flat.partition("walk-forward ")[2]
+    # Five tests of a few sessions each: a history of fewer than 30 says nothing.
+    assert claim.startswith("cannot be said Cannot be said, because its tests have ")
+    assert "net_profit by fold" in result.out
+    assert "<h2>Walk-forward</h2>" in page.read_text(encoding="utf-8")
+    found = sweep("validate", own, "--bootstraps", 100, "-q", "-f", "json").json
+    assert len(found["walk_forward"]["folds"]) == 5
+    assert found["verdict"]["n_evaluations"] == Study.open(own).evaluations()
+
+
+def test_splits_are_drawn_or_listed(study: Path) -> None:
+    before = files_below(study)
+    result = sweep("validate", study, "--show-splits")
+    assert result.code == 0, result.err
+    assert sum(line.startswith("fold ") for line in result.out.splitlines()) >= 5
+    assert "█" in result.out or "?" in result.out
+    rows = sweep("validate", study, "--show-splits", "-f", "csv").rows
+    assert rows[0][:2] == ["fold", "role"]
+    assert [row[1] for row in rows[1:]].count("test") == 5
+    assert files_below(study) == before
 
 
 def test_what_cannot_be_asked_is_refused(study: Path, tmp_path: Path) -> None:

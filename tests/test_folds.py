@@ -13,6 +13,7 @@ from overfit_cases import CASES, case
 from study_helpers import write_study
 
 from sweep.errors import InputError, StudyFileError
+from sweep.foldplan import plan_pieces
 from sweep.folds import Fold, Folds, Window, make_folds, unit_edges
 from sweep.foldtables import splits_picture, splits_table
 from sweep.overfit import combinatorial_purged_by_time, fold_bounds, walk_forward_by_time

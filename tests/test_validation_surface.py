@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from sweep.errors import InputError
 from sweep.output import json_text
 from sweep.space import SearchSpace
 from sweep.strategy import strategy_from_source
-from sweep.validation.splits import splits_lines, splits_table
 from sweep.validation.surface import Surface, surface_of_trials
 from sweep.validation.surface_lines import map_lines, profile_lines, sentences, surface_lines
 
@@ -242,35 +240,3 @@ def test_json_has_no_nan() -> None:
     loaded = json.loads(json_text(surface(values)))
     along = next(p for p in loaded["profiles"] if p["name"] == "x")
     assert along["median"][3] is None
-
-
-# -- splits ----------------------------------------------------------------------------
-
-DAY = 86_400 * 10**9
-
-
-def test_splits_are_drawn_as_they_are() -> None:
-    folds = SimpleNamespace(
-        scheme="walk_forward",
-        folds=(
-            SimpleNamespace(train=((0, 4 * DAY),), test=((5 * DAY, 6 * DAY),)),
-            SimpleNamespace(train=((1 * DAY, 5 * DAY),), test=((6 * DAY, 8 * DAY),)),
-        ),
-        n_units=8,
-        unit="session",
-        purge=DAY,
-        embargo=0,
-        notes=("a note",),
-    )
-    lines = [line.plain for line in splits_lines(folds, 8 + 8, ascii_only=True)]
-    assert lines[1] == "     0  ----.#.."
-    assert lines[2] == "     1  .----.##"
-    wide = splits_lines(folds, 60)
-    assert "purged in front of a test: 1d 00h" in " ".join(line.plain for line in wide)
-    table = splits_table(folds)
-    assert [(row[0], row[1], row[4]) for row in table.rows] == [
-        (0, "train", 4 * 86_400.0),
-        (0, "test", 86_400.0),
-        (1, "train", 4 * 86_400.0),
-        (1, "test", 2 * 86_400.0),
-    ]

@@ -29,7 +29,7 @@ from sweep.validation.evidence import (
     Settings,
     Verdict,
 )
-from sweep.validation.report import claims_table, document, verdict_lines
+from sweep.validation.report import claims_table, verdict_lines
 from sweep.validation.verdict import verdict
 
 FEW = Settings(n_bootstrap=200)
@@ -159,7 +159,7 @@ def test_settings_that_did_not_trade_are_no_evidence() -> None:
     found = verdict(of_returns(r), FEW)
     assert found.grade == UNKNOWN
     assert "no variance" in found.sentence
-    assert "NaN" not in json_text(document(found, None))
+    assert "NaN" not in json_text(found)
     mixed = made(1, edge=0.45).returns.copy()
     mixed[:, 5:9] = 0.0
     assert verdict(of_returns(mixed), FEW).grade == STRONG
@@ -176,6 +176,8 @@ def test_no_variant_at_all() -> None:
     empty = Evidence(np.empty((60, 0)), np.empty(0, np.int64), -1, 4, 252.0)
     found = verdict(empty, FEW)
     assert found.sentence == "Cannot be said, because no variant has session returns."
+    found = verdict(replace(empty, missing="its ticks are gone"), FEW)
+    assert found.sentence == "Cannot be said, because its ticks are gone."
 
 
 # -- never strong where something says luck --------------------------------------------
@@ -202,7 +204,10 @@ def test_what_was_held_out_refutes(name: str, more: dict[str, Any]) -> None:
 def test_many_evaluations_without_session_returns_are_not_strong() -> None:
     found = verdict(made(1, edge=0.6, tried=100), FEW)
     assert found.grade == WEAK
-    assert any("while 100 evaluations were made" in note for note in found.notes)
+    assert any("while the search evaluated 100" in note for note in found.notes)
+    of_folds = verdict(replace(made(1, edge=0.6, tried=100), n_own=40), FEW)
+    assert of_folds.grade == STRONG  # what folds evaluated did not choose the winner
+    assert by_name(of_folds)["number tried"].figures["n_tried"] == 100.0
 
 
 def test_the_grade_is_never_better_than_what_decides() -> None:
@@ -236,7 +241,7 @@ def test_a_short_walk_forward_cannot_be_said() -> None:
 
 def test_a_verdict_repeats_to_the_bit() -> None:
     first, second = (verdict(made(4), FEW) for _ in range(2))
-    assert json_text(document(first, None)) == json_text(document(second, None))
+    assert json_text(first) == json_text(second)
     other = verdict(made(4), replace(FEW, seed=1))
     assert other.claims[2].figures != first.claims[2].figures
 
@@ -277,7 +282,7 @@ def test_claims_that_lack_the_same_data_are_said_at_once() -> None:
 
 def test_json_has_no_nan_and_the_table_every_claim() -> None:
     found = verdict(made(1, sessions=20), FEW)
-    loaded = json.loads(json_text(document(found, None)))["verdict"]
+    loaded = json.loads(json_text(found))
     assert loaded["grade"] == UNKNOWN
     assert loaded["block_length"] is None
     table = claims_table(found)

@@ -20,9 +20,10 @@ from sweep.api import create_study
 from sweep.bench.frame import BenchError, BenchResult, Settings, figure, ratios, timed
 from sweep.bench.launch import write_study
 from sweep.engines.serial import SerialEngine
+from sweep.foldplan import plan_pieces
 from sweep.folds import Folds, make_folds, unit_edges
 from sweep.foldsearch import CHUNK, candidates
-from sweep.pieces import evaluate_pieces, merge_pieces, plan_pieces
+from sweep.pieces import evaluate_pieces, merge_pieces
 from sweep.quantities import Duration
 from sweep.study import Study
 from sweep.tasks import Task, evaluate

@@ -22,8 +22,9 @@ from sweep.cli.options import (
 
 if TYPE_CHECKING:
     from sweep.study import Study
-    from sweep.validation.evidence import OutOfSample, Verdict
-    from sweep.validation.surface import Surface
+    from sweep.validation.evidence import OutOfSample
+    from sweep.validation.report import Report
+    from sweep.walkresult import WalkForwardResult
 
 __all__ = ["validate"]
 
@@ -92,34 +93,31 @@ def validate(
         return
     from sweep.validation.evidence import Settings
     from sweep.validation.of_study import evidence_of, surface_of_study
+    from sweep.validation.report import Report
     from sweep.validation.verdict import verdict
 
     settings = Settings(bootstraps, block, study.spec.study.seed if seed is None else seed)
-    walked = _walk_forward(study, wanted=not no_walk_forward, quiet=quiet)
-    evidence = evidence_of(study, out_of_sample=walked)
+    tested, walk = _walked(study, wanted=not no_walk_forward, quiet=quiet)
+    evidence = evidence_of(study, out_of_sample=tested)
     found = verdict(evidence, settings, progress=lambda what: note(f"{what} ...", quiet=quiet))
-    surface = surface_of_study(study)
-    _write(study, found, surface, html, json_file, force=force, quiet=quiet)
-    _show(study, found, surface, fmt, no_color=no_color)
+    report = Report(found, surface_of_study(study), walk)
+    _write(study, report, html, json_file, force=force, quiet=quiet)
+    _show(study, report, fmt, no_color=no_color)
     if html is None:
         hint(["sweep", "validate", str(study.folder), "--html", "validate.html"], quiet=quiet)
     else:
         hint(["sweep", "mc", "--study", str(study.folder)], quiet=quiet)
 
 
-def _walk_forward(study: Study, *, wanted: bool, quiet: bool) -> OutOfSample | str:
-    """Search in each fold and return what the choices earned, or why there is nothing."""
-    from importlib import import_module
-
-    from sweep.errors import InputError
-    from sweep.validation.walk import out_of_sample
+def _walked(
+    study: Study, *, wanted: bool, quiet: bool
+) -> tuple[OutOfSample | str, WalkForwardResult | None]:
+    """Search in each fold, as far as Ctrl-C lets it; what was finished is kept."""
+    from sweep.cli.interrupts import Interrupts
+    from sweep.validation.walk import walked
 
     if not wanted:
-        return "the walk-forward was left out (--no-walk-forward)"
-    try:
-        walk = import_module("sweep.walkforward")
-    except ModuleNotFoundError:
-        return "no walk-forward was run"
+        return "the walk-forward was left out (--no-walk-forward)", None
     note("walk-forward ...", quiet=quiet)
     said = time.monotonic()
 
@@ -142,15 +140,16 @@ def _walk_forward(study: Study, *, wanted: bool, quiet: bool) -> OutOfSample | s
 
 
 def _show_splits(study: Study, fmt: str, *, no_color: bool) -> None:
-    from importlib import import_module
+    from sweep.foldtables import splits_picture, splits_table
+    from sweep.output import emit, table_lines
+    from sweep.walkforward import study_folds
 
-    from sweep.output import emit
-    from sweep.validation.splits import splits_lines, splits_table
-
-    folds = import_module("sweep.walkforward").study_folds(study)
+    folds = study_folds(study)
     if fmt != "table":
         emit(splits_table(folds), fmt)
         return
+    from rich.text import Text
+
     from sweep.cli.tables import print_lines, screen_width
     from sweep.robustness.tables import wrapped
 
@@ -162,16 +161,15 @@ def _show_splits(study: Study, fmt: str, *, no_color: bool) -> None:
     print_lines(lines, no_color=no_color)
 
 
-def _document(study: Study, found: Verdict, surface: Surface) -> dict[str, Any]:
+def _document(study: Study, report: Report) -> dict[str, Any]:
     from sweep.validation.report import document
 
-    return {"study": study.name, "folder": study.folder, **document(found, surface)}
+    return {"study": study.name, "folder": study.folder, **document(report)}
 
 
 def _write(
     study: Study,
-    found: Verdict,
-    surface: Surface,
+    report: Report,
     html: str | None,
     json_file: str | None,
     *,
@@ -181,31 +179,31 @@ def _write(
     if html is not None:
         from sweep.validation.page import write_html
 
-        write_html(html, found, surface, title=f"{study.name}: validation", force=force)
+        write_html(html, report, title=f"{study.name}: validation", force=force)
     if json_file is not None:
         from sweep.output import write_json
 
-        write_json(json_file, _document(study, found, surface), force=force)
+        write_json(json_file, _document(study, report), force=force)
     for path in (html, json_file):
         if path is not None:
             note(f"written: {path}", quiet=quiet)
 
 
-def _show(study: Study, found: Verdict, surface: Surface, fmt: str, *, no_color: bool) -> None:
+def _show(study: Study, report: Report, fmt: str, *, no_color: bool) -> None:
     if fmt == "json":
         from sweep.output import json_text
 
-        sys.stdout.write(json_text(_document(study, found, surface)))
+        sys.stdout.write(json_text(_document(study, report)))
         return
     from sweep.validation.report import claims_table, report_lines
 
     if fmt == "csv":
         from sweep.output import emit
 
-        emit(claims_table(found), "csv")
+        emit(claims_table(report.verdict), "csv")
         return
     from sweep.cli.tables import print_lines, screen_width
     from sweep.robustness.charts import needs_ascii
 
-    lines = report_lines(found, surface, screen_width(), ascii_only=needs_ascii(sys.stdout))
+    lines = report_lines(report, screen_width(), ascii_only=needs_ascii(sys.stdout))
     print_lines(lines, no_color=no_color)

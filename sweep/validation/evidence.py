@@ -92,6 +92,11 @@ class Evidence:
         The winner on the holdout, or why there is nothing.
     out_of_sample : OutOfSample or str
         Of a walk-forward, or why there is nothing.
+    n_own : int
+        Of the evaluations, those of the search that chose the winner: not of folds. As many as
+        there are evaluations if 0.
+    missing : str
+        Why there are no session returns, where there are none.
 
     Raises
     ------
@@ -106,6 +111,8 @@ class Evidence:
     per_year: float
     held: Held | str = "the study keeps no holdout"
     out_of_sample: OutOfSample | str = "no walk-forward was run"
+    n_own: int = 0
+    missing: str = ""
 
     def __post_init__(self) -> None:
         if self.returns.ndim != 2 or self.returns.shape[1] != len(self.numbers):

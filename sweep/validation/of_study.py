@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from sweep.errors import InputError
 from sweep.results import COMPLETE, FAILED, INFEASIBLE
 from sweep.robustness.around import study_plateaus
+from sweep.schema import IntArray1D
 from sweep.study import Study
 from sweep.validation.evidence import Evidence, Held, OutOfSample
 from sweep.validation.surface import Surface, surface_of_trials
@@ -42,23 +44,33 @@ def evidence_of(
         )
     trial = study.board.trial(best[0])
     number = trial.duplicate_of if trial.duplicate_of >= 0 else best[0]
-    kept = study.session_returns()  # type: ignore[attr-defined]
+    own = study.board.evaluated()
+    more: dict[str, Any] = {
+        "n_own": own,
+        "held": _held(study, best[0]),
+        "out_of_sample": out_of_sample,
+    }
+    try:
+        kept = study.session_returns()
+    except InputError as error:
+        none = np.empty((0, 0)), np.empty(0, np.int64)
+        why = str(error).partition("because ")[2] or str(error)
+        return Evidence(*none, -1, study.evaluations(), 252.0, missing=why, **more)
     # Of a variant that was stopped on the way, some sessions are unknown.
     whole = np.flatnonzero(np.isfinite(kept.returns).all(axis=0))
-    numbers = np.ascontiguousarray(kept.numbers[whole], np.int64)
+    numbers = np.ascontiguousarray(kept.numbers[whole])
     place = np.flatnonzero(numbers == number)
     return Evidence(
-        returns=np.ascontiguousarray(kept.returns[:, whole], np.float64),
+        returns=np.ascontiguousarray(kept.returns[:, whole]),
         numbers=numbers,
         winner=int(place[0]) if len(place) else -1,
-        n_evaluations=max(study.evaluations(), len(numbers)),  # type: ignore[attr-defined]
+        n_evaluations=study.evaluations(),
         per_year=sessions_per_year(kept.edges),
-        held=_held(study, best[0]),
-        out_of_sample=out_of_sample,
+        **more,
     )
 
 
-def sessions_per_year(edges: np.ndarray[tuple[int], np.dtype[np.int64]]) -> float:
+def sessions_per_year(edges: IntArray1D) -> float:
     """Return how many sessions a year has, at the rate at which those given begin.
 
     Parameters

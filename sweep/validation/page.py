@@ -20,13 +20,12 @@ _RAMP = ("#440154", "#414487", "#2a788e", "#22a884", "#7ad151", "#fde725")
 _CELL, _LABEL = 44, 130
 
 
-def page(verdict: Verdict, surface: Surface, *, title: str = "Validation") -> str:
-    """Return a verdict and a surface as one HTML document.
+def page(report: Report, *, title: str = "Validation") -> str:
+    """Return a report as one HTML document.
 
     Parameters
     ----------
-    verdict : Verdict
-    surface : Surface
+    report : Report
     title : str, optional
 
     Returns
@@ -34,6 +33,7 @@ def page(verdict: Verdict, surface: Surface, *, title: str = "Validation") -> st
     str
         Charts are inline SVG; every pair of parameters has a map.
     """
+    verdict, surface = report.verdict, report.surface
     body = [
         f"<h1>{html_text(title)}</h1>",
         f"<p><strong>{html_text(verdict.sentence)}</strong></p>",
@@ -43,6 +43,10 @@ def page(verdict: Verdict, surface: Surface, *, title: str = "Validation") -> st
     body += ["</dl>", "<h2>What can be said</h2>"]
     body += [_claim(claim) for claim in verdict.claims]
     body += ["<ul>", *(f"<li>{html_text(note)}</li>" for note in verdict.notes), "</ul>"]
+    if report.walk_forward is not None:
+        body.append("<h2>Walk-forward</h2>")
+        for table in walk_tables(report.walk_forward):
+            body += [f"<h3>{html_text(table.title)}</h3>", whole_table(table)]
     body.append(f"<h2>The surface of {html_text(surface.objective)}</h2>")
     body += ["<ul>", *(f"<li>{html_text(s)}</li>" for s in sentences(surface)), "</ul>"]
     body += [_profile(profile) for profile in surface.profiles]
@@ -56,8 +60,7 @@ def page(verdict: Verdict, surface: Surface, *, title: str = "Validation") -> st
 
 def write_html(
     path: str | os.PathLike[str],
-    verdict: Verdict,
-    surface: Surface,
+    report: Report,
     *,
     title: str = "Validation",
     force: bool = False,
@@ -71,7 +74,7 @@ def write_html(
     SweepError
         If writing fails. No part of a file is left then.
     """
-    text = page(verdict, surface, title=title)
+    text = page(report, title=title)
     with new_file(path, force=force) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

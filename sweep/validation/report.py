@@ -17,11 +17,36 @@ from sweep.robustness.tables import wrapped
 from sweep.validation.evidence import LUCK, STRONG, UNKNOWN, WEAK, Claim, Verdict
 from sweep.validation.surface import Surface
 from sweep.validation.surface_lines import surface_lines
+from sweep.walkresult import WalkForwardResult
 
-__all__ = ["claims_table", "document", "facts", "report_lines", "verdict_lines"]
+__all__ = [
+    "Report",
+    "claims_table",
+    "document",
+    "facts",
+    "report_lines",
+    "verdict_lines",
+    "walk_tables",
+]
 
 _STYLES = {STRONG: "green", WEAK: "yellow", LUCK: "red", UNKNOWN: "dim"}
 _WIDEST = 100
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is shown of a study's validation.
+
+    Attributes
+    ----------
+    verdict : Verdict
+    surface : Surface
+    walk_forward : WalkForwardResult or None
+    """
+
+    verdict: Verdict
+    surface: Surface
+    walk_forward: WalkForwardResult | None = None
 
 
 def claims_table(verdict: Verdict) -> Table:
@@ -102,23 +127,42 @@ def _claim_lines(alike: Sequence[Claim], width: int | None) -> list[Text]:
     return lines
 
 
-def document(verdict: Verdict | None, surface: Surface | None) -> dict[str, Any]:
-    """Return both as ``-f json`` has them; NaN becomes null, as in all JSON here.
+def document(report: Report) -> dict[str, Any]:
+    """Return a report as ``-f json`` has it; NaN becomes null, as in all JSON here.
 
     A claim's figures are those that its data support: what cannot be said has none.
     """
+    walk = report.walk_forward
     return {
-        "verdict": None if verdict is None else verdict,
-        "surface": None if surface is None else surface,
+        "verdict": report.verdict,
+        "walk_forward": None if walk is None else walk.to_dict(),
+        "surface": report.surface,
     }
 
 
-def report_lines(
-    verdict: Verdict, surface: Surface, width: int | None, *, ascii_only: bool = False
-) -> list[Text]:
-    """Return the verdict, then the surface."""
-    return [
-        *verdict_lines(verdict, min(width or _WIDEST, _WIDEST)),
-        Text(),
-        *surface_lines(surface, width, ascii_only=ascii_only),
-    ]
+def walk_tables(found: WalkForwardResult) -> tuple[Table, ...]:
+    """Return what each fold chose, and how the choices wander."""
+    tables = (walk_forward_table(found), wander_table(found))
+    return tuple(table for table in tables if table.rows)
+
+
+def report_lines(report: Report, width: int | None, *, ascii_only: bool = False) -> list[Text]:
+    """Return the verdict, the walk-forward where there is one, and the surface.
+
+    Parameters
+    ----------
+    report : Report
+    width : int or None
+        Columns that no line exceeds; None: 100.
+    ascii_only : bool, optional
+        See `sweep.robustness.charts.needs_ascii`.
+    """
+    wide = min(width or _WIDEST, _WIDEST)
+    lines = [*verdict_lines(report.verdict, wide), Text()]
+    if report.walk_forward is not None:
+        for table in walk_tables(report.walk_forward):
+            lines += [*table_lines(table, wide, hint="-f json has all"), Text()]
+        for note in report.walk_forward.notes:
+            lines += wrapped(note, wide, first="- ")
+        lines.append(Text())
+    return [*lines, *surface_lines(report.surface, width, ascii_only=ascii_only)]

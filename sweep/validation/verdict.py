@@ -83,7 +83,7 @@ def verdict(
     if n < claims.FEWEST or not variants:
         there = "there is 1 session" if n == 1 else f"there are {n} sessions"
         few = f"{there}; at least {claims.FEWEST} are needed"
-        reason = few if variants else "no variant has session returns"
+        reason = few if variants else evidence.missing or "no variant has session returns"
         names = ("record", "number tried", *_DECIDE[1:], "best in cash", "alternatives", "choosing")
         more = claims.FEWEST - n
         change = f"{more} more session{'' if more == 1 else 's'}" if variants else ""
@@ -144,11 +144,11 @@ def _made(
     n, variants = evidence.returns.shape
     grade, sentence = _overall(said, evidence)
     notes = [_BLIND]
-    if 2 * variants < evidence.n_evaluations and grade != UNKNOWN:
+    if variants < _searched(evidence) and grade != UNKNOWN:
         notes.insert(
             0,
-            f"session returns are kept of {variants:,} variants, while {evidence.n_evaluations:,} "
-            "evaluations were made: resampled tests pay for the former alone",
+            f"whole session returns are there of {variants:,} variants, while the search evaluated "
+            f"{_searched(evidence):,}: resampled tests pay for the former alone",
         )
     return Verdict(
         grade=grade,
@@ -179,9 +179,13 @@ def _overall(said: tuple[Claim, ...], evidence: Evidence) -> tuple[str, str]:
     doubts += [by_name[n] for n in _REFUTE if by_name[n].grade == LUCK]
     if doubts:
         return WEAK, f"{_WORDS[WEAK]}; see: {_names(doubts)}."
-    if 2 * variants < tried:
+    if 2 * variants < _searched(evidence):
         return WEAK, f"{_WORDS[WEAK]}: most of what was tried has no session returns."
     return STRONG, _WORDS[STRONG]
+
+
+def _searched(evidence: Evidence) -> int:
+    return evidence.n_own or evidence.n_evaluations
 
 
 def _names(found: list[Claim]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,21 +11,36 @@ from sweep.engines.base import Engine
 from sweep.errors import InputError, StudyLockedError
 from sweep.resample.sessions import find_sessions
 from sweep.schema import FloatArray1D, IntArray1D
+from sweep.study import Study
 from sweep.validation.evidence import OutOfSample
+from sweep.walkforward import out_of_sample_curve, study_folds, walk_forward
+from sweep.walkresult import WalkForwardResult
 
-__all__ = ["out_of_sample", "session_changes"]
+__all__ = ["session_changes", "walked"]
 
 
-def out_of_sample(result: Any, curve: Any, capital: float) -> OutOfSample | str:
-    """Return a walk-forward's result as evidence, or why it is none.
+def walked(
+    study: Study,
+    *,
+    engine: Engine | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    interrupted: Callable[[], int] | None = None,
+) -> tuple[OutOfSample | str, WalkForwardResult | None]:
+    """Search in each fold of a study, and return what the choices earned, as evidence.
 
     Parameters
     ----------
-    result : sweep.walkforward.WalkForwardResult
-        Its first path is taken: of a walk forward there is no other.
-    curve : sweep.walkforward.Curve
-        Equity out of sample.
-    capital : float
+    study : Study
+    engine, progress, interrupted : optional
+        See `sweep.walkforward.walk_forward`.
+
+    Returns
+    -------
+    evidence : OutOfSample or str
+        Or why there is none: folds that train on what follows the tests give no history that
+        could have been traded.
+    result : WalkForwardResult or None
+        None where no search was possible.
     """
     try:
         folds = study_folds(study)
@@ -40,17 +55,33 @@ def out_of_sample(result: Any, curve: Any, capital: float) -> OutOfSample | str:
         return f"the study's folds ({folds.scheme}) train on what follows the tests", result
     score = result.paths[0]
     if score.row is None:
-        return f"of the walk-forward, {score.reason}"
-    return OutOfSample(
+        return "no fold chose a setting", result
+    curve = out_of_sample_curve(study, result)
+    capital = study.mapped.context.account.capital
+    found = OutOfSample(
         returns=session_changes(curve.ts, curve.equity, capital) / capital,
         net_profit=float(score.metrics.get("net_profit", math.nan)),
         n_folds=result.degradation.folds,
         rank=result.degradation.rank,
         efficiency=result.efficiency,
     )
+    return found, result
 
 
 def session_changes(ts: IntArray1D, equity: FloatArray1D, capital: float) -> FloatArray1D:
-    """Return by how much equity changed over each session; (n_sessions,), float64."""
+    """Return by how much equity changed over each session.
+
+    Parameters
+    ----------
+    ts : ndarray of shape (n_ticks,), int64
+        Nanoseconds, never decreasing.
+    equity : ndarray of shape (n_ticks,), float64
+    capital : float
+        Equity before the first tick.
+
+    Returns
+    -------
+    ndarray of shape (n_sessions,), float64
+    """
     ends = find_sessions(ts).ends
     return np.diff(equity[ends - 1], prepend=capital)
