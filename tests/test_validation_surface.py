@@ -222,6 +222,12 @@ def test_a_profile_is_drawn_with_bars() -> None:
     assert lines[0].split() == ["x", "median", "best", "trials"]
     assert lines[-1].startswith("> 10")
     assert [line.count("█") for line in lines[1:]] == [round(24 * k / 10) for k in range(11)]
+    below = surface(X - 10.0)
+    lines = [line.plain for line in profile_lines(profile(below, "x"), 60)]
+    assert [line.count("░") for line in lines[1:]] == [
+        round(24 * k / 10) for k in range(10, -1, -1)
+    ]
+    assert not any("█" in line for line in lines)
 
 
 @pytest.mark.parametrize("width", [30, 60, 100, None])

@@ -125,8 +125,11 @@ def values_text(params: dict[str, Any]) -> str:
 
 
 def profile_lines(profile: Profile, width: int, *, ascii_only: bool = False) -> list[Text]:
-    """Draw the median of each cell as a bar from 0, the best and the count beside it."""
-    block = "#" if ascii_only else "█"
+    """Draw the median of each cell as a bar from 0, the best and the count beside it.
+
+    Bars of medians below 0 have a stroke of their own, which needs no colour to be told.
+    """
+    above, below = ("#", "-") if ascii_only else ("█", "░")
     medians = fixed([float(v) for v in profile.median], 4)
     bests = fixed([float(v) for v in profile.best], 4)
     counts = [f"{n:,}" for n in profile.count.tolist()]
@@ -157,7 +160,10 @@ def profile_lines(profile: Profile, width: int, *, ascii_only: bool = False) -> 
         value = float(profile.median[k])
         if room >= 4 and largest > 0.0 and math.isfinite(value):
             length = round(room * abs(value) / largest)
-            line.append("  " + block * length, "cyan" if value >= 0.0 else "red")
+            if value >= 0.0:
+                line.append("  " + above * length, "cyan")
+            else:
+                line.append("  " + below * length, "red")
         if k == profile.winner:
             line.stylize("bold", 0, 2)
         lines.append(line)
