@@ -40,6 +40,7 @@ from sweep.schema import FloatArray1D, IntArray1D
 __all__ = [
     "BlockLength",
     "block_positions",
+    "check_blocks",
     "circular",
     "moving",
     "optimal_block_length",
@@ -127,7 +128,7 @@ def stationary(n: int, block_length: float, draws: np.random.Generator) -> IntAr
     ----------
     Politis & Romano (1994), section 2.
     """
-    _check(n, block_length)
+    check_blocks(n, block_length)
     starts = draws.integers(0, n, n)
     restart = draws.random(n)
     out = np.empty(n, np.int64)
@@ -272,7 +273,8 @@ def block_positions(starts: IntArray1D, block_length: int, n: int, out: IntArray
         left -= 1
 
 
-def _check(n: int, block_length: float) -> None:
+def check_blocks(n: int, block_length: float) -> None:
+    """Raise `InputError` unless ``n`` values can be drawn in blocks of a length."""
     if n < 2:
         raise InputError(f"a bootstrap needs at least 2 values to draw from, found {n}")
     if not block_length >= 1:
@@ -285,7 +287,7 @@ def _check(n: int, block_length: float) -> None:
 
 
 def _check_whole(n: int, block_length: float) -> int:
-    _check(n, block_length)
+    check_blocks(n, block_length)
     if block_length != int(block_length):
         raise InputError(
             f"blocks of one fixed length need a whole number, found {block_length:g}; "

@@ -53,11 +53,21 @@ def test_the_index_map_of_the_stationary_bootstrap() -> None:
     assert out.tolist() == expected
 
 
-def test_draws_are_those_of_the_bootstrap_by_position() -> None:
-    few, many = (session_draws(40, block_length=3.5, n_bootstrap=b, seed=5) for b in (20, 40))
-    assert (few.drawn == many.drawn[:20]).all()
-    assert (few.times == many.times[:20]).all()
-    path = stationary(40, 3.5, path_stream(5, "overfit", "stationary", 7))
+@pytest.mark.parametrize("n", [9, 40, 64])
+def test_draws_do_not_depend_on_how_many_there_are(n: int) -> None:
+    few, many = (session_draws(n, block_length=3.5, n_bootstrap=b, seed=5) for b in (7, 4001))
+    assert few.positions.tobytes() == many.positions[:7].tobytes()
+    assert (few.drawn == many.drawn[:7]).all()
+    assert (few.times == many.times[:7]).all()
+
+
+def test_draws_are_those_of_the_stationary_bootstrap() -> None:
+    few = session_draws(40, block_length=3.5, n_bootstrap=20, seed=5)
+    whole = [path_stream(5, "overfit", f"stationary {what}", 0) for what in ("starts", "restarts")]
+    starts, restart = whole[0].integers(0, 40, 20 * 40), whole[1].random(20 * 40)
+    path = np.empty(40, np.int64)
+    row = slice(7 * 40, 8 * 40)
+    stationary_positions.py_func(starts[row], restart[row], 1.0 / 3.5, path)
     assert (np.sort(path) == indices(few)[7]).all()
     other = session_draws(40, block_length=3.5, n_bootstrap=20, seed=6)
     assert not (few.drawn == other.drawn).all()

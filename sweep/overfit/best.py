@@ -269,7 +269,8 @@ def stepm(
     gains = gains_over(returns, benchmark)
     variants = gains.shape[1]
     statistics, p = np.full(variants, math.nan), np.full(variants, math.nan)
-    prepared = prepare(gains, draws, studentised=studentised)
+    weighed = recentring == "consistent"
+    prepared = prepare(gains, draws, studentised=studentised, weighed=weighed)
     if isinstance(prepared, str):
         none = np.empty(0, np.int64)
         return StepM(none, (), (), statistics, p, draws.n_bootstrap, 0, prepared)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sweep.bootstrap import path_stream, stationary
+from sweep.bootstrap import check_blocks, path_stream, stationary_positions
 from sweep.errors import InputError
 from sweep.overfit.sums import add_rows, count_positions, fill_means, weighted_autocovariances
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
@@ -68,7 +68,7 @@ def session_draws(
 ) -> Draws:
     """Draw resamples by the stationary bootstrap.
 
-    Resample b depends on the seed and on b alone: more of them begin with the same ones.
+    Resamples do not depend on how many there are: more of them begin with the same ones.
 
     Parameters
     ----------
@@ -86,10 +86,15 @@ def session_draws(
     """
     if n_bootstrap < 1:
         raise InputError(f"draw at least 1 resample, found n_bootstrap = {n_bootstrap}")
-    indices = np.empty((n_bootstrap, n_sessions), np.int64)
+    check_blocks(n_sessions, block_length)
+    # Row after row from two streams: with one of its own, a resample costs more to draw than
+    # to evaluate on a thousand variants.
+    shape = (n_bootstrap, n_sessions)
+    starts = path_stream(seed, "overfit", "stationary starts", 0).integers(0, n_sessions, shape)
+    restart = path_stream(seed, "overfit", "stationary restarts", 0).random(shape)
+    indices = np.empty(shape, np.int64)
     for b in range(n_bootstrap):
-        stream = path_stream(seed, "overfit", "stationary", b)
-        indices[b] = stationary(n_sessions, block_length, stream)
+        stationary_positions(starts[b], restart[b], 1.0 / block_length, indices[b])
     return given_draws(indices, block_length=block_length)
 
 

@@ -35,7 +35,7 @@ class Prepared:
     raw : ndarray of shape (n_kept,), float64
         ``sqrt(n)`` times the mean.
     omega : ndarray of shape (n_kept,), float64
-        By `long_run_sd`.
+        By `long_run_sd`; 1 where nothing asked for it.
     scale : ndarray of shape (n_kept,), float64
         What ``raw`` is divided by: omega, or 1.
     """
@@ -68,8 +68,20 @@ class Prepared:
         )
 
 
-def prepare(gains: FloatArray2D, draws: Draws, *, studentised: bool) -> Prepared | str:
-    """Return the variants' statistics, or why there are none."""
+def prepare(
+    gains: FloatArray2D, draws: Draws, *, studentised: bool, weighed: bool = True
+) -> Prepared | str:
+    """Return the variants' statistics, or why there are none.
+
+    Parameters
+    ----------
+    gains : ndarray of shape (n_sessions, n_variants), float64
+    draws : Draws
+    studentised : bool
+        Whether statistics are divided by omega.
+    weighed : bool, optional
+        Whether omega is asked for where they are not.
+    """
     varied = gains.min(axis=0) != gains.max(axis=0) if len(gains) else np.zeros(0, np.bool_)
     reason = why_not(gains, draws, int(varied.sum()))
     if reason:
@@ -77,7 +89,10 @@ def prepare(gains: FloatArray2D, draws: Draws, *, studentised: bool) -> Prepared
     kept = np.flatnonzero(varied)
     mean = column_means(gains[:, kept])
     centred = gains[:, kept] - mean
-    omega = long_run_sd(centred, draws.block_length)
+    if studentised or weighed:
+        omega = long_run_sd(centred, draws.block_length)
+    else:
+        omega = np.ones(len(kept))
     scale = omega if studentised else np.ones(len(omega))
     found = Prepared(kept, centred, math.sqrt(len(gains)) * mean, omega, scale)
     if not omega.all():
