@@ -132,6 +132,7 @@ def test_the_walk_forward_is_run_counted_and_shown(study: Path, tmp_path: Path) 
     found = sweep("validate", own, "--bootstraps", 100, "-q", "-f", "json").json
     assert len(found["walk_forward"]["folds"]) == 5
     assert found["verdict"]["n_evaluations"] == Study.open(own).evaluations()
+    assert sweep("show", own, "-f", "json").json["evaluations"] == Study.open(own).evaluations()
 
 
 def test_splits_are_drawn_or_listed(study: Path) -> None:

@@ -215,7 +215,10 @@ def about_lines(study: Study) -> list[Text]:
         *lines,
         _fact("sampler", f"{spec.sampler.name}{pruner}, seed {spec.seed}"),
         _fact("settings", f"digest {about['digest'][:12]}; made with {versions}"),
-        _fact("trials", _counts_text(study)),
+        _fact(
+            "trials",
+            f"{_counts_text(study)}; {count(study.evaluations())} variants ever evaluated",
+        ),
     ]
 
 
@@ -230,6 +233,7 @@ def about_document(study: Study) -> dict[str, Any]:
             for label, direction in zip(study.objectives.labels, study.directions, strict=True)
         ],
         "counts": trial_counts(study),
+        "evaluations": study.evaluations(),
         "holdout_opened": len(study.opened) if study.about["holdout"] is not None else None,
         **{k: v for k, v in study.about.items() if k != "name"},
     }
