@@ -15,9 +15,11 @@ from sweep.bootstrap import path_stream, stationary, stationary_positions
 from sweep.errors import InputError
 from sweep.overfit import (
     Draws,
+    benjamini_yekutieli,
     given_draws,
     model_confidence_set,
     reality_check,
+    separate_p_values,
     session_draws,
     spa,
     stepm,
@@ -230,6 +232,25 @@ def plain_errors(returns: Floats, drawn: NDArray[np.int64]) -> Floats:
     return out
 
 
+def test_lists_of_noise_are_seldom_other_than_empty() -> None:
+    """By the sample's own long-run error they are not, in a third of such records."""
+    lists = 0
+    for run in range(60):
+        draws = session_draws(45, block_length=5, n_bootstrap=499, seed=run)
+        p = separate_p_values(noise(45, 40, run), draws)
+        lists += bool((benjamini_yekutieli(p) <= 0.1).any())
+    assert lists <= 9
+
+
+def test_no_variance_and_no_sessions_have_no_p_value() -> None:
+    returns = noise(40, 3)
+    returns[:, 1] = 0.0
+    p = separate_p_values(returns, session_draws(40, block_length=2, n_bootstrap=99))
+    assert np.isnan(p).tolist() == [False, True, False]
+    few = separate_p_values(noise(5, 3), session_draws(5, block_length=2, n_bootstrap=9))
+    assert np.isnan(few).all()
+
+
 def test_resampled_errors_are_those_of_the_blocks() -> None:
     returns = noise(80, 70, 3) + 0.1
     indices_drawn = np.array([stationary(80, 4.0, path_stream(1, 2, 3, b)) for b in range(60)])
@@ -240,6 +261,8 @@ def test_resampled_errors_are_those_of_the_blocks() -> None:
     z = math.sqrt(80) * (returns[indices_drawn].mean(axis=1) - mean)
     z /= plain_errors(returns, indices_drawn)
     assert np.abs(z).max() < 20.0
+    alone = separate_p_values(returns, draws)
+    assert alone == pytest.approx((1 + (z >= t).sum(axis=0)) / 61)
     exceeded = int((z.max(axis=1) >= t.max()).sum())
     found = spa(returns, draws, errors="resampled")
     assert found.statistic == pytest.approx(t.max())

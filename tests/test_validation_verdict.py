@@ -17,6 +17,7 @@ from validation_helpers import made, of_returns
 from sweep.errors import InputError
 from sweep.output import json_text
 from sweep.overfit import expected_maximum, moments, probabilistic_sharpe_ratio
+from sweep.validation import claims
 from sweep.validation.evidence import (
     GRADES,
     LUCK,
@@ -64,6 +65,28 @@ def test_a_few_good_settings_among_noise_are_not_strong_where_their_spread_may_b
     assert (found.grade, luck.grade) == (WEAK, WEAK)
     assert luck.figures["p"] <= 0.01 < 0.05 < 1.0 - luck.figures["deflated_sharpe_ratio_effective"]
     assert "differences that may be real and luck alike" in luck.sentence
+
+
+def test_one_good_setting_among_many_is_told_from_the_rest() -> None:
+    rng = np.random.default_rng(3)
+    returns = rng.normal(size=(60, 40))
+    returns[:, 7] += 2.0
+    evidence = replace(made(1, sessions=60), returns=returns, winner=7)
+    found = by_name(verdict(evidence, FEW))["alternatives"]
+    assert found.figures["n_included"] == 1.0
+    assert found.grade == STRONG
+
+
+def test_choosing_a_setting_that_never_trades_is_not_strong() -> None:
+    returns = np.random.default_rng(3).normal(-0.5, 1.0, (60, 8))
+    returns[:, 3] = 0.0
+    evidence = replace(made(1, sessions=60, variants=8), returns=returns, winner=3)
+    assert by_name(verdict(evidence, FEW))["choosing"].grade != STRONG
+
+
+@pytest.mark.parametrize(("p", "said"), [(0.0504, "p = 0.0504"), (0.05, "p = 0.05")])
+def test_a_p_value_beside_a_limit_shows_its_side(p: float, said: str) -> None:
+    assert claims._p(p) == said
 
 
 #: What each search is said to be, by the truth that was planted.

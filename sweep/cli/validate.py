@@ -86,6 +86,8 @@ def validate(
     for name, path in files.items():
         if path is not None and not path.lower().endswith(f".{name}"):
             raise InputError(f"--{name} {path}: the name must end in .{name}")
+        if path is not None and show_splits:
+            raise InputError(f"--show-splits judges nothing: --{name} has nothing to write")
     refuse_existing(files, force)
     study = open_study(folder, source)
     if show_splits:

@@ -6,7 +6,15 @@ strategies or studies. A statistic that its data cannot support is NaN with a re
 
 from __future__ import annotations
 
-from sweep.overfit.best import RealityCheck, StepM, SuperiorAbility, reality_check, spa, stepm
+from sweep.overfit.best import (
+    RealityCheck,
+    StepM,
+    SuperiorAbility,
+    reality_check,
+    separate_p_values,
+    spa,
+    stepm,
+)
 from sweep.overfit.cscv import CrossValidation, cscv
 from sweep.overfit.deflated import (
     DeflatedBest,
@@ -99,6 +107,7 @@ __all__ = [
     "purged_k_fold",
     "purged_k_fold_by_time",
     "reality_check",
+    "separate_p_values",
     "session_draws",
     "sharpe_ratio",
     "sharpe_standard_error",

@@ -19,12 +19,27 @@ from numpy.typing import ArrayLike
 
 from sweep.errors import InputError
 from sweep.overfit.draws import Draws, column_means
-from sweep.overfit.maxima import Prepared, highest_by_block, prepare, step_down, why_not
+from sweep.overfit.maxima import (
+    Prepared,
+    highest_by_block,
+    prepare,
+    reached_alone,
+    step_down,
+    why_not,
+)
 from sweep.overfit.statistic import PValue, gains_over, p_value
 from sweep.overfit.sums import BLOCK
 from sweep.schema import FloatArray1D, IntArray1D
 
-__all__ = ["RealityCheck", "StepM", "SuperiorAbility", "reality_check", "spa", "stepm"]
+__all__ = [
+    "RealityCheck",
+    "StepM",
+    "SuperiorAbility",
+    "reality_check",
+    "separate_p_values",
+    "spa",
+    "stepm",
+]
 
 
 @dataclass(frozen=True)
@@ -212,6 +227,47 @@ def spa(
     best = int(prepared.kept[t.argmax()])
     n_without = gains.shape[1] - len(t)
     return SuperiorAbility(statistic, best, lower, consistent, upper, n_without)
+
+
+def separate_p_values(
+    returns: ArrayLike, draws: Draws, *, benchmark: ArrayLike | None = None
+) -> FloatArray1D:
+    """Return the p-value of each variant's mean, taken alone, as if no other had been tried.
+
+    The bootstrap's t: the share of resamples whose centred mean over its error in that
+    resample is at least the variant's own, ``(1 + b) / (1 + B)``. For lists, adjust them
+    (`benjamini_yekutieli`).
+
+    Parameters
+    ----------
+    returns : array_like of shape (n_sessions, n_variants)
+        Higher is better.
+    draws : Draws
+    benchmark : array_like of shape (n_sessions,), optional
+        0 by default.
+
+    Returns
+    -------
+    ndarray of shape (n_variants,), float64
+        NaN where there is no test: too few sessions, or no variance.
+
+    Raises
+    ------
+    InputError
+        If a return is not finite, or sessions are not as many everywhere.
+
+    References
+    ----------
+    Goetze & Kuensch (1996), Second-order correctness of the blockwise bootstrap for
+    stationary observations, Annals of Statistics 24(5).
+    """
+    gains = gains_over(returns, benchmark)
+    p = np.full(gains.shape[1], math.nan)
+    prepared = prepare(gains, draws, studentised=True)
+    if not isinstance(prepared, str):
+        reached = reached_alone(prepared, draws)
+        p[prepared.kept] = (1.0 + reached) / (1.0 + draws.n_bootstrap)
+    return p
 
 
 def stepm(

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from sweep.errors import InputError
 from sweep.overfit.draws import Draws, column_means, long_run_sd
 from sweep.overfit.statistic import MIN_SESSIONS
-from sweep.overfit.sums import BLOCK, fill_highest, fill_tails
+from sweep.overfit.sums import BLOCK, count_reached, fill_highest, fill_tails
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 
 __all__ = [
     "Prepared",
     "highest_by_block",
     "prepare",
+    "reached_alone",
     "step_down",
     "why_not",
 ]
@@ -148,6 +149,22 @@ def highest_by_block(
         prepared.scale,
         np.ascontiguousarray(shifts),
         resampled_errors,
+        out,
+    )
+    return out
+
+
+def reached_alone(prepared: Prepared, draws: Draws) -> IntArray1D:
+    """Return in how many resamples each variant reaches its own statistic; (n_kept,), int64."""
+    out = np.zeros(len(prepared.kept), np.int64)
+    count_reached(
+        prepared.centred,
+        draws.positions,
+        draws.drawn,
+        draws.times,
+        draws.n_drawn,
+        prepared.scale,
+        prepared.statistics,
         out,
     )
     return out

@@ -22,6 +22,7 @@ __all__ = [
     "BLOCK",
     "add_rows",
     "count_positions",
+    "count_reached",
     "drawn_sums",
     "drawn_variances",
     "fill_block",
@@ -276,6 +277,32 @@ def fill_highest(
                     found[v] = (means[v] + shift[v]) / errors[v]
                 found[width:] = -np.inf
                 out[r, first // BLOCK, b] = _top(found)
+
+
+@njit(cache=True, error_model="numpy")
+def count_reached(
+    centred: FloatArray2D,
+    positions: NDArray[np.int32],
+    drawn: NDArray[np.int32],
+    times: FloatArray2D,
+    n_drawn: IntArray1D,
+    scale: FloatArray1D,
+    observed: FloatArray1D,
+    out: IntArray1D,
+) -> None:
+    """Count the resamples in which a variant's mean over its own error reaches what it has."""
+    block, work = np.empty((centred.shape[0], BLOCK)), np.empty((3, BLOCK))
+    means, errors = np.empty(BLOCK), np.empty(BLOCK)
+    for first in range(0, centred.shape[1], BLOCK):
+        width = fill_block(centred, first, block)
+        own = scale[first : first + width]
+        for b in range(drawn.shape[0]):
+            _means_and_errors(
+                block, positions[b], drawn[b], times[b], n_drawn[b], own, True,
+                work, means, errors,
+            )  # fmt: skip
+            for v in range(width):
+                out[first + v] += means[v] / errors[v] >= observed[first + v]
 
 
 @njit(cache=True, error_model="numpy")

@@ -15,6 +15,7 @@ from scipy import stats
 from sweep.errors import InputError
 from sweep.format import number, percent
 from sweep.overfit import (
+    MAX_PAIRED,
     Draws,
     Moments,
     benjamini_yekutieli,
@@ -26,6 +27,7 @@ from sweep.overfit import (
     moments,
     probabilistic_sharpe_ratio,
     reality_check,
+    separate_p_values,
     sharpe_standard_error,
     spa,
     stepm,
@@ -88,7 +90,9 @@ def _p(value: float) -> str:
     if value > 0.99:
         return "p > 0.99"
     # 1,000 resamples give 1/1001 at best, and may say so.
-    return "p < 0.001" if value < 0.00095 else f"p = {number(value, 2)}"
+    # Beside a grade's limit, so many digits that one sees on which side.
+    close = any(value != at and number(value, 2) == number(at, 2) for at in (_STRONG, _WEAK))
+    return "p < 0.001" if value < 0.00095 else f"p = {number(value, 3 if close else 2)}"
 
 
 def _sure(confidence: float) -> str:
@@ -187,8 +191,12 @@ def deflated(evidence: Evidence) -> Claim:
         return unknown(name, held[0].reason)
     p, p_few, p_paper, p_paper_few = (1.0 - h.value for h in held)
     wider = math.sqrt(found.raw.variance * (n - 1))
+    kept = r.shape[1]
+    beside = (
+        f" ({kept:,} with returns here, the rest in folds, or without)" if kept < n_tried else ""
+    )
     text = (
-        f"Of {_settings(n_tried)} tried, pure luck alone would give a best Sharpe ratio of "
+        f"Of {_settings(n_tried)} tried{beside}, pure luck alone would give a best Sharpe ratio of "
         f"{number(raw * year, 2)} a year; yours is {number(own.sharpe * year, 2)}; {_p(p)}. "
         f"Counted as {number(few, 3)} independent ones, luck's best is "
         f"{number(lenient * year, 2)} and {_p(p_few)}."
@@ -248,6 +256,7 @@ def superior(evidence: Evidence, draws: tuple[Draws, ...]) -> Claim:
         return unknown(name, reason)
     values = [t.consistent.value for t in tests]
     p = max(values)
+    top = tests[values.index(p)]
     n = evidence.returns.shape[1]
     lengths = ", ".join(number(length, 2) for length in sorted(d.block_length for d in draws))
     least, most = number(min(values), 2), number(p, 2)
@@ -255,17 +264,16 @@ def superior(evidence: Evidence, draws: tuple[Draws, ...]) -> Claim:
     who = f"the best of {_settings(n)} looks" if n > 1 else "the one that was tried looks"
     text = (
         f"Were no setting better than doing nothing, {who} as good as the best here in "
-        f"{percent(p, 1)} of {draws[0].n_bootstrap:,} resamples of sessions: {_p(p)} (Hansen's "
-        f"SPA; {span}with blocks of {lengths} sessions)."
+        f"{top.consistent.exceeded:,} of {draws[0].n_bootstrap:,} resamples of sessions: {_p(p)} "
+        f"(Hansen's SPA; {span}with blocks of {lengths} sessions)."
     )
-    first = tests[0]
     figures = {
         "p": p,
-        "p_lower": first.lower.value,
-        "p_consistent": first.consistent.value,
-        "p_upper": first.upper.value,
-        "p_standard_error": first.consistent.standard_error,
-        "best_trial": float(evidence.numbers[first.best]),
+        "p_lower": top.lower.value,
+        "p_consistent": top.consistent.value,
+        "p_upper": top.upper.value,
+        "p_standard_error": top.consistent.standard_error,
+        "best_trial": float(evidence.numbers[top.best]),
     }
     change = "" if p <= _STRONG else "a longer record, or a search of fewer settings on fresh data"
     return Claim(name, grade_of(p), text, figures, change)
@@ -300,15 +308,15 @@ def which(evidence: Evidence, draws: Draws) -> Claim:
     if math.isnan(p):
         return unknown(name, "the winner's returns have no variance")
     n_sure = int((found.p_values <= _WEAK).sum())
-    known = found.statistics[~np.isnan(found.statistics)]
-    n_likely = int((benjamini_yekutieli(stats.norm.sf(known)) <= 0.1).sum())
+    alone = separate_p_values(r, draws)
+    n_likely = int((benjamini_yekutieli(alone[~np.isnan(alone)]) <= 0.1).sum())
     among = "among them" if p <= _WEAK else "not among them"
     text = (
-        f"{n_sure:,} of {_settings(r.shape[1])} earn more than nothing, with a risk of 5% that "
-        f"any of these does not (Romano-Wolf StepM)"
+        f"{n_sure:,} of {_settings(r.shape[1])} are shown to earn more than nothing, at a risk of "
+        f"5% that any is so by luck (Romano-Wolf StepM)"
     )
     text += f"; the winner is {among}, {_p(p)}. " if n_sure else f"; the winner's {_p(p)}. "
-    text += f"Were 10% of a list allowed to be false, it would have {n_likely:,}."
+    text += f"A list of which 10% may be false would have {n_likely:,} (Benjamini-Yekutieli)."
     figures = {"p": p, "n_rejected": float(n_sure), "n_discovered": float(n_likely)}
     return Claim(name, grade_of(p), text, figures)
 
@@ -318,22 +326,29 @@ def confidence_set(evidence: Evidence, draws: Draws) -> Claim:
     name = "alternatives"
     n = evidence.returns.shape[1]
     try:
-        found = model_confidence_set(evidence.returns, draws, alpha=0.1, complete=False)
+        found = model_confidence_set(
+            evidence.returns,
+            draws,
+            alpha=0.1,
+            # The poorest against the mean of all does not see one good setting among many.
+            statistic="range" if n <= MAX_PAIRED else "max",
+            complete=False,
+        )
     except InputError as error:
         return unknown(name, str(error), "fewer --bootstraps")
     if found.reason:
         return unknown(name, found.reason)
     kept = len(found.included)
     text = (
-        f"{kept:,} of {_settings(n)} cannot be told from the best at a confidence of 90% (model "
-        f"confidence set)"
+        f"{kept:,} of {_settings(n)} cannot be told from the best by mean profit, at a "
+        f"confidence of 90% (model confidence set)"
     )
     if evidence.winner >= 0:
         inside = evidence.winner in found.included
         text += f"; the winner is {'one' if inside else 'none'} of them"
     grade = STRONG if kept <= max(0.1 * n, 1.0) else WEAK
-    if kept == n and n > 1:
-        text += ": any of them would do as well"
+    if n > MAX_PAIRED:
+        text += "; of so many, one good one may hide among the rest"
     change = "" if grade == STRONG else "a longer record tells more of them apart"
     figures = {"n_included": float(kept), "share": kept / n}
     return Claim(name, grade, f"{text}.", figures, change)
@@ -347,9 +362,9 @@ def generalises(evidence: Evidence) -> Claim:
         return unknown(name, found.reason)
     pbo, loss = found.pbo, found.probability_of_loss
     text = (
-        f"Chosen on one half of the sessions, the best setting was in the lower half on the "
-        f"other sessions in {percent(pbo)} of {found.n_splits:,} splits (PBO), and lost money "
-        f"there in {percent(loss)}"
+        f"Chosen on one half of the sessions, the setting with the best Sharpe ratio was in the "
+        f"lower half on the other sessions in {percent(pbo)} of {found.n_splits:,} splits (PBO), "
+        f"and lost money there in {percent(loss)}"
     )
     figures = {
         "pbo": pbo,
@@ -359,7 +374,9 @@ def generalises(evidence: Evidence) -> Claim:
     if not math.isnan(found.slope):
         text += f"; each unit of Sharpe ratio gained by choosing was worth {number(found.slope, 2)}"
         figures["slope"] = found.slope
-    if loss <= _LOSS_GOOD and pbo <= _PBO_GOOD:
+    # A setting that does not trade loses nothing, and is nothing to choose.
+    idle = float((found.out_of_sample <= 0.0).mean())
+    if idle <= _LOSS_GOOD and pbo <= _PBO_GOOD:
         grade = STRONG
     elif loss >= _HALF or (pbo >= _HALF and loss > _PBO_GOOD):
         grade = LUCK
@@ -379,8 +396,12 @@ def holdout(held: Held | str) -> Claim:
         return unknown(name, held)
     if held.trades == 0:
         return unknown(name, "the winner did not trade on the holdout")
-    ratio = "" if math.isnan(held.sharpe) else f" and a Sharpe ratio of {number(held.sharpe, 3)}"
-    word = "a loss" if held.net_profit <= 0.0 else "a profit"
+    ratio = (
+        ""
+        if math.isnan(held.sharpe)
+        else f" and a Sharpe ratio of {number(held.sharpe, 3)} by its clock"
+    )
+    word = "a loss" if held.net_profit < 0.0 else "a profit"
     text = (
         f"On the holdout the winner made {word} of {number(abs(held.net_profit), 4)}{ratio} in "
         f"{held.trades:,} trades. One stretch of time: it can refute a winner, not prove one."

@@ -143,7 +143,8 @@ def _map(found: HeatMap, direction: str) -> str:
             f'<text x="{x}" y="{y}" text-anchor="end" transform="rotate(-30 {x} {y})">'
             f"{html_text(label)}</text>"
         )
-    return "\n".join([*parts, "</svg>"])
+    legend = "<p>Medians: the lighter, the better; no colour: no trial with a value.</p>"
+    return "\n".join([*parts, "</svg>", legend])
 
 
 def _cell(

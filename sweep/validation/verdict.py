@@ -34,7 +34,7 @@ _DOUBT = ("number tried",)
 _REFUTE = ("best in cash", "choosing", "holdout", "walk-forward")
 
 _WORDS = {
-    STRONG: "Strong: luck alone hardly explains the winner, by every test that the data permit.",
+    STRONG: "Strong: luck alone hardly explains the winner, by the tests that decide.",
     WEAK: "Weak: there may be something in the winner, and it is not beyond doubt",
     LUCK: "Luck: a search like this finds a winner like this where there is nothing to be found",
     UNKNOWN: "Cannot be said, because",
