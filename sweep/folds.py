@@ -134,6 +134,7 @@ def make_folds(
     settings: ValidateSection | None = None,
     *,
     longest: int = 0,
+    warmup: int = 0,
 ) -> Folds:
     """Split a range of ticks as the settings say.
 
@@ -148,6 +149,9 @@ def make_folds(
         The information interval, for settings that state no purge: nanoseconds from a decision
         to the end of the longest trade that comes of it. At most half of the shortest train
         window is purged for it.
+    warmup : int, optional
+        The longest of the variants, in ticks, for settings that state no embargo: where train
+        follows test, it warms up behind it.
 
     Returns
     -------
@@ -169,7 +173,7 @@ def make_folds(
     )
     if settings.scheme in ("walk_forward", "holdout"):
         return _forward(ts[begin:end], edges, settings, longest)
-    return _across(ts[begin:end], edges, settings, longest)
+    return _across(ts[begin:end], edges, settings, longest, warmup)
 
 
 # -- train before test -----------------------------------------------------------------
@@ -239,7 +243,9 @@ def _lengths(n: int, settings: ValidateSection) -> tuple[int, int, int]:
 # -- train on both sides ---------------------------------------------------------------
 
 
-def _across(ts: IntArray1D, edges: IntArray1D, settings: ValidateSection, longest: int) -> Folds:
+def _across(
+    ts: IntArray1D, edges: IntArray1D, settings: ValidateSection, longest: int, warmup: int
+) -> Folds:
     n = len(edges) - 1
     combined = settings.scheme == "cpcv"
     groups = settings.groups if combined else settings.folds or _FOLDS
@@ -257,7 +263,12 @@ def _across(ts: IntArray1D, edges: IntArray1D, settings: ValidateSection, longes
         )
     own = edges[fold_bounds(n, groups)]
     purge, notes = _purge(settings, longest, int(np.diff(own).min()))
-    embargo = purge if settings.embargo is None else settings.embargo
+    if settings.embargo is None:
+        ends = np.searchsorted(ts, own[1:-1], side="left")
+        warm = ts[np.minimum(ends + warmup, len(ts) - 1)] - own[1:-1]
+        embargo = max(purge, int(warm.max(initial=0)))
+    else:
+        embargo = settings.embargo
     lasts = np.array([ts[np.searchsorted(ts, edge, side="left") - 1] for edge in own[1:]])
     after = np.maximum(own[1:], lasts + purge + 1) + embargo
     stamps = _critical(ts, [*own.tolist(), *(own - purge).tolist(), *after.tolist()])

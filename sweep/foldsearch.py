@@ -27,11 +27,17 @@ from sweep.proposals import make_points
 from sweep.results import COMPLETE, FAILED, STATES
 from sweep.robustness.gather import gather
 from sweep.rowshelf import RowShelf
-from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D, Rows
+from sweep.schema import STATUS_ERROR, FloatArray1D, FloatArray2D, IntArray1D, Rows
 from sweep.setup import starting_points
 from sweep.study import Study
 from sweep.tasks import Outcome
-from sweep.walkresult import Chosen, choice_of, nothing_chosen, rank_correlation
+from sweep.walkresult import (
+    Chosen,
+    choice_of,
+    failed_in_test,
+    nothing_chosen,
+    rank_correlation,
+)
 
 __all__ = ["candidates", "search_shared"]
 
@@ -221,6 +227,7 @@ def _evaluate_missing(
         progress(done, len(params))
     calls = [(context, np.ascontiguousarray(params[c]), plan.runs) for c in missing]
     gather(engine, evaluate_pieces, calls, take, interrupted=interrupted)
+    shelf.drop_others([params[c] for c in chunks])
 
 
 def _refuse_failures(study: Study, failed: int, n: int) -> None:
@@ -262,6 +269,9 @@ def _chosen(
     assert best.params is not None
     rows = best.rows.reshape(1, -1)
     train = merge_pieces(rows, plan.train[fold])
+    tests = tuple(merge_pieces(rows, window) for window in plan.test[fold])
+    if any((test["status"] == STATUS_ERROR).any() for test in tests):
+        return nothing_chosen(fold, failed_in_test(best.number), searched)
     sign = 1.0 if study.directions[0] == "maximize" else -1.0
     own = outside[int(np.flatnonzero(numbers == best.number)[0])]
     others = outside[(numbers != best.number) & np.isfinite(outside)]
@@ -270,6 +280,5 @@ def _chosen(
         rank = float(((sign * others < sign * own) + 0.5 * (others == own)).mean())
     return choice_of(
         study.space, study.judge, fold, best.number, best.params, train,
-        tuple(merge_pieces(rows, window) for window in plan.test[fold]),
-        rank=rank, correlation=correlation, searched=searched,
+        tests, rank=rank, correlation=correlation, searched=searched,
     )  # fmt: skip

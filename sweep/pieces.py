@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sweep.metrics import merge
-from sweep.schema import ROW, FloatArray2D, Rows, Slice
+from sweep.schema import ROW, STATUS_ERROR, FloatArray2D, Rows, Slice
 from sweep.tasks import Context, Outcome, Task, evaluate
 
 __all__ = ["evaluate_pieces", "merge_pieces"]
@@ -58,6 +58,10 @@ def evaluate_pieces(
             failures.setdefault(place, reason)
         seconds += found.seconds
         kernel_seconds += found.kernel_seconds
+    for v in failures:
+        error = _apart(context, params[v : v + 1], runs, rows[v])
+        if error is not None:
+            return error
     return Outcome(
         number=0,
         rows=rows,
@@ -65,6 +69,29 @@ def evaluate_pieces(
         seconds=seconds,
         kernel_seconds=kernel_seconds,
     )
+
+
+def _apart(
+    context: Context, row: FloatArray2D, runs: Sequence[tuple[Slice, ...]], out: Rows
+) -> Outcome | None:
+    """Evaluate a variant that failed somewhere on each piece alone; return what went wrong.
+
+    Its failure on one piece says nothing of the others: a choice in train would know of it.
+    """
+    place = 0
+    for run in runs:
+        carry_over = len(run) > 1
+        for k in range(len(run)):
+            whole = k + 1 == len(run)
+            task = Task(0, row, run[: k + 1], carry_over, close_out=whole, apart=True)
+            found = evaluate(context, task)
+            if found.error:
+                return found
+            out[place] = found.rows[0, -1]
+            if found.failures:
+                out[place]["status"] = STATUS_ERROR
+            place += 1
+    return None
 
 
 def merge_pieces(rows: Rows, pieces: Sequence[int]) -> Rows:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,20 @@ class RowShelf:
         """Return how many variants' rows lie under a folder, for each set of pieces."""
         found: dict[Path, int] = {}
         for path in sorted(folder.glob("rows-*/*.rows")):
-            name = path.stem.rpartition("-")[2]
-            found[path.parent] = found.get(path.parent, 0) + (int(name) if name.isdigit() else 0)
+            found[path.parent] = found.get(path.parent, 0) + _count(path)
         return list(found.values())
+
+    def drop_others(self, chunks: Sequence[FloatArray2D]) -> None:
+        """Remove chunks that are cut otherwise now: after more points were added to the last.
+
+        Fewer points than lie here are another cut, and nothing is lost for it.
+        """
+        kept = {self._path(chunk) for chunk in chunks}
+        others = [path for path in self.folder.glob("*.rows") if path not in kept]
+        if sum(map(len, chunks)) < sum(map(_count, others)):
+            return
+        for path in others:
+            path.unlink(missing_ok=True)
 
     def check_room(self, n_variants: int) -> None:
         """Refuse more rows than the disk has room for.
@@ -112,6 +124,12 @@ class RowShelf:
                 f"{self.folder}: rows of {n_variants:,} variants on {self.n_pieces} pieces take "
                 f"{needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free; split into fewer folds"
             )
+
+
+def _count(path: Path) -> int:
+    """Return the variants of a chunk, by its name."""
+    name = path.stem.rpartition("-")[2]
+    return int(name) if name.isdigit() else 0
 
 
 def _sum(body: bytes) -> bytes:

@@ -95,7 +95,7 @@ slippage = 0.0                      # price units against you
 # groups = 6                        # of cpcv: into how many the range is cut
 # test_groups = 2                   # of cpcv: how many of them each split tests
 # purge = "1h"                      # by default the best variant's longest trade and the latency
-# embargo = "1h"                    # behind a test window; by default as long as purge
+# embargo = "1h"                    # behind a test window; not set: purge or warm-up
 # anchored = false                  # all train windows begin with the range
 # unit = "session"                  # or a stretch of the clock such as "4h"
 

@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sweep.designs import random
 from sweep.engines.base import Engine
 from sweep.errors import InputError, ReplayMismatchError, SweepError
 from sweep.foldplan import plan_pieces
 from sweep.folds import Folds, make_folds
 from sweep.foldsearch import search_shared
 from sweep.foldstudies import search_each
+from sweep.kernel import load_kernel
 from sweep.metrics import merge
 from sweep.rowshelf import RowShelf
 from sweep.runner import make_engine
@@ -46,6 +48,8 @@ __all__ = [
 
 #: Under which variants tried in folds are on a study's record.
 _SOURCE = "searches in folds"
+#: Points of the space whose warm-ups are looked at.
+_POINTS = 1024
 
 
 def information_interval(study: Study, number: int) -> int:
@@ -75,7 +79,8 @@ def study_folds(study: Study, settings: ValidateSection | None = None) -> Folds:
     study : Study
     settings : ValidateSection, optional
         Those of the study by default. Where they state no purge, it is the information
-        interval of the study's best trial, or the latency where there is none.
+        interval of the study's best trial, or the latency where there is none. Where they
+        state no embargo, it is the purge, or the longest warm-up if that takes longer.
 
     Raises
     ------
@@ -88,7 +93,27 @@ def study_folds(study: Study, settings: ValidateSection | None = None) -> Folds:
     if settings.purge is None:
         best = study.best(1)
         longest = information_interval(study, best[0]) if best else longest
-    return make_folds(study.mapped_ticks.ts, search.begin, search.end, settings, longest=longest)
+    behind = settings.scheme in ("k_fold", "cpcv") and settings.embargo is None
+    return make_folds(
+        study.mapped_ticks.ts,
+        search.begin,
+        search.end,
+        settings,
+        longest=longest,
+        warmup=_longest_warmup(study) if behind else 0,
+    )
+
+
+def _longest_warmup(study: Study) -> int:
+    """Return the longest warm-up of the trials and of many points of the space, in ticks."""
+    kernel = load_kernel(study.mapped.context.kernel)
+    block = study.board.select(np.arange(len(study.board)))
+    rows = np.concatenate([random(study.space, 0).rows(0, _POINTS), block.params])
+    lengths = [0]
+    for row in np.unique(rows, axis=0):
+        with suppress(Exception):  # one that raises fails when it is evaluated
+            lengths.append(int(kernel.warmup(kernel.params(row))))
+    return max(lengths)
 
 
 def walk_forward(

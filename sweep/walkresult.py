@@ -248,6 +248,11 @@ def nothing_chosen(fold: int, reason: str, searched: int) -> Chosen:
     )
 
 
+def failed_in_test(number: int) -> str:
+    """Say that the choice of a fold cannot be scored."""
+    return f"the variant that it chose, trial {number}, failed in test: sweep replay says why"
+
+
 def choice_of(
     space: SearchSpace,
     judge: Judge,

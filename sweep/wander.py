@@ -71,7 +71,9 @@ def wander_of(
         )
         chosen = tuple(values.get(p.name) for values in shown)
         if searched is not None:
-            levels, counts = np.unique(searched[:, i], return_counts=True)
+            # Where it does not count, it has its default.
+            counts_here = space.settled(searched)[1][:, i]
+            levels, counts = np.unique(searched[counts_here, i], return_counts=True)
             pool = np.array([_scaled(p, level) for level in levels])
             weights = counts.astype(np.float64)
             if len(pool) < 2:

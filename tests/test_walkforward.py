@@ -27,7 +27,7 @@ from sweep.objective import Objectives
 from sweep.pieces import evaluate_pieces
 from sweep.quantities import Duration
 from sweep.runner import run_study
-from sweep.schema import Slice
+from sweep.schema import STATUS_ERROR, Slice
 from sweep.study import Study
 from sweep.tasks import replay
 from sweep.validate_section import ValidateSection
@@ -260,6 +260,52 @@ def test_features_of_a_piece_begin_with_its_warm_up(tmp_path: Path) -> None:
     found = searched(study, ValidateSection(folds=3, purge=HOUR))
     curve = out_of_sample_curve(study, found)
     assert len(curve.ts) == int(found.paths[0].row["ticks"])
+
+
+def test_a_failure_on_a_piece_is_that_piece_s_alone(tmp_path: Path) -> None:
+    """A failure in a test window that marked train windows too would tell choices of it."""
+    failing = FEATURES.replace(
+        "1.0 if tick.mid > features.mean else -1.0",
+        "(np.nan if state.n > 900 else 1.0 if tick.mid > features.mean else -1.0)",
+    )
+    path = write_study(tmp_path, sampler="grid", trials=20, strategy=failing)
+    study = create_study(path, out=tmp_path / "out", overrides=SETTINGS[:2])
+    context, params = study.setup.context, study.space.defaults[None]
+    long, short = Slice(100, 1100, 0), Slice(1100, 1400, 0)
+    piece, rest = Slice(1400, 2000, 0), Slice(2000, 2600, 0)
+    rows = evaluate_pieces(context, params, [(long,), (short,), (piece, rest)]).rows[0]
+    assert (rows["status"] == STATUS_ERROR).tolist() == [True, False, False, True]
+    alone = evaluate_pieces(context, params, [(short,)]).rows[0]
+    assert rows[1].tobytes() == alone[0].tobytes()
+    cut = piece._replace(warmup=piece.begin - int(study.space.decode(params[0])["window"]))
+    open_ = replay(context, params[0], (cut,), carry_over=True, close_out=False)
+    assert rows[2].tobytes() == np.asarray(open_.row).tobytes()
+
+
+def test_train_behind_a_test_window_warms_up_behind_it(tmp_path: Path) -> None:
+    path = write_study(tmp_path, sampler="grid", trials=20, strategy=FEATURES)
+    study = create_study(path, out=tmp_path / "out", overrides=SETTINGS[:2])
+    folds = study_folds(study, ValidateSection(scheme="k_fold", folds=3, purge=0))
+    ts = study.mapped_ticks.ts
+    for fold in folds.folds:
+        for train in fold.train:
+            first = int(np.searchsorted(ts, train[0]))
+            tested = int(np.searchsorted(ts, fold.test[0][1]))
+            assert train[0] < fold.test[0][1] or first - 60 >= tested
+
+
+def test_points_that_are_added_count_once_in_folds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foldsearch, "CHUNK", 16)
+    settings = ValidateSection(folds=3, purge=HOUR)
+    for trials in (20, 40):
+        path = write_study(tmp_path, sampler="random", trials=trials)
+        study = create_study(path, out=tmp_path / "out", overrides=SETTINGS[:2])
+        run_study(study)
+        walk_forward(study, study_folds(study, settings))
+        assert evaluations_in_folds(study) == len(foldsearch.candidates(study)[0])
+        assert study.evaluations() == study.board.evaluated()
 
 
 # -- going on --------------------------------------------------------------------------

@@ -9,8 +9,8 @@ import numpy as np
 
 from sweep.engines.base import Engine
 from sweep.errors import InputError, StudyLockedError
-from sweep.resample.sessions import find_sessions
 from sweep.schema import FloatArray1D, IntArray1D
+from sweep.session_returns import kept_edges
 from sweep.study import Study
 from sweep.validation.evidence import OutOfSample
 from sweep.walkforward import out_of_sample_curve, study_folds, walk_forward
@@ -59,7 +59,7 @@ def walked(
     curve = out_of_sample_curve(study, result)
     capital = study.mapped.context.account.capital
     found = OutOfSample(
-        returns=session_changes(curve.ts, curve.equity, capital) / capital,
+        returns=session_changes(curve.ts, curve.equity, capital, kept_edges(study.about)) / capital,
         net_profit=float(score.metrics.get("net_profit", math.nan)),
         n_folds=result.degradation.folds,
         rank=result.degradation.rank,
@@ -68,8 +68,10 @@ def walked(
     return found, result
 
 
-def session_changes(ts: IntArray1D, equity: FloatArray1D, capital: float) -> FloatArray1D:
-    """Return by how much equity changed over each session.
+def session_changes(
+    ts: IntArray1D, equity: FloatArray1D, capital: float, edges: IntArray1D
+) -> FloatArray1D:
+    """Return by how much equity changed over each session that has a tick.
 
     Parameters
     ----------
@@ -78,10 +80,13 @@ def session_changes(ts: IntArray1D, equity: FloatArray1D, capital: float) -> Flo
     equity : ndarray of shape (n_ticks,), float64
     capital : float
         Equity before the first tick.
+    edges : ndarray of shape (n_edges,), int64
+        Nanoseconds: where the study's sessions begin, and the end of the last.
 
     Returns
     -------
     ndarray of shape (n_sessions,), float64
     """
-    ends = find_sessions(ts).ends
+    places = np.searchsorted(ts, edges, side="left")
+    ends = np.unique(places[places > 0])
     return np.diff(equity[ends - 1], prepend=capital)
