@@ -133,7 +133,9 @@ def _fold_study(study: Study, folds: Folds, f: int, folder: Path) -> Study:
     fold = folds.folds[f]
     # The edge behind the last tick lies behind all of them.
     places = [np.searchsorted(ts, [*w], side="left").tolist() for w in fold.train]
-    windows = [Slice(a, b, begin) for a, b in places]
+    tested = [int(np.searchsorted(ts, w[1], side="left")) for w in fold.test]
+    # Warm-ups begin behind the test window before: train knows of no tick of it.
+    windows = [Slice(a, b, max([begin, *(t for t in tested if begin < t <= a)])) for a, b in places]
     slices = tuple(s for w in windows for s in _cut(study, ts, w, len(windows)))
     # Behind a test window, features carried from the range's beginning would know of it.
     carry = setup.carry_over and folds.sequential and len(windows) == 1
@@ -148,7 +150,7 @@ def _fold_study(study: Study, folds: Folds, f: int, folder: Path) -> Study:
         ),
         data=replace(spec.data, slicing="carry" if carry else "independent"),
     )
-    whole = Slice(windows[0].begin, windows[-1].end, begin)
+    whole = Slice(windows[0].begin, windows[-1].end, windows[0].warmup)
     changed: Setup = replace(setup, slices=slices, ranges=Ranges(whole, None), carry_over=carry)
     about = [study.about["digest"], study.about["ticks"]["content"], [list(s) for s in slices]]
     about.append(study.about["strategy"]["digest"])

@@ -17,7 +17,7 @@ from sweep.engines.base import Engine
 from sweep.errors import InputError, ReplayMismatchError, SweepError
 from sweep.foldplan import plan_pieces
 from sweep.folds import Folds, make_folds
-from sweep.foldsearch import search_shared
+from sweep.foldsearch import candidates, search_shared
 from sweep.foldstudies import search_each
 from sweep.kernel import load_kernel
 from sweep.metrics import merge
@@ -105,10 +105,12 @@ def study_folds(study: Study, settings: ValidateSection | None = None) -> Folds:
 
 
 def _longest_warmup(study: Study) -> int:
-    """Return the longest warm-up of the trials and of many points of the space, in ticks."""
+    """Return the longest warm-up in ticks: of what is searched, or of many points of the space.
+
+    A sampler that learns may meet a longer one; its folds bound warm-ups themselves.
+    """
     kernel = load_kernel(study.mapped.context.kernel)
-    block = study.board.select(np.arange(len(study.board)))
-    rows = np.concatenate([random(study.space, 0).rows(0, _POINTS), block.params])
+    rows = candidates(study)[1] if study.exhaustive else random(study.space, 0).rows(0, _POINTS)
     lengths = [0]
     for row in np.unique(rows, axis=0):
         with suppress(Exception):  # one that raises fails when it is evaluated

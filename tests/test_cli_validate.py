@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import study_helpers
 from cli_helpers import Result, files_below, ran, sweep
 
 from sweep.study import Study
+from sweep.validation.of_study import _held
+from sweep.validation.walk import session_changes
 
 LONG = study_helpers.STUDY.replace(
     "sessions = 2, ticks_per_session = 3000", "sessions = 48, ticks_per_session = 150"
@@ -42,6 +46,35 @@ def test_the_verdict_is_said_first_and_the_surface_last(study: Path) -> None:
     assert "next: sweep validate" in result.err
     assert "Hansen's SPA ..." in result.err
     assert files_below(study) == before
+
+
+def test_splits_alone_have_no_report_to_write(study: Path, tmp_path: Path) -> None:
+    page = tmp_path / "v.html"
+    result = sweep("validate", study, "--show-splits", "--html", page)
+    assert result.code == 2
+    assert "--show-splits judges nothing" in result.err
+    assert not page.exists()
+
+
+def test_a_holdout_that_failed_is_not_called_unopened(study: Path) -> None:
+    found = Study.open(study)
+    best = found.best(1)[0]
+    found.opened[best] = replace(found.opened[best], reason="step() raised ValueError: boom")
+    text = "trial {} could not be evaluated on the holdout: step() raised ValueError: boom"
+    assert _held(found, best) == text.format(best)
+
+
+def test_out_of_sample_returns_are_by_the_study_s_sessions() -> None:
+    """Bars of a market that never closes have no gaps between sessions, or nothing else."""
+    hour = 3_600_000_000_000
+    ts = np.arange(10 * 24, dtype=np.int64) * hour
+    equity = 100.0 + np.arange(10 * 24)
+    days = np.append(np.arange(10, dtype=np.int64) * 24 * hour, ts[-1] + 1)
+    assert session_changes(ts, equity, 100.0, days).tolist() == [23.0] + [24.0] * 9
+    # Sessions without a tick out of sample are none of it.
+    some = (ts < 24 * hour) | (ts >= 72 * hour)
+    changes = session_changes(ts[some], np.arange(some.sum()) + 100.0, 100.0, days)
+    assert changes.tolist() == [23.0] + [24.0] * 7
 
 
 def test_quiet_says_nothing_beside_the_data(study: Path) -> None:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from study_helpers import write_study
 
-from sweep import foldsearch
+from sweep import foldsearch, foldstudies
 from sweep.api import create_study
 from sweep.engines.serial import SerialEngine
 from sweep.errors import InputError
@@ -287,11 +287,28 @@ def test_train_behind_a_test_window_warms_up_behind_it(tmp_path: Path) -> None:
     study = create_study(path, out=tmp_path / "out", overrides=SETTINGS[:2])
     folds = study_folds(study, ValidateSection(scheme="k_fold", folds=3, purge=0))
     ts = study.mapped_ticks.ts
+    longest = max(int(study.space.decode(row)["window"]) for row in candidates(study)[1])
+    assert longest >= 20
     for fold in folds.folds:
         for train in fold.train:
             first = int(np.searchsorted(ts, train[0]))
             tested = int(np.searchsorted(ts, fold.test[0][1]))
-            assert train[0] < fold.test[0][1] or first - 60 >= tested
+            assert train[0] < fold.test[0][1] or first - longest >= tested
+
+
+def test_a_learning_search_behind_a_test_window_knows_nothing_of_it(tmp_path: Path) -> None:
+    """Its warm-up is bounded too, whatever embargo is set."""
+    settings = ValidateSection(scheme="k_fold", folds=3, purge=0, embargo=0)
+    path = write_study(tmp_path, sampler="tpe", trials=5, strategy=FEATURES)
+    study = create_study(path, out=tmp_path / "out", overrides=SETTINGS[:2])
+    folds = study_folds(study, settings)
+    ts = study.mapped_ticks.ts
+    for f, fold in enumerate(folds.folds):
+        own = foldstudies._fold_study(study, folds, f, tmp_path / "folds")
+        assert not own.setup.carry_over
+        behind = int(np.searchsorted(ts, fold.test[0][1]))
+        for cut in own.setup.slices:
+            assert cut.begin < behind or cut.warmup >= behind
 
 
 def test_points_that_are_added_count_once_in_folds(

@@ -35,9 +35,6 @@ _EULER = 14
 #: Largest |drift| sqrt(horizon) / volatility; the sum's terms grow with it.
 _MAX_SLOPE = 1e4
 
-#: Largest |drift| sqrt(horizon) / volatility; the sum's terms grow with it.
-_MAX_SLOPE = 1e4
-
 #: Gauss-Legendre nodes for each unit of a Gaussian step's deviation: the kernel is smooth
 #: on that scale, and more of them change no digit of the reference values.
 _NODES_PER_STEP = 4

@@ -399,7 +399,7 @@ def holdout(held: Held | str) -> Claim:
     ratio = (
         ""
         if math.isnan(held.sharpe)
-        else f" and a Sharpe ratio of {number(held.sharpe, 3)} by its clock"
+        else f" and a Sharpe ratio of {number(held.sharpe, 3)} by the study's clock"
     )
     word = "a loss" if held.net_profit < 0.0 else "a profit"
     text = (

@@ -94,9 +94,9 @@ def _held(study: Study, number: int) -> Held | str:
         return "the study keeps no holdout; data.holdout sets one"
     metrics = study.holdout_metrics(number)
     if metrics is None:
-        first = study.opened.get(number)
-        if first is not None and first.reason:
-            return f"trial {number} could not be evaluated on the holdout: {first.reason}"
+        opened = study.opened.get(number)
+        if opened is not None and opened.reason:
+            return f"trial {number} could not be evaluated on the holdout: {opened.reason}"
         return f"the holdout was not opened for trial {number}"
     return Held(
         net_profit=metrics["net_profit"],
