@@ -563,6 +563,7 @@ def test_every_method_is_found_by_its_name(study: Study) -> None:
 
 def test_the_study_goes_on_with_the_same_folder(study: Study) -> None:
     """Paths beside a study do not keep it from being run again."""
+    run_methods(study, [subject(study)], SerialEngine(), MonteCarlo(("sessions",), n_paths=8))
     assert (study.folder / "mc").is_dir()
     again = create_study(
         study.folder.parent / "study.toml",
