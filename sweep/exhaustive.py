@@ -26,7 +26,7 @@ from sweep.metrics import merge
 from sweep.proposals import Points
 from sweep.results import COMPLETE, FAILED, STATES, Part, Stretch, TrialBlock, count_states, rank
 from sweep.schema import ROW, STATUS_ERROR, FloatArray2D, IntArray1D, Rows, Slice
-from sweep.session_cuts import cells_of, session_sums
+from sweep.session_cuts import cells_of, earned_in_cells, session_sums
 from sweep.tasks import Outcome, Task
 
 __all__ = ["Course", "Exhaustive", "Repeats", "Tally", "finished_block"]
@@ -273,10 +273,13 @@ class Exhaustive:
 
     def _sessions(self, outcome: Outcome) -> NDArray[np.float32] | None:
         """Return what the variants of a task returned in each session, on the capital."""
-        if outcome.earned is None:
+        if outcome.equity is None:
             return self._unknown(len(outcome.rows))
-        sums = session_sums(outcome.earned, self._cells, len(self.course.edges) - 1)
-        return (sums / self.course.capital).astype(np.float32)
+        course, cells = self.course, self._cells
+        before = np.full(len(outcome.rows), course.capital)
+        earned = earned_in_cells(outcome.equity, cells, before, carry_over=course.carry_over)
+        sums = session_sums(earned, cells, len(course.edges) - 1)
+        return (sums / course.capital).astype(np.float32)
 
     def _unknown(self, n: int) -> NDArray[np.float32] | None:
         if not self.course.edges:

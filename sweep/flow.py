@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from sweep.metrics import merge
 from sweep.results import COMPLETE, FAILED, INVALID, PRUNED, Board, Finished, Judged, Partial
-from sweep.schema import ROW, STATUS_ERROR, FloatArray1D, Rows, Slice
-from sweep.session_cuts import cells_of, session_sums
+from sweep.schema import ROW, STATUS_ERROR, FloatArray1D, FloatArray2D, Rows, Slice
+from sweep.session_cuts import Cell, cells_of, earned_in_cells, session_sums
 from sweep.tasks import Carry, Outcome, Task
 
 __all__ = ["Ask", "Learn", "Plan", "Record", "Save", "StudyState"]
@@ -164,8 +164,9 @@ class StudyState:
         self.exhausted = ""
         self.stopping = ""
         self._cells = cells_of(plan.slices, plan.edges) if plan.edges else []
-        places = [cell.place for cell in self._cells]
-        self._n_cells = np.bincount(np.array(places, np.int64), minlength=len(plan.slices))
+        self._cells_at: list[list[Cell]] = [[] for _ in plan.slices]
+        for cell in self._cells:
+            self._cells_at[cell.place].append(cell)
         self._judge = judge
         self._prune = prune
         self._saved = saved or {}
@@ -371,7 +372,7 @@ class StudyState:
         for k, trial in enumerate(trials):
             carry = None if outcome.carry is None else outcome.carry.select([k])
             failure = failures.get(k, "")
-            earned = None if outcome.earned is None else outcome.earned[k]
+            earned = self._earned(trial, places, outcome.equity, k)
             partial = Partial(trial.params, places, outcome.rows[k], carry, failure, earned)
             self._commands.append(Save(partial))
             partials.append(partial)
@@ -479,7 +480,7 @@ class StudyState:
         for place, row in zip(partial.slices, partial.rows, strict=True):
             trial.rows[place] = row
         if partial.earned is not None:
-            ends = np.cumsum([self._n_cells[place] for place in partial.slices])
+            ends = np.cumsum([len(self._cells_at[place]) for place in partial.slices])
             pieces = np.split(partial.earned, ends[:-1])
             trial.earned.update(zip(partial.slices, pieces, strict=True))
         trial.done += len(partial.slices)
@@ -563,6 +564,20 @@ class StudyState:
         for follower in trial.followers:
             self._share(self._live[follower], trial.finished)
 
+    def _earned(
+        self, trial: _Trial, places: tuple[int, ...], equity: FloatArray2D | None, k: int
+    ) -> FloatArray1D | None:
+        """Return what a trial earned in the cells of the slices at some places."""
+        if equity is None:
+            return None
+        before = np.full(1, self.plan.capital)
+        if trial.carry is not None:
+            before = trial.carry.rows["equity"]
+        cells = [cell for place in places for cell in self._cells_at[place]]
+        carry_over = self.plan.carry_over
+        earned = earned_in_cells(equity[k : k + 1], cells, before, carry_over=carry_over)
+        return np.asarray(earned[0])
+
     def _sessions(self, trial: _Trial) -> NDArray[np.float32] | None:
         """Return what a trial returned in each session: NaN unless all of it was evaluated."""
         edges = self.plan.edges
@@ -570,7 +585,7 @@ class StudyState:
             return None
         n = len(edges) - 1
         # Paths, which are no stretches of the ticks, have no cells.
-        wanted = {place for place in trial.rows if self._n_cells[place]}
+        wanted = {place for place in trial.rows if self._cells_at[place]}
         if not wanted or not wanted <= trial.earned.keys():
             return np.full(n, np.nan, np.float32)
         known = [cell for cell in self._cells if cell.place in trial.earned]

@@ -18,17 +18,11 @@ import numpy as np
 
 from sweep.engines.base import Engine
 from sweep.schema import FloatArray2D, Rows, Slice
-from sweep.setup import Setup
-from sweep.stream import Sizes, Streamed, evaluate_stream, sizes_for
+from sweep.setup import Setup, sizes_of
+from sweep.stream import Streamed, evaluate_stream
 from sweep.tasks import Outcome, Task
 
 __all__ = ["Passes", "evaluate_alone"]
-
-
-def sizes_of(setup: Setup, memory: int) -> Sizes:
-    """Return what a pass of a study may hold at a time; see `sweep.stream.sizes_for`."""
-    columns = len(setup.ticks.columns)
-    return sizes_for(memory, setup.context.kernel, columns=columns, n_slices=len(setup.slices))
 
 
 class Passes:
@@ -109,6 +103,7 @@ class Passes:
                 first.slices,
                 carry_over=first.carry_over,
                 close_out=first.close_out,
+                edges=first.edges,
                 engine=self.engine,
                 memory=self.memory,
                 # The survey has seen that they are well.
@@ -140,6 +135,7 @@ def _outcomes(going: list[tuple[Task, Any]], found: Streamed) -> list[Outcome]:
             Outcome(
                 number=task.number,
                 rows=found.rows[first : first + count],
+                equity=None if found.equity is None else found.equity[first : first + count],
                 failures=tuple(failures),
                 seconds=found.busy.get(pid, 0.0) / max(shares[k % len(pids)], 1),
                 kernel_seconds=found.kernel_s * count / max(len(found.rows), 1),

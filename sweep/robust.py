@@ -129,7 +129,7 @@ def evaluate_robust(context: RobustContext, task: Task) -> Outcome:
     reasons: dict[int, str] = {}
     kernel_s = 0.0
     uss = 0
-    earned: FloatArray2D | None = None
+    equity: FloatArray2D | None = None
     at = 0
     # Paths that follow each other are evaluated together; the history is no path.
     numbers = enumerate(context.path_of(part) for part in task.slices)
@@ -141,7 +141,7 @@ def evaluate_robust(context: RobustContext, task: Task) -> Outcome:
         if own[0] < 0:
             alone = replace(task, slices=task.slices[here], carry_over=False)
             found = evaluate(context.history, alone)
-            earned = found.earned
+            equity = found.equity
         else:
             some = PathTask(task.number, task.params, own[0], own[-1] + 1)
             found = evaluate_paths(context.paths, some)
@@ -159,5 +159,5 @@ def evaluate_robust(context: RobustContext, task: Task) -> Outcome:
         kernel_seconds=kernel_s,
         pid=os.getpid(),
         uss_bytes=uss,
-        earned=earned,
+        equity=equity,
     )

@@ -24,6 +24,7 @@ __all__ = [
     "FloatArray1D",
     "FloatArray2D",
     "IntArray1D",
+    "IntArray2D",
     "Rows",
     "Slice",
     "Tick",
@@ -34,6 +35,7 @@ __all__ = [
 FloatArray1D = NDArray[np.float64]
 FloatArray2D = NDArray[np.float64]
 IntArray1D = NDArray[np.int64]
+IntArray2D = NDArray[np.int64]
 Rows = NDArray[np.void]
 
 

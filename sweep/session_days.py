@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sweep.resample.sessions import DAY, Sessions, find_sessions, sessions_by_clock
+from sweep.resample.sessions import DAY, GAP, find_sessions, sessions_by_clock
 from sweep.schema import IntArray1D
+from sweep.slices import Marks
 
 __all__ = ["MOST", "SessionCuts", "find_cuts"]
 
@@ -39,7 +41,18 @@ class SessionCuts(NamedTuple):
     reason: str = ""
 
 
-def find_cuts(ts: IntArray1D, begin: int, end: int) -> SessionCuts:
+class _Pieces(NamedTuple):
+    """Stretches that cover a range: where each begins, its first stamp and its last."""
+
+    begins: IntArray1D
+    firsts: IntArray1D
+    lasts: IntArray1D
+
+    def __len__(self) -> int:
+        return len(self.begins)
+
+
+def find_cuts(ts: IntArray1D | Marks, begin: int, end: int) -> SessionCuts:
     """Find the sessions of a search range.
 
     Gaps of half an hour part sessions (`sweep.resample.find_sessions`). Where a market
@@ -48,15 +61,14 @@ def find_cuts(ts: IntArray1D, begin: int, end: int) -> SessionCuts:
 
     Parameters
     ----------
-    ts : ndarray of shape (n_ticks,), int64
+    ts : ndarray of shape (n_ticks,), int64, or Marks
     begin, end : int
-        The range, of at least one tick.
+        The range, of at least one tick. At marks, where that is all there is.
     """
-    found = find_sessions(ts, begin, end)
-    lasts = ts[found.ends - 1] - ts[found.begins]
-    sparse = float(np.median(found.ends - found.begins)) < _FEWEST
-    if float(np.median(lasts)) > _LONGEST or sparse:
-        days = sessions_by_clock(ts, 0.0, begin, end)
+    found = _by_gaps(ts, begin, end)
+    sparse = float(np.median(np.diff(found.begins, append=end))) < _FEWEST
+    if float(np.median(found.lasts - found.firsts)) > _LONGEST or sparse:
+        days = _by_days(ts, begin, end)
         # Days that part nothing, or part it finer, help nobody.
         if not sparse or len(days) < len(found):
             found = days
@@ -64,10 +76,33 @@ def find_cuts(ts: IntArray1D, begin: int, end: int) -> SessionCuts:
         return SessionCuts(
             (), (), f"the search range has {len(found):,} sessions, and {MOST:,} at most are kept"
         )
-    return _cuts(ts, found)
-
-
-def _cuts(ts: IntArray1D, found: Sessions) -> SessionCuts:
-    end = int(found.ends[-1])
     edges = (*found.begins.tolist(), end)
-    return SessionCuts(edges, (*ts[found.begins].tolist(), int(ts[end - 1]) + 1))
+    return SessionCuts(edges, (*found.firsts.tolist(), int(found.lasts[-1]) + 1))
+
+
+def _by_gaps(ts: IntArray1D | Marks, begin: int, end: int) -> _Pieces:
+    if isinstance(ts, Marks):
+        _, at, before = ts.breaks.T
+        return _at_breaks(ts, begin, end, at - before >= GAP)
+    return _at_ticks(ts, find_sessions(ts, begin, end).begins, end)
+
+
+def _by_days(ts: IntArray1D | Marks, begin: int, end: int) -> _Pieces:
+    if isinstance(ts, Marks):
+        _, at, before = ts.breaks.T
+        return _at_breaks(ts, begin, end, at // DAY != before // DAY)
+    return _at_ticks(ts, sessions_by_clock(ts, 0.0, begin, end).begins, end)
+
+
+def _at_ticks(ts: IntArray1D, begins: IntArray1D, end: int) -> _Pieces:
+    return _Pieces(begins, ts[begins], ts[np.append(begins[1:], end) - 1])
+
+
+def _at_breaks(marks: Marks, begin: int, end: int, chosen: NDArray[np.bool_]) -> _Pieces:
+    places = marks.breaks[:, 0]
+    begins, firsts, lasts = marks.breaks[chosen & (places > begin) & (places < end)].T
+    return _Pieces(
+        np.insert(begins, 0, begin),
+        np.insert(firsts, 0, marks[begin]),
+        np.append(lasts, marks[end - 1]),
+    )

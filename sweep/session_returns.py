@@ -128,18 +128,19 @@ def _of_parts(board: Archive, n_sessions: int) -> Iterator[SessionBlock]:
             yield numbers[own], returns[own]
             n += len(numbers)
         if n < part.count:
-            raise _in_passes(part.first)
+            raise _not_kept(part.first)
     for block in board.tail:
         if block.sessions is None:
-            raise _in_passes(int(block.numbers[0]))
+            raise _not_kept(int(block.numbers[0]))
         own = (block.duplicate_of < 0) & np.isin(block.codes, _EVALUATED)
         yield block.numbers[own], block.sessions[own]
 
 
-def _in_passes(first: int) -> InputError:
+def _not_kept(first: int) -> InputError:
     return InputError(
         f"what each variant returned by session cannot be said, because trials from {first} on "
-        f'were evaluated with data.store = "stream", where it is not kept'
+        f"were evaluated by a version of Sweep that did not keep it; run the study again with "
+        f"--out another folder"
     )
 
 

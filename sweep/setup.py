@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,7 +42,10 @@ from sweep.tasks import Context, Outcome, evaluate, orders_in_flight
 from sweep.tick_reader import Seen
 from sweep.tickmap import attach
 
-__all__ = ["Setup", "is_robust", "prepare", "pruning_steps"]
+if TYPE_CHECKING:
+    from sweep.stream import Sizes
+
+__all__ = ["Setup", "is_robust", "prepare", "pruning_steps", "sizes_of"]
 
 #: Columns of a table of trials besides its parameters.
 _TAKEN = (
@@ -73,6 +76,8 @@ class Setup:
     carry_over : bool
     seen : Seen or None
         With a source: what was seen of it when it was looked at.
+    marks : Marks or None
+        With a source: where the ticks are cut.
     source : SourceSpec or None
         Where the ticks are read anew in every pass; None where they are in the store.
     robust : RobustContext or None
@@ -90,6 +95,7 @@ class Setup:
     carry_over: bool
     source: SourceSpec | None = None
     seen: Seen | None = None
+    marks: Marks | None = None
     robust: RobustContext | None = None
     said: tuple[str, ...] = ()
 
@@ -106,12 +112,9 @@ class Setup:
     @cached_property
     def sessions(self) -> SessionCuts:
         """The sessions of the search range whose returns are kept, or why none are."""
-        if self.source is not None:
-            return SessionCuts(
-                (), (), 'with data.store = "stream" the ticks lie nowhere to be cut into sessions'
-            )
         search = self.ranges.search
-        return find_cuts(attach(self.ticks).ts, search.begin, search.end)
+        ts = attach(self.ticks).ts if self.marks is None else self.marks
+        return find_cuts(ts, search.begin, search.end)
 
     @property
     def evaluation(self) -> tuple[Callable[..., Outcome], Context | RobustContext]:
@@ -254,7 +257,24 @@ def _prepare_stream(
     mid = found.marks.mid(begin)
     setup = _assemble(spec, strategy, space, found.handle, ranges, slices, mid, 2)
     seen = Seen(before, found.report.untouched, len(found.handle.columns))
-    return replace(setup, source=source, seen=seen)
+    setup = replace(setup, source=source, seen=seen, marks=found.marks)
+    sizes_of(setup, spec.data.memory)
+    return setup
+
+
+def sizes_of(setup: Setup, memory: int) -> Sizes:
+    """Return what a pass of a study may hold at a time; see `sweep.stream.sizes_for`."""
+    from sweep.stream import sizes_for
+
+    n_slices = len(setup.slices)
+    return sizes_for(
+        memory,
+        setup.context.kernel,
+        columns=len(setup.ticks.columns),
+        n_slices=n_slices,
+        # An edge of a session or of a slice parts two cells.
+        n_cells=n_slices + len(setup.sessions.edges),
+    )
 
 
 def check_stream(spec: StudySpec) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sweep.errors import DataError
-from sweep.schema import FloatArray2D, IntArray1D, Slice
+from sweep.schema import FloatArray2D, IntArray1D, IntArray2D, Slice
 
 __all__ = [
     "Marks",
@@ -58,6 +58,9 @@ class Marks:
         Stamps of the tick at that place, and of the one before it.
     quotes : ndarray of shape (n_marks, 2), float64
         Bid and ask at that place; NaN behind the end.
+    breaks : ndarray of shape (n_breaks, 3), int64
+        Ticks before which half an hour or more passed without one, or midnight (UTC): the
+        place of each, its stamp, and that of the tick before it.
     """
 
     n_ticks: int
@@ -68,6 +71,7 @@ class Marks:
     at: IntArray1D
     before: IntArray1D
     quotes: FloatArray2D
+    breaks: IntArray2D
 
     def __len__(self) -> int:
         return self.n_ticks
@@ -118,8 +122,9 @@ class Marks:
         """Return marks from what `to_dict` gave."""
         arrays = {n: np.array(data[n], np.int64) for n in ("stamps", "places", "at", "before")}
         quotes = np.array(data["quotes"], np.float64).reshape(-1, 2)
+        breaks = np.array(data["breaks"], np.int64).reshape(-1, 3)
         ends, quote = (tuple(data[n]) for n in ("ends", "first_quote"))
-        return cls(data["n_ticks"], ends, quote, quotes=quotes, **arrays)
+        return cls(data["n_ticks"], ends, quote, quotes=quotes, breaks=breaks, **arrays)
 
 
 #: The stamps of a series: all of them, or where some lie.

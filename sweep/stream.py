@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 import queue
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -30,6 +31,7 @@ from sweep.errors import EngineError, EvaluationError, InputError, StoreError, S
 from sweep.fills import CARRY
 from sweep.kernel import KernelRef, load_kernel
 from sweep.schema import ROW, STATUS_ERROR, FloatArray2D, Rows, Slice
+from sweep.session_cuts import Cell, cells_of
 from sweep.sources import SourceSpec
 from sweep.tasks import Carry, Context, Outcome, Task
 from sweep.tick_reader import Block, Reader, Seen
@@ -93,7 +95,13 @@ class Sizes:
 
 
 def sizes_for(
-    memory: int, kernel: KernelRef, *, columns: int = len(COLUMNS), lead: int = 0, n_slices: int = 1
+    memory: int,
+    kernel: KernelRef,
+    *,
+    columns: int = len(COLUMNS),
+    lead: int = 0,
+    n_slices: int = 1,
+    n_cells: int = 0,
 ) -> Sizes:
     """Work out what a pass may hold at a time.
 
@@ -107,6 +115,8 @@ def sizes_for(
     lead : int, optional
         Ticks in front of each block that are held a second time.
     n_slices : int, optional
+    n_cells : int, optional
+        At whose ends equity is kept; see `sweep.session_cuts`.
 
     Raises
     ------
@@ -117,6 +127,7 @@ def sizes_for(
     state = 8 * (max(kernel.n_floats, 1) + max(kernel.n_ints, 1)) + 16
     # A batch is copied on its way to a worker and back; its rows stay until the end.
     variant = 3 * (CARRY.itemsize + ROW.itemsize + state) + (n_slices + 1) * ROW.itemsize
+    variant += 8 * n_cells
     smallest = feature_blocks.BLOCK if kernel.features else _SMALLEST
     least = _READING + _RING * (smallest + lead) * width + _BATCH * variant
     if memory < least:
@@ -143,6 +154,8 @@ class Streamed:
     ----------
     rows : ndarray of shape (n_variants, n_slices), dtype `sweep.schema.ROW`
         As `sweep.tasks.evaluate` gives them for the same slices.
+    equity : ndarray of shape (n_variants, n_cells), float64, or None
+        Likewise; None without edges.
     failures : tuple of (int, str)
         Variant, and the reason in the user's terms.
     n_ticks : int
@@ -164,6 +177,7 @@ class Streamed:
     """
 
     rows: Rows
+    equity: FloatArray2D | None
     failures: tuple[tuple[int, str], ...]
     n_ticks: int
     seconds: float
@@ -183,6 +197,7 @@ def evaluate_stream(
     *,
     carry_over: bool = True,
     close_out: bool = True,
+    edges: tuple[int, ...] = (),
     engine: Engine,
     memory: int = MEMORY,
     sizes: Sizes | None = None,
@@ -205,6 +220,8 @@ def evaluate_stream(
         by default. Where slices are carried over, one follows the other.
     carry_over, close_out : bool, optional
         See `sweep.tasks.Task`.
+    edges : tuple of int, optional
+        Of sessions that cover the slices, which must be given then; see `sweep.tasks.Task`.
     engine : Engine
         Stays open.
     memory : int, optional
@@ -240,15 +257,25 @@ def evaluate_stream(
         If there is too little room for the blocks.
     EngineError, EvaluationError
         If workers die too often; if a task cannot be evaluated.
+    ValueError
+        If slices overlap or leave gaps, or sessions do not cover them.
     """
     cuts = Cuts.of(slices, carry_over, close_out)
+    if edges and not edges[0] <= cuts.begin < cuts.end <= edges[-1]:
+        raise ValueError(f"sessions from {edges[0]} to {edges[-1]} do not cover all slices")
+    cells = cells_of(cuts.slices, edges) if edges else []
     check_streamable(context.kernel)
     params = np.ascontiguousarray(params, dtype=np.float64)
     reach = Reach.of(context.kernel, params, cuts)
     if sizes is None:
         columns = len(COLUMNS) if seen is None else seen.columns
         sizes = sizes_for(
-            memory, context.kernel, columns=columns, lead=reach.lead, n_slices=len(cuts.slices)
+            memory,
+            context.kernel,
+            columns=columns,
+            lead=reach.lead,
+            n_slices=len(cuts.slices),
+            n_cells=len(cells),
         )
     began = time.perf_counter()
     parts = []
@@ -259,6 +286,8 @@ def evaluate_stream(
         own = replace(reach, warmups=reach.warmups[first : first + sizes.variants])
         with _Pass(source, context, some, cuts, engine, sizes, own) as one:
             one.batch = batch
+            if edges:
+                one.keep_equity(edges, cells)
             one.whole = whole and first == 0
             one.seen = seen
             one.interrupted = interrupted or (lambda: False)
@@ -268,7 +297,8 @@ def evaluate_stream(
                 busy[pid] = busy.get(pid, 0.0) + seconds
             uss |= one.uss
     return Streamed(
-        rows=np.concatenate([p.rows for _, p in parts]),
+        rows=_joined([p.rows for _, p in parts]),
+        equity=_joined([p.equity for _, p in parts if p.equity is not None]) if edges else None,
         failures=tuple((first + v, why) for first, p in parts for v, why in p.failures),
         n_ticks=parts[0][1].n_ticks,
         seconds=time.perf_counter() - began,
@@ -279,6 +309,11 @@ def evaluate_stream(
         busy=busy,
         uss_bytes=uss,
     )
+
+
+def _joined(parts: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    # Not copied where there is one: it may take most of the memory that a pass may take.
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def check_streamable(kernel: KernelRef) -> None:
@@ -337,6 +372,7 @@ class _Batch:
 @dataclass(frozen=True)
 class _Done:
     rows: Rows
+    equity: FloatArray2D | None
     failures: tuple[tuple[int, str], ...]
     n_ticks: int
     reading_s: float
@@ -366,6 +402,9 @@ class _Pass:
         self.interrupted: Callable[[], bool] = lambda: False
         self.progress: Callable[[int, float | None], None] = lambda rows, share: None
         self.rows = np.zeros((len(params), len(cuts.slices)), ROW)
+        self.equity: FloatArray2D | None = None
+        self.edges: tuple[int, ...] = ()
+        self.cells: dict[Cell, int] = {}
         self.failures: dict[int, str] = {}
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.blocks: dict[int, Block] = {}
@@ -387,6 +426,12 @@ class _Pass:
 
     def __exit__(self, *_: object) -> None:
         self._exits.close()
+
+    def keep_equity(self, edges: tuple[int, ...], cells: list[Cell]) -> None:
+        """Keep the variants' equity at the end of each cell, too."""
+        self.edges = edges
+        self.cells = {cell: k for k, cell in enumerate(cells)}
+        self.equity = np.full((len(self.params), len(cells)), np.nan)
 
     def run(self) -> _Done:
         """Go over the source."""
@@ -441,6 +486,7 @@ class _Pass:
         reader.done = True
         return _Done(
             self.rows,
+            self.equity,
             tuple(sorted(self.failures.items())),
             reader.rows,
             reader.seconds,
@@ -551,7 +597,15 @@ class _Pass:
             keep=part.keep,
             ticks=block.handle,
             base=first,
+            edges=tuple(edge - first for edge in self._edges_within(part)),
         )
+
+    def _edges_within(self, part: Part) -> tuple[int, ...]:
+        """Return the edges of the sessions that a part has to do with."""
+        if not self.edges:
+            return ()
+        low = bisect_right(self.edges, part.slices[0].begin) - 1
+        return self.edges[low : bisect_left(self.edges, part.slices[-1].end) + 1]
 
     def _lowest(self, batch: _Batch, part: Part) -> list[int]:
         """Return the lowest tick that each slice of a part may touch."""
@@ -597,6 +651,11 @@ class _Pass:
         for column, place in enumerate(part.places):
             if place >= 0:
                 self.rows[batch.variants[left], place] = outcome.rows[left, column]
+        if self.equity is not None:
+            assert outcome.equity is not None
+            # A cell that goes on behind the block is written again by the one that ends it.
+            own = np.ix_(batch.variants[left], np.array(self._cells_within(part)))
+            self.equity[own] = outcome.equity[left]
         for v, reason in outcome.failures:
             variant = int(batch.variants[v])
             if variant in dropped:
@@ -605,17 +664,25 @@ class _Pass:
             self.failures[variant] = reason
             self._end(variant, part, outcome.rows[v])
 
+    def _cells_within(self, part: Part) -> list[int]:
+        """Return the numbers of the cells that a part has to do with."""
+        return [
+            self.cells[Cell(self._slice_at(part.slices[cell.place].begin), cell.session)]
+            for cell in cells_of(part.slices, self.edges)
+        ]
+
     def _end(self, variant: int, part: Part, rows: Rows) -> None:
-        """Fill in the rows of a variant that failed, as one task over all slices does."""
+        """Fill in what is known of a variant that failed, as one task over all slices does."""
+        if self.equity is not None:
+            self.equity[variant] = np.nan
         if rows[-1]["status"] == STATUS_ERROR:
             self.rows[variant] = rows[-1]
             return
-        self.rows[variant, self._slice_of(part) :] = rows[-1]
+        self.rows[variant, self._slice_at(part.slices[-1].begin) :] = rows[-1]
 
-    def _slice_of(self, part: Part) -> int:
-        """Return the number of the last slice that a part has to do with."""
-        at = part.slices[-1].begin
-        return max(k for k, s in enumerate(self.cuts.slices) if s.begin <= at)
+    def _slice_at(self, tick: int) -> int:
+        """Return the number of the slice that a tick lies in."""
+        return bisect_right(self.cuts.slices, tick, key=lambda s: s.begin) - 1
 
     def _mend(self, lost: _Batch) -> None:
         """Replace a broken pool, and line its batches up again from the carry they had."""
@@ -642,6 +709,8 @@ class _Pass:
             variant = int(batch.variants[0])
             self.failures[variant] = f"its worker died {_LOSSES} times while it was evaluated alone"
             self.rows[variant]["status"] = STATUS_ERROR
+            if self.equity is not None:
+                self.equity[variant] = np.nan
             return
         half = len(batch.variants) // 2
         for places in (slice(0, half), slice(half, None)):

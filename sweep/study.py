@@ -501,8 +501,8 @@ class Study:
         Raises
         ------
         InputError
-            If it cannot be said, because the study was begun before it was kept, or its
-            ticks are in no store.
+            If it cannot be said, because the study was begun before it was kept, or has more
+            sessions than are kept.
         LedgerError
             If a part is missing or damaged: `sweep run` evaluates its trials again.
         """
@@ -519,11 +519,15 @@ class Study:
     def session_edges(self) -> tuple[int, ...]:
         """Ticks at which sessions begin, and the end of the last; empty where none are kept."""
         kept = self.about.get("sessions")
-        if kept is None or kept["reason"] or self.setup.source is not None:
+        if kept is None or kept["reason"]:
             return ()
+        setup = self.setup
+        if setup.marks is not None:
+            # A pass is cut where the survey saw sessions, or not at all.
+            return setup.sessions.edges if list(setup.sessions.stamps) == kept["edges"] else ()
         # Those that the study was begun with, whatever is taken for a session by now.
-        begins = np.searchsorted(attach(self.setup.ticks).ts, kept["edges"][:-1])
-        return (*begins.tolist(), self.setup.ranges.search.end)
+        begins = np.searchsorted(attach(setup.ticks).ts, kept["edges"][:-1])
+        return (*begins.tolist(), setup.ranges.search.end)
 
     def evaluations(self) -> int:
         """Return how many distinct variants were ever evaluated, over all runs of the study.

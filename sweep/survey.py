@@ -21,7 +21,8 @@ import numpy as np
 
 from sweep import sources, store
 from sweep.checks import Checker, Chunk, TickReport
-from sweep.schema import IntArray1D, TickHandle
+from sweep.resample.sessions import DAY, GAP
+from sweep.schema import IntArray1D, IntArray2D, TickHandle
 from sweep.slices import Marks
 from sweep.sources import Reading, SourceSpec
 from sweep.tickmap import COLUMNS, content_hash
@@ -32,7 +33,7 @@ __all__ = ["NOWHERE", "Survey", "survey"]
 #: read anew in every pass.
 NOWHERE = ""
 
-_FORMAT = 1
+_FORMAT = 2
 #: Bits of a gap that count towards the median: one part in 4,096.
 _BITS = 12
 
@@ -124,6 +125,7 @@ class _Count:
         self._before = np.zeros(len(wanted), np.int64)
         self._quotes = np.full((len(wanted), 2), np.nan)
         self._first_quote = (np.nan, np.nan)
+        self._breaks: list[IntArray2D] = []
 
     def take(self, chunk: Chunk) -> None:
         ts = np.ascontiguousarray(chunk["ts"], np.int64)
@@ -137,6 +139,7 @@ class _Count:
             digest.update(memoryview(values.data).cast("B"))
         self._mark(chunk, ts)
         gaps = np.diff(ts, prepend=self.last) if self.rows else np.diff(ts)
+        self._break(ts, gaps)
         if len(gaps):
             at = int(np.argmax(gaps))
             if gaps[at] > self.largest:
@@ -159,6 +162,15 @@ class _Count:
         self._quotes[some, 0] = chunk["bid"][places]
         self._quotes[some, 1] = chunk["ask"][places]
         self.found = stop
+
+    def _break(self, ts: IntArray1D, gaps: IntArray1D) -> None:
+        """Note before which ticks the market rested, or a day began."""
+        days = np.arange(self.last // DAY + 1, int(ts[-1]) // DAY + 1) * DAY
+        opened = np.searchsorted(ts, days, "left")
+        rested = np.flatnonzero(gaps >= GAP) + len(ts) - len(gaps)
+        found = np.union1d(opened, rested)
+        before = np.where(found > 0, ts[found - 1], self.last)
+        self._breaks.append(np.stack([self.rows + found, ts[found], before], axis=1))
 
     def survey(self, source: SourceSpec, reading: Reading, checker: Checker) -> Survey:
         rest = slice(self.found, None)
@@ -195,6 +207,7 @@ class _Count:
             at=self._at,
             before=self._before,
             quotes=self._quotes,
+            breaks=np.concatenate([np.zeros((0, 3), np.int64), *self._breaks]),
         )
         return Survey(handle, report, marks, True)
 

@@ -33,7 +33,7 @@ from sweep.schema import (
     TickHandle,
     Ticks,
 )
-from sweep.session_cuts import cells_of, earned_in_cells
+from sweep.session_cuts import cells_of
 from sweep.tickmap import attach
 
 __all__ = [
@@ -120,8 +120,8 @@ class Task:
     arrivals, shares : ndarray or None
         How orders are filled, by tick of those ticks; see `sweep.kernel.native.call_kernel`.
     edges : tuple of int
-        Ticks at which sessions begin, and the end of the last, where it is wanted what each
-        variant earned in them; see `sweep.session_cuts`. Rows are the same with and without.
+        Ticks at which sessions begin, and the end of the last, where the equity of each
+        variant is wanted there; see `sweep.session_cuts`. Rows are the same with and without.
     apart : bool
         Whether features begin no earlier than the variant's own warm-up although the slices
         go on from each other, as they do where slices are independent.
@@ -163,9 +163,9 @@ class Outcome:
     pid : int
     uss_bytes : int
         See `own_bytes`.
-    earned : ndarray of shape (n_variants, n_cells), float64, or None
-        Cash earned in each of the cells that the task's edges make, NaN where a variant
-        failed; None without edges.
+    equity : ndarray of shape (n_variants, n_cells), float64, or None
+        At the end of each of the cells that the task's edges make, an open position marked;
+        NaN where a variant failed; None without edges.
     """
 
     number: int
@@ -177,7 +177,7 @@ class Outcome:
     kernel_seconds: float = 0.0
     pid: int = 0
     uss_bytes: int = 0
-    earned: FloatArray2D | None = None
+    equity: FloatArray2D | None = None
 
 
 #: Seconds that the task at hand has spent in compiled kernels; a process has one at a time.
@@ -231,7 +231,7 @@ def evaluate(context: Context, task: Task, width: int | None = None) -> Outcome:
         kernel = load_kernel(context.kernel)
         handle = context.ticks if task.ticks is None else task.ticks
         ticks = attach(handle)
-        rows, carry, failures, earned = _run(context, kernel, ticks, task, width)
+        rows, carry, failures, equity = _run(context, kernel, ticks, task, width)
         return Outcome(
             number=task.number,
             rows=rows,
@@ -241,7 +241,7 @@ def evaluate(context: Context, task: Task, width: int | None = None) -> Outcome:
             kernel_seconds=_IN_KERNELS[0],
             pid=os.getpid(),
             uss_bytes=own_bytes(handle.path),
-            earned=earned,
+            equity=equity,
         )
     except BaseException as error:
         text = str(error) if isinstance(error, SweepError) else traceback.format_exc()
@@ -262,8 +262,8 @@ def _run(
     rows = np.zeros((n, len(task.slices)), ROW)
     if task.carry is not None:
         rows[:, 0] = store.rows
-    cells = cells_of(task.slices, task.edges) if task.edges else []
-    equity = np.full((n, len(cells)), np.nan)
+    n_cells = len(cells_of(task.slices, task.edges)) if task.edges else 0
+    equity = np.full((n, n_cells), np.nan)
     failures: list[tuple[int, str]] = []
     left = np.arange(n)
     while len(left):
@@ -299,14 +299,9 @@ def _run(
     for v in np.flatnonzero((rows["status"] == STATUS_BAD_ORDER).any(axis=1)).tolist():
         bad = rows[v][rows[v]["status"] == STATUS_BAD_ORDER]
         failures.append((v, _bad_order(context, ticks, int(bad[0]["tick"]), task.base)))
-    earned = None
-    if task.edges:
-        equity[[v for v, _ in failures]] = np.nan
-        before = np.full(n, context.account.capital)
-        if task.carry is not None:
-            before[:] = task.carry.rows["equity"]
-        earned = earned_in_cells(equity, cells, before, carry_over=task.carry_over)
-    return rows, store._replace(rows=rows[:, -1].copy()), tuple(sorted(failures)), earned
+    equity[[v for v, _ in failures]] = np.nan
+    carry = store._replace(rows=rows[:, -1].copy())
+    return rows, carry, tuple(sorted(failures)), equity if task.edges else None
 
 
 def _new_carry(context: Context, n: int) -> Carry:

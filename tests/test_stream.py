@@ -132,7 +132,17 @@ def streamed(source: SourceSpec, context: Context, params: np.ndarray, *rest: An
 
 
 def same(found: Streamed, expected: Outcome) -> bool:
+    if found.equity is None or expected.equity is None:
+        assert found.equity is expected.equity
+    elif found.equity.tobytes() != expected.equity.tobytes():
+        return False
     return found.rows.tobytes() == expected.rows.tobytes()
+
+
+def sessions_of(context: Context) -> tuple[int, ...]:
+    """Return the edges of some sessions, which nothing else ends at."""
+    n = context.ticks.n_ticks
+    return (0, *sorted({n // 7, n // 3, n // 3 + 1, n // 2 + 13, n - 2}), n)
 
 
 @pytest.fixture(autouse=True)
@@ -179,7 +189,7 @@ def test_slices_fall_into_blocks_as_they_please(carry_over: bool, count: int, bl
     params = variants(5, wait=40)
     search = Slice(123, context.ticks.n_ticks - 456, 50)
     slices = cut_evenly(search, count)
-    how: dict[str, Any] = {"carry_over": carry_over}
+    how: dict[str, Any] = {"carry_over": carry_over, "edges": sessions_of(context)}
     found = streamed(MARKET, context, params, slices, sizes=Sizes(block=block), **how)
     assert same(found, in_memory(context, params, slices, **how))
 
@@ -197,8 +207,13 @@ def test_slices_may_leave_gaps_where_they_are_independent() -> None:
     context = context_for(MARKET)
     params = variants(4, wait=30)
     slices = (Slice(100, 150, 80), Slice(1_000, 1_001, 990), Slice(3_333, 6_000, 150))
-    found = streamed(MARKET, context, params, slices, sizes=Sizes(block=64), carry_over=False)
-    assert same(found, in_memory(context, params, slices, carry_over=False))
+    how: dict[str, Any] = {"carry_over": False, "edges": sessions_of(context)}
+    found = streamed(MARKET, context, params, slices, sizes=Sizes(block=64), **how)
+    assert same(found, in_memory(context, params, slices, **how))
+    with pytest.raises(ValueError, match="sessions from 0 to 5999 do not cover"):
+        streamed(MARKET, context, params, slices, carry_over=False, edges=(0, 5_999))
+    with pytest.raises(ValueError, match="do not cover"):
+        streamed(MARKET, context, params, edges=(0, context.ticks.n_ticks))
 
 
 def test_a_position_may_stay_open() -> None:
@@ -221,6 +236,9 @@ def test_more_variants_than_fit_take_several_passes() -> None:
     )
     assert same(found, in_memory(context, params))
     assert read.count(max(read)) == 3
+    whole, edges = (Slice(0, context.ticks.n_ticks, 0),), sessions_of(context)
+    found = streamed(MARKET, context, params, whole, edges=edges, sizes=Sizes(variants=3))
+    assert same(found, in_memory(context, params, edges=edges))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -247,6 +265,7 @@ def test_workers_leave_no_trace(workers: int) -> None:
     carry_over=st.booleans(),
     wait=st.integers(0, 30),
     begin=st.integers(0, 15),
+    sessions=st.sets(st.integers(1, 150), max_size=6),
 )
 def test_any_market_cut_anywhere(
     tmp_path_factory: pytest.TempPathFactory,
@@ -257,6 +276,7 @@ def test_any_market_cut_anywhere(
     carry_over: bool,
     wait: int,
     begin: int,
+    sessions: set[int],
 ) -> None:
     path = tmp_path_factory.mktemp("any") / "ticks.parquet"
     write_parquet(iter([{"ts": ticks.ts, "bid": ticks.bid, "ask": ticks.ask}]), path)
@@ -265,7 +285,8 @@ def test_any_market_cut_anywhere(
     edges = sorted({begin, *(c for c in cuts if begin < c < len(ticks.ts)), len(ticks.ts)})
     slices = tuple(Slice(a, b, begin if carry_over else 0) for a, b in itertools.pairwise(edges))
     params = variants(3, wait=wait)
-    how: dict[str, Any] = {"carry_over": carry_over}
+    opened = (0, *sorted(s for s in sessions if s < len(ticks.ts)), len(ticks.ts))
+    how: dict[str, Any] = {"carry_over": carry_over, "edges": opened}
     found = streamed(source, context, params, slices, sizes=Sizes(block=block, ring=2), **how)
     assert same(found, in_memory(context, params, slices, **how))
 
@@ -461,9 +482,12 @@ def test_a_variant_that_fails_leaves_the_others_alone(carry_over: bool) -> None:
     slices = cut_evenly(Slice(0, context.ticks.n_ticks, 0), 4)
     if not carry_over:
         params[3] = variants(1, bad_after=1_100)[0]
-    expected = in_memory(context, params, slices, carry_over=carry_over)
-    found = streamed(MARKET, context, params, slices, carry_over=carry_over)
+    how: dict[str, Any] = {"carry_over": carry_over, "edges": sessions_of(context)}
+    expected = in_memory(context, params, slices, **how)
+    found = streamed(MARKET, context, params, slices, **how)
     assert same(found, expected)
+    assert expected.equity is not None
+    assert np.isnan(expected.equity).all(axis=1).tolist() == [v == 3 for v in range(6)]
     assert found.failures == expected.failures
     assert len(found.failures) == 1
 
@@ -532,8 +556,9 @@ def test_features_that_look_back_so_far_go_from_block_to_block(
         (Slice(begin + 1_500, end - 100, begin),),
         (Slice(begin + 1_300, begin + 1_450, begin),),
     ):
-        found = streamed(MARKET, context, params, slices, carry_over=carry_over)
-        assert same(found, in_memory(context, params, slices, carry_over=carry_over))
+        how: dict[str, Any] = {"carry_over": carry_over, "edges": sessions_of(context)}
+        found = streamed(MARKET, context, params, slices, **how)
+        assert same(found, in_memory(context, params, slices, **how))
 
 
 def refused(source: str) -> pytest.ExceptionInfo[StrategyError]:
@@ -621,9 +646,11 @@ def test_a_lost_task_is_repeated_from_the_carry_that_it_began_with() -> None:
     context = context_for(MARKET, replace(COSTS, latency=3 * SECOND))
     params = variants(6)
     engine = LossyEngine(lambda count, _: count % 5 == 0)
-    found = streamed(MARKET, context, params, engine=engine, sizes=Sizes(block=500), batch=2)
+    whole, edges = (Slice(0, context.ticks.n_ticks, 0),), sessions_of(context)
+    how: dict[str, Any] = {"engine": engine, "sizes": Sizes(block=500), "batch": 2}
+    found = streamed(MARKET, context, params, whole, edges=edges, **how)
     assert engine.recycled > 3
-    assert same(found, in_memory(context, params))
+    assert same(found, in_memory(context, params, edges=edges))
 
 
 def test_a_variant_that_kills_its_workers_fails_alone() -> None:
@@ -634,8 +661,14 @@ def test_a_variant_that_kills_its_workers_fails_alone() -> None:
     def loses(_: int, arguments: Any) -> bool:
         return any(deadly in task.params.tobytes() for task in arguments[1])
 
-    found = streamed(MARKET, context, params, engine=LossyEngine(loses), batch=3)
-    expected = in_memory(context, params)
+    whole, edges = (Slice(0, context.ticks.n_ticks, 0),), sessions_of(context)
+    engine = LossyEngine(loses)
+    found = streamed(MARKET, context, params, whole, edges=edges, engine=engine, batch=3)
+    expected = in_memory(context, params, edges=edges)
+    assert found.equity is not None
+    assert expected.equity is not None
+    assert np.isnan(found.equity[4]).all()
+    assert found.equity[[0, 1, 2, 3, 5]].tobytes() == expected.equity[[0, 1, 2, 3, 5]].tobytes()
     assert [v for v, _ in found.failures] == [4]
     assert "worker died" in found.failures[0][1]
     others = [0, 1, 2, 3, 5]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from study_helpers import run_small, write_study
 
@@ -49,6 +50,11 @@ def test_a_streamed_study_is_the_study_on_stored_ticks(case: str, tmp_path: Path
     assert of_stored.best == of_streamed.best
     assert stored.about["ticks"] == streamed.about["ticks"]
     assert stored.about["capital"] == streamed.about["capital"]
+    assert stored.about["sessions"] == streamed.about["sessions"]
+    one, two = stored.session_returns(), streamed.session_returns()
+    assert one.numbers.tolist() == two.numbers.tolist()
+    assert one.returns.tobytes() == two.returns.tobytes()
+    assert np.abs(one.returns).max() > 0
     assert {n: o.row.tobytes() for n, o in stored.opened.items()} == {
         n: o.row.tobytes() for n, o in streamed.opened.items()
     }
@@ -71,11 +77,10 @@ def test_more_variants_than_a_pass_takes_take_more_passes(
 ) -> None:
     from dataclasses import replace
 
-    from sweep import passes, stream
+    from sweep import stream
 
     real = stream.sizes_for
     small = lambda *a, **k: replace(real(*a, **k), variants=7)  # noqa: E731
-    monkeypatch.setattr(passes, "sizes_for", small)
     monkeypatch.setattr(stream, "sizes_for", small)
     streamed, _ = run_small(tmp_path, STREAM, sampler="random", out="b")
     monkeypatch.undo()
@@ -104,6 +109,8 @@ def test_a_study_begun_in_the_store_goes_on_as_a_stream(tmp_path: Path) -> None:
     run_small(tmp_path, bare, sampler="random", trials=10, out="b")
     streamed, _ = run_small(tmp_path, bare, STREAM, sampler="random", trials=24, out="b")
     assert same_trials(whole, streamed)
+    returns = streamed.session_returns().returns
+    assert returns.tobytes() == whole.session_returns().returns.tobytes()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from sweep import store
 from sweep.checks import Policies, gap_statistics
 from sweep.errors import DataError
 from sweep.schema import Slice, Ticks
+from sweep.session_days import find_cuts
 from sweep.slices import Marks, UnmarkedError, cut_by_time, select, split_holdout
 from sweep.sources import SourceSpec, write_parquet
 from sweep.survey import survey
@@ -124,6 +125,9 @@ def test_cuts_by_marks_are_cuts_by_stamps(
             asked |= set(more.stamps)
     assert found == cut(ticks.ts)
     if isinstance(found, tuple):
+        search = found[2].search
+        sessions = find_cuts(marks, search.begin, search.end)
+        assert sessions == find_cuts(ticks.ts, search.begin, search.end)
         at = found[0]
         assert marks.mid(at) == 0.5 * (float(ticks.bid[at]) + float(ticks.ask[at]))
 

@@ -9,7 +9,7 @@ import numpy as np
 from sweep.errors import DataError
 from sweep.schema import IntArray1D
 
-__all__ = ["DAY", "Sessions", "find_sessions", "sessions_by_clock"]
+__all__ = ["DAY", "GAP", "Sessions", "find_sessions", "sessions_by_clock"]
 
 MINUTE = 60_000_000_000
 DAY = 1_440 * MINUTE
@@ -18,7 +18,7 @@ DAY = 1_440 * MINUTE
 _ALIKE = 30 * MINUTE
 
 #: Time without a tick that separates sessions, unless another is asked for.
-_GAP = 30 * MINUTE
+GAP = 30 * MINUTE
 _STAMPS = 1 << 20
 
 
@@ -66,7 +66,7 @@ def find_sessions(
         If the range holds no tick, or ``gap`` is not positive.
     """
     end = len(ts) if end is None else end
-    gap = _GAP if gap is None else gap
+    gap = GAP if gap is None else gap
     if gap <= 0:
         raise DataError(f"a gap between sessions must be longer than 0 ns, found {gap}")
     _not_empty(begin, end)
