@@ -1,6 +1,6 @@
 """The finished trials of an exhaustive search: parts on disk, and what is in none yet.
 
-It answers what `sweep.results.Board` answers, for any number of trials in the memory of
+It answers what `sweep.board.Board` answers, for any number of trials in the memory of
 some thousand: single trials and blocks are read when they are asked for. Whole columns
 (``rows``, ``params``, ...) are there for notebooks and take the memory of all trials.
 """
@@ -15,17 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.board import BLOCK, TrialBlock, count_states, rank
 from sweep.parts import Layout, read_part, write_part
-from sweep.results import (
-    BLOCK,
-    COMPLETE,
-    STATES,
-    Finished,
-    Part,
-    TrialBlock,
-    count_states,
-    rank,
-)
+from sweep.records import COMPLETE, STATES, Finished, Part
 from sweep.schema import ROW, FloatArray1D, FloatArray2D, IntArray1D, Rows
 
 __all__ = ["PART", "Archive"]
@@ -220,7 +212,7 @@ class Archive:
         return -1
 
     def counts(self) -> dict[str, int]:
-        """Return the number of trials in each state, see `sweep.results.count_states`."""
+        """Return the number of trials in each state, see `sweep.board.count_states`."""
         return dict(self._counts)
 
     def evaluated(self) -> int:
@@ -228,7 +220,7 @@ class Archive:
         return self._size - self._counts["duplicates"]
 
     def best(self, directions: tuple[str, ...], count: int) -> list[int]:
-        """Return the best complete trials, duplicates left out; see `sweep.results.rank`."""
+        """Return the best complete trials, duplicates left out; see `sweep.board.rank`."""
         numbers, values = np.zeros(0, np.int64), np.zeros((0, len(directions)))
         # Of a front all members must be kept, since any may be ahead of the next ones.
         keep = count if len(directions) == 1 else self._size

@@ -21,7 +21,7 @@ from sweep.engines.base import Engine, WorkerLostError
 from sweep.errors import EngineError, EvaluationError, ReplayMismatchError, SweepError
 from sweep.meter import Meter, Standing, Summary, snapshot, trial_views
 from sweep.persist import Persister
-from sweep.results import Opened
+from sweep.records import Opened
 from sweep.schema import ROW
 from sweep.snapshot import Snapshot, TrialView
 from sweep.study import Study

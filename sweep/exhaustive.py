@@ -21,10 +21,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.board import TrialBlock, count_states, rank
 from sweep.judge import Judge
 from sweep.metrics import merge
 from sweep.proposals import Points
-from sweep.results import COMPLETE, FAILED, STATES, Part, Stretch, TrialBlock, count_states, rank
+from sweep.records import COMPLETE, FAILED, STATES, Part, Stretch
 from sweep.schema import ROW, STATUS_ERROR, FloatArray2D, IntArray1D, Rows, Slice
 from sweep.session_cuts import cells_of, earned_in_cells, session_sums
 from sweep.tasks import Outcome, Task
@@ -534,7 +535,7 @@ class Tally:
         ----------
         numbers : ndarray of shape (n_trials,), int64
         codes : ndarray of shape (n_trials,), int8
-            States, as places in `sweep.results.STATES`.
+            States, as places in `sweep.records.STATES`.
         values : ndarray of shape (n_trials, n_objectives), float64
         duplicate_of : ndarray of shape (n_trials,), int64
         """

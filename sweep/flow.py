@@ -19,8 +19,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.board import Board
 from sweep.metrics import merge
-from sweep.results import COMPLETE, FAILED, INVALID, PRUNED, Board, Finished, Judged, Partial
+from sweep.records import COMPLETE, FAILED, INVALID, PRUNED, Finished, Judged, Partial
 from sweep.schema import ROW, STATUS_ERROR, FloatArray1D, FloatArray2D, Rows, Slice
 from sweep.session_cuts import Cell, cells_of, earned_in_cells, session_sums
 from sweep.tasks import Carry, Outcome, Task

@@ -24,7 +24,7 @@ from sweep.judge import Verdicts
 from sweep.kernel import load_kernel
 from sweep.pieces import evaluate_pieces, merge_pieces
 from sweep.proposals import make_points
-from sweep.results import COMPLETE, FAILED, STATES
+from sweep.records import COMPLETE, FAILED, STATES
 from sweep.robustness.gather import gather
 from sweep.rowshelf import RowShelf
 from sweep.schema import STATUS_ERROR, FloatArray1D, FloatArray2D, IntArray1D, Rows

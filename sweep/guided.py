@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sweep.board import Board
 from sweep.driver import Run
 from sweep.errors import LedgerError, SweepError
 from sweep.flow import Ask, Learn, Plan, Record, Save, StudyState
@@ -21,7 +22,7 @@ from sweep.proposals import (
     depends_on_results,
     make_proposer,
 )
-from sweep.results import FAILED, INVALID, Board, Finished, Partial
+from sweep.records import FAILED, INVALID, Finished, Partial
 from sweep.setup import pruning_steps, slice_order, starting_points
 from sweep.tasks import Outcome, Task
 

@@ -8,7 +8,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from sweep.errors import InputError, LedgerError, StudyLockedError
-from sweep.results import Opened
+from sweep.records import Opened
 from sweep.study import ReplayResult, Study
 
 __all__ = ["open_holdout"]

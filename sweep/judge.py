@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sweep.metrics import metrics_of, why_undefined
 from sweep.objective import Objectives
-from sweep.results import COMPLETE, FAILED, INFEASIBLE, STATES, Judged
+from sweep.records import COMPLETE, FAILED, INFEASIBLE, STATES, Judged
 from sweep.schema import (
     STATUS_BAD_ORDER,
     STATUS_ERROR,
@@ -25,12 +25,12 @@ __all__ = ["Judge", "Verdicts"]
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What many rows are worth; `sweep.results.Judged` as columns.
+    """What many rows are worth; `sweep.records.Judged` as columns.
 
     Attributes
     ----------
     codes : ndarray of shape (n_rows,), int8
-        States, as places in `sweep.results.STATES`.
+        States, as places in `sweep.records.STATES`.
     values, violations : ndarray of shape (n_rows, n), float64
     reasons : ndarray of shape (n_rows,), object
         Texts; empty where the state is ``complete``.

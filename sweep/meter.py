@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from sweep.results import COMPLETE, FAILED, INFEASIBLE, INVALID, PRUNED
+from sweep.records import COMPLETE, FAILED, INFEASIBLE, INVALID, PRUNED
 from sweep.snapshot import Snapshot, State, TrialView, WorkerView
 from sweep.study import Study
 from sweep.tasks import Outcome, own_bytes
@@ -168,7 +168,7 @@ class Standing:
     ----------
     state : {"running", "draining", "finished"}
     counts : dict of str to int
-        See `sweep.results.count_states`.
+        See `sweep.board.count_states`.
     in_flight : int
     total : int or None
         Trials to finish, where it is known.

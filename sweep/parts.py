@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sweep.board import TrialBlock, count_states
 from sweep.errors import LedgerError
-from sweep.results import STATES, Part, TrialBlock, count_states, sync_folder
+from sweep.ledger import sync_folder
+from sweep.records import STATES, Part
 from sweep.schema import ROW, FloatArray1D, FloatArray2D, IntArray1D, Rows
 from sweep.space import SearchSpace, encode_value
 from sweep.strategy import Parameter
@@ -299,7 +301,7 @@ def read_sessions(
     ------
     numbers : ndarray of shape (n_trials,), int64
     codes : ndarray of shape (n_trials,), int8
-        States, as places in `sweep.results.STATES`.
+        States, as places in `sweep.records.STATES`.
     duplicate_of : ndarray of shape (n_trials,), int64
     returns : ndarray of shape (n_trials, n_sessions), float32
 

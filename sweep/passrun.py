@@ -13,7 +13,7 @@ from sweep.errors import ReplayMismatchError
 from sweep.meter import Summary
 from sweep.metrics import merge
 from sweep.passes import Passes, evaluate_alone
-from sweep.results import Opened
+from sweep.records import Opened
 from sweep.schema import ROW, FloatArray2D, Rows
 from sweep.streamed import StreamedRun
 from sweep.study import difference

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sweep.proposals import outcome_of
-from sweep.results import Finished
+from sweep.records import Finished
 from sweep.study import Study, metrics_of_row
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from sweep import designs
 from sweep.errors import StudyFileError
 from sweep.outcomes import Outcome, Proposal
-from sweep.results import Finished
+from sweep.records import Finished
 from sweep.schema import FloatArray1D, FloatArray2D
 from sweep.sections import StudySection
 from sweep.space import SearchSpace, level_count

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.archive import Archive
+from sweep.board import BLOCK, Board
 from sweep.errors import InputError, LedgerError
+from sweep.ledger import Ledger
 from sweep.parts import read_sessions
-from sweep.results import BLOCK, COMPLETE, INFEASIBLE, PRUNED, STATES, Board, Finished, Ledger
+from sweep.records import COMPLETE, INFEASIBLE, PRUNED, STATES, Finished
 from sweep.schema import FloatArray2D, IntArray1D
 
 __all__ = ["SessionReturns", "gather", "session_blocks"]

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.archive import PART, Archive
+from sweep.board import TrialBlock
 from sweep.driver import Run
 from sweep.errors import LedgerError, SweepError
 from sweep.exhaustive import Course, Exhaustive, Tally, finished_block
 from sweep.parts import is_whole
 from sweep.proposals import make_points
-from sweep.results import FAILED, Opened, Part, Record, Stretch, TrialBlock, Tried
+from sweep.records import FAILED, Opened, Part, Record, Stretch, Tried
 from sweep.schema import ROW, IntArray1D, Rows
 from sweep.setup import starting_points
 from sweep.tasks import Outcome, Task

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.archive import Archive
+from sweep.board import Board, TrialBlock, TrialTable
 from sweep.errors import (
     InputError,
     LedgerError,
@@ -30,6 +31,7 @@ from sweep.errors import (
 )
 from sweep.exhaustive import finished_block, spans_of
 from sweep.judge import Judge
+from sweep.ledger import Ledger
 from sweep.metrics import METRICS, metrics_of
 from sweep.objective import Objectives
 from sweep.parts import Layout
@@ -41,20 +43,16 @@ from sweep.proposals import (
     make_points,
     make_proposer,
 )
-from sweep.results import (
+from sweep.records import (
     FAILED,
     INVALID,
     STATES,
-    Board,
     Finished,
-    Ledger,
     Opened,
     Part,
     Partial,
     Record,
     Stretch,
-    TrialBlock,
-    TrialTable,
     Tried,
 )
 from sweep.robust import evaluate_robust

@@ -5,7 +5,7 @@ from __future__ import annotations
 from filelock import FileLock, Timeout
 
 from sweep.errors import InputError, LedgerError, StudyLockedError
-from sweep.results import Tried
+from sweep.records import Tried
 from sweep.study import Study
 
 __all__ = ["record_evaluations"]

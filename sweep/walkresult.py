@@ -16,7 +16,7 @@ from sweep.folds import Folds
 from sweep.judge import Judge
 from sweep.metrics import merge, metrics_of
 from sweep.pieces import merge_pieces
-from sweep.results import FAILED
+from sweep.records import FAILED
 from sweep.schema import FloatArray1D, Rows
 from sweep.space import SearchSpace
 from sweep.wander import Wander

@@ -20,7 +20,7 @@ from sweep.names import PRUNERS, SAMPLERS
 from sweep.proposals import DESIGNS
 from sweep.pruning import OPTIONS
 from sweep.ranges import Override
-from sweep.results import STATES
+from sweep.records import STATES
 from sweep.samplers import MODEL_SAMPLERS, sampler_options
 from sweep.sections import _COLUMNS, StudySection
 from sweep.spec import SECTIONS

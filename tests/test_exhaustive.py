@@ -10,16 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sweep.board import Board
 from sweep.exhaustive import LOSSES, Course, Exhaustive, Repeats, Tally
-from sweep.results import (
-    COMPLETE,
-    FAILED,
-    STATES,
-    Board,
-    Finished,
-    Part,
-    Stretch,
-)
+from sweep.records import COMPLETE, FAILED, STATES, Finished, Part, Stretch
 from sweep.schema import ROW, Slice
 from sweep.tasks import Outcome, Task
 

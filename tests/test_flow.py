@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sweep.board import Board
 from sweep.flow import LOSSES, REFUSALS, Ask, Learn, Plan, Record, Save, StudyState
-from sweep.results import COMPLETE, FAILED, INVALID, Board, Finished, Judged, Partial
+from sweep.records import COMPLETE, FAILED, INVALID, Finished, Judged, Partial
 from sweep.schema import ROW, Rows, Slice
 from sweep.tasks import Outcome, Task
 

@@ -14,7 +14,7 @@ from sweep.expressions import compile_expression, parse_condition
 from sweep.judge import Judge
 from sweep.metrics import METRIC_NAMES, metrics_of, undefined
 from sweep.objective import Objectives
-from sweep.results import COMPLETE, FAILED, INFEASIBLE, Judged
+from sweep.records import COMPLETE, FAILED, INFEASIBLE, Judged
 from sweep.schema import ROW, STATUS_BAD_ORDER, STATUS_ERROR, Rows
 
 ODD = (0.0, -0.0, 1.0, -1.0, 0.5, 1e-300, 1e300, -1e300, 5e-324, np.inf, -np.inf, np.nan, 3.0)

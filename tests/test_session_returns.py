@@ -21,8 +21,9 @@ from sweep.api import create_study
 from sweep.engines.local import LocalEngine
 from sweep.engines.serial import SerialEngine
 from sweep.errors import InputError, LedgerError
+from sweep.ledger import Ledger
+from sweep.records import Partial, Stretch
 from sweep.resample import find_sessions
-from sweep.results import Ledger, Partial, Stretch
 from sweep.runner import run_study
 from sweep.schema import ROW, FloatArray1D, Slice
 from sweep.session_cuts import cells_of, earned_in_cells, session_sums

@@ -23,11 +23,12 @@ from test_sameness import DisorderlyEngine
 from sweep import streamed
 from sweep.api import create_study
 from sweep.archive import Archive
+from sweep.board import BLOCK, Board, TrialBlock
 from sweep.engines.serial import SerialEngine
 from sweep.errors import InputError, ReplayMismatchError, SpaceError
 from sweep.metrics import METRICS
 from sweep.proposals import make_points
-from sweep.results import BLOCK, COMPLETE, STATES, Board, Finished, Part, Stretch, TrialBlock
+from sweep.records import COMPLETE, STATES, Finished, Part, Stretch
 from sweep.runner import run_study
 from sweep.schema import ROW
 from sweep.setup import starting_points
@@ -370,7 +371,7 @@ def test_a_study_of_another_version_is_refused_with_a_clear_word(tmp_path: Path)
 
 
 def test_ledger_records_of_stretches_and_parts_come_back(tmp_path: Path) -> None:
-    from sweep.results import Ledger
+    from sweep.ledger import Ledger
 
     ledger = Ledger(tmp_path / "ledger.bin")
     ledger.open()

@@ -160,7 +160,7 @@ def test_a_study_that_kept_no_session_returns_says_so(drifting: Study, tmp_path:
 def test_studies_of_noise_are_called_luck(tmp_path: Path) -> None:
     """Of 200 markets without an effect, at least 95 % are luck, within two errors.
 
-    Measured: luck 196, weak 4.
+    Measured: luck 193, weak 7.
     """
     found = Counter(grade(tmp_path, seed, "none", 1.0) for seed in range(200))
     assert found[LUCK] >= 190 - 6
@@ -168,12 +168,12 @@ def test_studies_of_noise_are_called_luck(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("size", "least"), [(1.5, 20), (2.0, 40)])
+@pytest.mark.parametrize(("size", "least"), [(1.0, 1), (1.5, 20), (2.0, 40)])
 def test_studies_of_momentum_are_found(size: float, least: int, tmp_path: Path) -> None:
     """Drifts of either sign of 2,000 ticks, which move by `size` deviations of their noise.
 
-    Measured over 50 markets: luck 45, weak 5 at 1; strong 6, weak 21, luck 23 at 1.5; strong
-    24, weak 22, luck 4 at 2.
+    Measured over 50 markets: luck 45, weak 5 at 1; strong 7, weak 21, luck 22 at 1.5; strong
+    23, weak 23, luck 4 at 2.
     """
     found = Counter(grade(tmp_path, seed, "momentum", size) for seed in range(50))
     assert found[STRONG] + found[WEAK] >= least

@@ -18,8 +18,8 @@ from sweep.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from sweep.board import TrialBlock
     from sweep.output import Table
-    from sweep.results import TrialBlock
     from sweep.schema import IntArray1D
     from sweep.study import Study
 

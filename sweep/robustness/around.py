@@ -16,7 +16,7 @@ from sweep.mc.plateau import plateau_scores
 from sweep.mc.summary import Units, summarise
 from sweep.mc.surface import response_surface, share_above
 from sweep.metrics import METRICS, merge, metrics_of
-from sweep.results import COMPLETE
+from sweep.records import COMPLETE
 from sweep.robustness.finding import Finding
 from sweep.robustness.gather import gather
 from sweep.robustness.subject import Subject

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sweep.errors import InputError
-from sweep.results import COMPLETE, FAILED, INFEASIBLE
+from sweep.records import COMPLETE, FAILED, INFEASIBLE
 from sweep.robustness.around import study_plateaus
 from sweep.schema import IntArray1D
 from sweep.study import Study
