@@ -218,7 +218,10 @@ def _notes(study: Study, folds: Folds) -> tuple[str, ...]:
         "each window starts flat after its warm-up and is flat at its end, with the costs of it"
     )
     if folds.purge and study.exhaustive:
-        notes.append("a train window that was purged ends with what is open at its mark")
+        notes.append(
+            "a train window that was purged ends with what is open at its mark where a test window "
+            "begins with the last of its pieces, and flat elsewhere"
+        )
     if len(study.directions) > 1:
         notes.append(f"chosen by the first objective, {study.objectives.labels[0]}")
     return tuple(notes)

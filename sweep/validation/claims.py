@@ -121,7 +121,7 @@ def record(evidence: Evidence) -> Claim:
     needed = minimum_track_record_length(
         found.sharpe, skew=found.skew, kurtosis=found.kurtosis, confidence=1.0 - _WEAK
     )
-    p = 1.0 - psr.value
+    p = psr.p
     text = (
         f"Taken alone, as if nothing else had been tried, the winner's Sharpe ratio of "
         f"{number(annual, 3)} a year over {found.n:,} sessions is above 0 with a confidence of "
@@ -141,15 +141,22 @@ def record(evidence: Evidence) -> Claim:
     return Claim(name, grade_of(p), text, figures, change)
 
 
-def _psr(found: Moments, benchmark: float) -> _Number:
+def _psr(found: Moments, benchmark: float) -> _Confidence:
     psr = probabilistic_sharpe_ratio(
         found.sharpe, found.n, benchmark=benchmark, skew=found.skew, kurtosis=found.kurtosis
     )
-    return _Number(psr.value, psr.reason)
+    # That of the opposite returns, since 1 - psr keeps no digit where it is small.
+    opposite = probabilistic_sharpe_ratio(
+        -found.sharpe, found.n, benchmark=-benchmark, skew=-found.skew, kurtosis=found.kurtosis
+    )
+    return _Confidence(psr.value, opposite.value, psr.reason)
 
 
-class _Number(NamedTuple):
+class _Confidence(NamedTuple):
+    """That a Sharpe ratio is above a benchmark, and the p-value of its test."""
+
     value: float
+    p: float
     reason: str | None
 
 
@@ -189,7 +196,7 @@ def deflated(evidence: Evidence) -> Claim:
     held = [_psr(own, t) for t in (raw, lenient, found.raw.threshold, found.effective.threshold)]
     if held[0].reason:
         return unknown(name, held[0].reason)
-    p, p_few, p_paper, p_paper_few = (1.0 - h.value for h in held)
+    p, p_few, p_paper, p_paper_few = (h.p for h in held)
     wider = math.sqrt(found.raw.variance * (n - 1))
     kept = r.shape[1]
     beside = (
@@ -218,8 +225,8 @@ def deflated(evidence: Evidence) -> Claim:
         "n_effective": few,
         "sharpe_of_luck_effective": lenient * year,
         "p_effective": p_few,
-        "deflated_sharpe_ratio": 1.0 - p_paper,
-        "deflated_sharpe_ratio_effective": 1.0 - p_paper_few,
+        "deflated_sharpe_ratio": held[2].value,
+        "deflated_sharpe_ratio_effective": held[3].value,
         "spread_over_luck": wider,
     }
     return Claim(name, grade, text, figures, _needed(own, raw, p))
@@ -432,7 +439,7 @@ def walked_forward(found: OutOfSample | str, per_year: float) -> Claim:
     psr = _psr(own, 0.0)
     if psr.reason:
         return unknown(name, psr.reason)
-    annual, p = own.sharpe * math.sqrt(per_year), 1.0 - psr.value
+    annual, p = own.sharpe * math.sqrt(per_year), psr.p
     text = (
         f"Chosen anew in each of {found.n_folds} folds and traded on what follows, choices made "
         f"{number(found.net_profit, 4)}, a Sharpe ratio of {number(annual, 3)} a year over {n:,} "
