@@ -10,7 +10,8 @@ from sweep.robustness.run import monte_carlo
 from sweep.runner import Summary, run_study
 from sweep.snapshot import Snapshot
 from sweep.spec import load_spec
-from sweep.study import Study, find_study
+from sweep.study import Study
+from sweep.study_folder import find_study
 
 __all__ = ["create_study", "monte_carlo", "open_study", "run"]
 

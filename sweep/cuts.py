@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from sweep import feature_blocks
 from sweep.kernel import KernelRef, load_kernel
 from sweep.schema import FloatArray2D, IntArray1D, Slice
+from sweep.session_cuts import Cell, cells_of
 
 __all__ = ["OPEN", "Cuts", "Part", "Reach"]
 
@@ -34,6 +37,10 @@ class Part:
         Whether it begins where the block before ended.
     carry_over, close_out, keep : bool
         See `sweep.tasks.Task`.
+    edges : tuple of int
+        Of the sessions that it lies in; none where equity is not wanted at their ends.
+    cell : int
+        Number of its first cell among those of the pass; the others follow.
     """
 
     slices: tuple[Slice, ...]
@@ -43,24 +50,42 @@ class Part:
     carry_over: bool
     close_out: bool
     keep: bool
+    edges: tuple[int, ...] = ()
+    cell: int = 0
 
 
 @dataclass(frozen=True)
 class Cuts:
-    """The slices of a pass, and how they fall into blocks."""
+    """The slices of a pass, and how they fall into blocks.
+
+    Attributes
+    ----------
+    slices : tuple of Slice
+    carry_over, close_out : bool
+        See `sweep.tasks.Task`.
+    edges : tuple of int
+        Of sessions that cover the slices, where equity is wanted at their ends.
+    """
 
     slices: tuple[Slice, ...]
     carry_over: bool
     close_out: bool
+    edges: tuple[int, ...] = ()
 
     @staticmethod
-    def of(slices: Sequence[Slice] | None, carry_over: bool, close_out: bool) -> Cuts:
+    def of(
+        slices: Sequence[Slice] | None,
+        carry_over: bool,
+        close_out: bool,
+        edges: tuple[int, ...] = (),
+    ) -> Cuts:
         """Return the cuts of a pass; None: all ticks are one slice.
 
         Raises
         ------
         ValueError
-            If slices overlap, or leave gaps where they are carried over.
+            If slices overlap, or leave gaps where they are carried over; if sessions do not
+            cover them.
         """
         found = (Slice(0, OPEN, 0),) if slices is None else tuple(slices)
         if not found:
@@ -68,7 +93,14 @@ class Cuts:
         for a, b in pairwise(found):
             if b.begin < a.end or (carry_over and b.begin != a.end):
                 raise ValueError(f"slices overlap or leave gaps: {a} and {b}")
-        return Cuts(found, carry_over, close_out)
+        if edges and not edges[0] <= found[0].begin < found[-1].end <= edges[-1]:
+            raise ValueError(f"sessions from {edges[0]} to {edges[-1]} do not cover all slices")
+        return Cuts(found, carry_over, close_out, edges)
+
+    @cached_property
+    def cells(self) -> list[Cell]:
+        """Its cells, in the order of time; none without edges."""
+        return cells_of(self.slices, self.edges) if self.edges else []
 
     @property
     def begin(self) -> int:
@@ -101,21 +133,33 @@ class Cuts:
         ]
         places = [k if whole[k].end <= end else -1 for k in found]
         if self.carry_over:
-            return [self._carried(whole, inside, places, begin)] if found else []
-        parts, complete = [], []
+            parts = [self._carried(whole, inside, places, begin)] if found else []
+            return [self._with_sessions(part, found[0]) for part in parts]
+        independent, complete = [], []
         for k, cut, place in zip(found, inside, places, strict=True):
             if cut.begin == whole[k].begin and place >= 0:
                 complete.append((cut, place))
                 continue
             goes_on, ends = whole[k].begin < begin, place >= 0
             start = (whole[k].begin,)
-            parts.append(Part((cut,), start, (place,), goes_on, True, ends, not ends))
+            part = Part((cut,), start, (place,), goes_on, True, ends, not ends)
+            independent.append(self._with_sessions(part, k))
         if complete:
             cuts, numbers = zip(*complete, strict=True)
             starts = tuple(c.begin for c in cuts)
-            parts.append(Part(cuts, starts, numbers, False, False, True, False))
+            part = Part(cuts, starts, numbers, False, False, True, False)
+            independent.append(self._with_sessions(part, numbers[0]))
         # What goes on comes first, what is kept for the next block last.
-        return sorted(parts, key=lambda p: (not p.goes_on, p.keep))
+        return sorted(independent, key=lambda p: (not p.goes_on, p.keep))
+
+    def _with_sessions(self, part: Part, place: int) -> Part:
+        """Return a part, whose first slice is number ``place``, with the sessions it lies in."""
+        if not self.edges:
+            return part
+        first = bisect_right(self.edges, part.slices[0].begin) - 1
+        last = bisect_left(self.edges, part.slices[-1].end)
+        cell = bisect_left(self.cells, Cell(place, first))
+        return replace(part, edges=self.edges[first : last + 1], cell=cell)
 
     def _carried(
         self, whole: list[Slice], inside: list[Slice], places: list[int], begin: int

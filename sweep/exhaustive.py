@@ -280,7 +280,8 @@ class Exhaustive:
         before = np.full(len(outcome.rows), course.capital)
         earned = earned_in_cells(outcome.equity, cells, before, carry_over=course.carry_over)
         sums = session_sums(earned, cells, len(course.edges) - 1)
-        return (sums / course.capital).astype(np.float32)
+        sums /= course.capital
+        return sums.astype(np.float32)
 
     def _unknown(self, n: int) -> NDArray[np.float32] | None:
         if not self.course.edges:

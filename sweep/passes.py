@@ -38,6 +38,8 @@ class Passes:
         See `sweep.stream.evaluate_stream`.
     engine : Engine
         Stays open.
+    edges : tuple of int, optional
+        Of its tasks.
     progress : callable, optional
         ``progress(rows, share)`` while a pass reads the source, from its thread.
     """
@@ -48,6 +50,7 @@ class Passes:
         memory: int,
         engine: Engine,
         *,
+        edges: tuple[int, ...] = (),
         progress: Callable[[int, float | None], None] | None = None,
     ) -> None:
         assert setup.source is not None
@@ -55,7 +58,7 @@ class Passes:
         self.seen = setup.seen
         self.context = setup.context
         self.memory, self.engine, self.progress = memory, engine, progress
-        sizes = sizes_of(setup, memory)
+        sizes = sizes_of(setup, memory, edges)
         self.variants = sizes.variants
         self._waiting: list[tuple[Task, Future[Outcome]]] = []
         self._thread: threading.Thread | None = None

@@ -38,6 +38,16 @@ class PassRun(StreamedRun):
             if self.passes is not None:
                 self.passes.close()
 
+    def prepare(self) -> None:
+        """Begin as any exhaustive run, and say where no session returns are kept from now on."""
+        super().prepare()
+        kept = self.study.about.get("sessions") or {}
+        if kept.get("edges") and not self.course.edges:
+            self.warn(
+                "the ticks are cut into other sessions than when the study was begun: what trials "
+                "return by session is not kept from here on"
+            )
+
     def submit(self) -> None:
         """Hand over what the next pass takes, and let it begin."""
         if self.passes is None:
@@ -45,6 +55,7 @@ class PassRun(StreamedRun):
                 self.study.setup,
                 self.study.spec.data.memory,
                 self.engine,
+                edges=self.course.edges,
                 progress=lambda rows, share: setattr(self, "_at", (rows, share)),
             )
         if self.passes.busy:
@@ -55,7 +66,7 @@ class PassRun(StreamedRun):
 
     def _batch(self) -> int:
         assert self.passes is not None
-        return max(min(self.passes.room, _TASK // len(self.course.spans)), 1)
+        return max(min(self.passes.room, _TASK // self._rows_each()), 1)
 
     # -- winners -----------------------------------------------------------------------
 

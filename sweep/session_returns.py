@@ -141,8 +141,8 @@ def _of_parts(board: Archive, n_sessions: int) -> Iterator[SessionBlock]:
 def _not_kept(first: int) -> InputError:
     return InputError(
         f"what each variant returned by session cannot be said, because trials from {first} on "
-        f"were evaluated by a version of Sweep that did not keep it; run the study again with "
-        f"--out another folder"
+        f"were evaluated by another version of Sweep, without keeping it or with other sessions; "
+        f"run the study again with --out another folder"
     )
 
 

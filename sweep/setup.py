@@ -257,13 +257,24 @@ def _prepare_stream(
     mid = found.marks.mid(begin)
     setup = _assemble(spec, strategy, space, found.handle, ranges, slices, mid, 2)
     seen = Seen(before, found.report.untouched, len(found.handle.columns))
-    setup = replace(setup, source=source, seen=seen, marks=found.marks)
-    sizes_of(setup, spec.data.memory)
-    return setup
+    return replace(setup, source=source, seen=seen, marks=found.marks)
 
 
-def sizes_of(setup: Setup, memory: int) -> Sizes:
-    """Return what a pass of a study may hold at a time; see `sweep.stream.sizes_for`."""
+def sizes_of(setup: Setup, memory: int, edges: tuple[int, ...] = ()) -> Sizes:
+    """Return what a pass of a study may hold at a time.
+
+    Parameters
+    ----------
+    setup : Setup
+    memory : int
+    edges : tuple of int, optional
+        Of the sessions at whose ends equity is kept.
+
+    Raises
+    ------
+    InputError
+        See `sweep.stream.sizes_for`.
+    """
     from sweep.stream import sizes_for
 
     n_slices = len(setup.slices)
@@ -273,7 +284,7 @@ def sizes_of(setup: Setup, memory: int) -> Sizes:
         columns=len(setup.ticks.columns),
         n_slices=n_slices,
         # An edge of a session or of a slice parts two cells.
-        n_cells=n_slices + len(setup.sessions.edges),
+        n_cells=n_slices + len(edges) if edges else 0,
     )
 
 

@@ -4,7 +4,7 @@ A thread reads the source, checks it as an import does, and cuts it into blocks;
 in a slot that workers map. Every batch of variants goes over the blocks in order, from the
 carry that the block before left. At most `Sizes.ring` blocks exist at a time: the thread
 reads ahead until they are full, a block is written over once the last batch has gone over
-it. Rows are the same bits as in memory, wherever the
+it. Rows, and equity at the ends of sessions, are the same bits as in memory, wherever the
 blocks are cut: a carry lacks nothing.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 import heapq
 import queue
 import time
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -31,7 +30,6 @@ from sweep.errors import EngineError, EvaluationError, InputError, StoreError, S
 from sweep.fills import CARRY
 from sweep.kernel import KernelRef, load_kernel
 from sweep.schema import ROW, STATUS_ERROR, FloatArray2D, Rows, Slice
-from sweep.session_cuts import Cell, cells_of
 from sweep.sources import SourceSpec
 from sweep.tasks import Carry, Context, Outcome, Task
 from sweep.tick_reader import Block, Reader, Seen
@@ -128,14 +126,17 @@ def sizes_for(
     # A batch is copied on its way to a worker and back; its rows stay until the end.
     variant = 3 * (CARRY.itemsize + ROW.itemsize + state) + (n_slices + 1) * ROW.itemsize
     variant += 8 * n_cells
+    # Equity of a batch at the ends of all cells, where one block holds them: in the worker, on
+    # its way, and here.
+    held = 3 * _BATCH * 8 * n_cells
     smallest = feature_blocks.BLOCK if kernel.features else _SMALLEST
-    least = _READING + _RING * (smallest + lead) * width + _BATCH * variant
+    least = _READING + held + _RING * (smallest + lead) * width + _BATCH * variant
     if memory < least:
         raise InputError(
             f"data.memory: {memory / 1e6:,.0f} MB are too little for a pass over the ticks; "
             f"it takes {np.ceil(least / 1e6):,.0f} MB at least"
         )
-    rest = memory - _READING
+    rest = memory - _READING - held
     block = min(BLOCK, rest // (2 * _RING * width) - lead)
     block = smallest if kernel.features else max(block, smallest)
     left = rest - _RING * (block + lead) * width
@@ -260,10 +261,7 @@ def evaluate_stream(
     ValueError
         If slices overlap or leave gaps, or sessions do not cover them.
     """
-    cuts = Cuts.of(slices, carry_over, close_out)
-    if edges and not edges[0] <= cuts.begin < cuts.end <= edges[-1]:
-        raise ValueError(f"sessions from {edges[0]} to {edges[-1]} do not cover all slices")
-    cells = cells_of(cuts.slices, edges) if edges else []
+    cuts = Cuts.of(slices, carry_over, close_out, edges)
     check_streamable(context.kernel)
     params = np.ascontiguousarray(params, dtype=np.float64)
     reach = Reach.of(context.kernel, params, cuts)
@@ -275,7 +273,7 @@ def evaluate_stream(
             columns=columns,
             lead=reach.lead,
             n_slices=len(cuts.slices),
-            n_cells=len(cells),
+            n_cells=len(cuts.cells),
         )
     began = time.perf_counter()
     parts = []
@@ -286,8 +284,6 @@ def evaluate_stream(
         own = replace(reach, warmups=reach.warmups[first : first + sizes.variants])
         with _Pass(source, context, some, cuts, engine, sizes, own) as one:
             one.batch = batch
-            if edges:
-                one.keep_equity(edges, cells)
             one.whole = whole and first == 0
             one.seen = seen
             one.interrupted = interrupted or (lambda: False)
@@ -403,8 +399,8 @@ class _Pass:
         self.progress: Callable[[int, float | None], None] = lambda rows, share: None
         self.rows = np.zeros((len(params), len(cuts.slices)), ROW)
         self.equity: FloatArray2D | None = None
-        self.edges: tuple[int, ...] = ()
-        self.cells: dict[Cell, int] = {}
+        if cuts.cells:
+            self.equity = np.full((len(params), len(cuts.cells)), np.nan)
         self.failures: dict[int, str] = {}
         self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.blocks: dict[int, Block] = {}
@@ -426,12 +422,6 @@ class _Pass:
 
     def __exit__(self, *_: object) -> None:
         self._exits.close()
-
-    def keep_equity(self, edges: tuple[int, ...], cells: list[Cell]) -> None:
-        """Keep the variants' equity at the end of each cell, too."""
-        self.edges = edges
-        self.cells = {cell: k for k, cell in enumerate(cells)}
-        self.equity = np.full((len(self.params), len(cells)), np.nan)
 
     def run(self) -> _Done:
         """Go over the source."""
@@ -597,15 +587,8 @@ class _Pass:
             keep=part.keep,
             ticks=block.handle,
             base=first,
-            edges=tuple(edge - first for edge in self._edges_within(part)),
+            edges=tuple(edge - first for edge in part.edges),
         )
-
-    def _edges_within(self, part: Part) -> tuple[int, ...]:
-        """Return the edges of the sessions that a part has to do with."""
-        if not self.edges:
-            return ()
-        low = bisect_right(self.edges, part.slices[0].begin) - 1
-        return self.edges[low : bisect_left(self.edges, part.slices[-1].end) + 1]
 
     def _lowest(self, batch: _Batch, part: Part) -> list[int]:
         """Return the lowest tick that each slice of a part may touch."""
@@ -654,8 +637,8 @@ class _Pass:
         if self.equity is not None:
             assert outcome.equity is not None
             # A cell that goes on behind the block is written again by the one that ends it.
-            own = np.ix_(batch.variants[left], np.array(self._cells_within(part)))
-            self.equity[own] = outcome.equity[left]
+            cells = slice(part.cell, part.cell + outcome.equity.shape[1])
+            self.equity[batch.variants[left], cells] = outcome.equity[left]
         for v, reason in outcome.failures:
             variant = int(batch.variants[v])
             if variant in dropped:
@@ -664,13 +647,6 @@ class _Pass:
             self.failures[variant] = reason
             self._end(variant, part, outcome.rows[v])
 
-    def _cells_within(self, part: Part) -> list[int]:
-        """Return the numbers of the cells that a part has to do with."""
-        return [
-            self.cells[Cell(self._slice_at(part.slices[cell.place].begin), cell.session)]
-            for cell in cells_of(part.slices, self.edges)
-        ]
-
     def _end(self, variant: int, part: Part, rows: Rows) -> None:
         """Fill in what is known of a variant that failed, as one task over all slices does."""
         if self.equity is not None:
@@ -678,11 +654,12 @@ class _Pass:
         if rows[-1]["status"] == STATUS_ERROR:
             self.rows[variant] = rows[-1]
             return
-        self.rows[variant, self._slice_at(part.slices[-1].begin) :] = rows[-1]
+        self.rows[variant, self._slice_of(part) :] = rows[-1]
 
-    def _slice_at(self, tick: int) -> int:
-        """Return the number of the slice that a tick lies in."""
-        return bisect_right(self.cuts.slices, tick, key=lambda s: s.begin) - 1
+    def _slice_of(self, part: Part) -> int:
+        """Return the number of the last slice that a part has to do with."""
+        at = part.slices[-1].begin
+        return max(k for k, s in enumerate(self.cuts.slices) if s.begin <= at)
 
     def _mend(self, lost: _Batch) -> None:
         """Replace a broken pool, and line its batches up again from the carry they had."""

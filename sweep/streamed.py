@@ -127,10 +127,13 @@ class StreamedRun(Run):
         if left is not None:
             # Smaller ones at the end, so that all workers come to it together.
             size = min(size, (left - self.state.dealt) // (2 * self.engine.workers))
-        each = len(self.course.spans) + len(self.course.edges) * 8 // ROW.itemsize
-        size = max(min(size, _LARGEST_TASK // each), 1)
+        size = max(min(size, _LARGEST_TASK // self._rows_each()), 1)
         # Whole vector registers of lanes, where there are many.
         return size if size < 64 else size - size % 8
+
+    def _rows_each(self) -> int:
+        """Return how many rows are as large as what comes back of a variant."""
+        return len(self.course.spans) + len(self.course.edges) * 8 // ROW.itemsize
 
     def arrived(self, outcome: Outcome) -> None:
         """Take in a task's outcome."""

@@ -9,8 +9,6 @@ strategy as it was), ``ledger.bin`` (every finished row that lies in no part), `
 from __future__ import annotations
 
 import json
-import os
-import platform
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -65,19 +63,18 @@ from sweep.setup import (
     is_robust,
     prepare,
     pruning_steps,
+    sizes_of,
     slice_order,
     starting_points,
 )
 from sweep.space import SearchSpace
-from sweep.spec import StudySpec, differences, from_settings
+from sweep.spec import StudySpec, from_settings
 from sweep.store import import_ticks
+from sweep.study_folder import compare, describe, is_begun, read_about, saved_strategy, write
 from sweep.tasks import Replay, Task, replay
 from sweep.tickmap import attach
-from sweep.version import __version__
 
-__all__ = ["ReplayResult", "Study", "difference", "find_study", "metrics_of_row"]
-
-FORMAT = 2
+__all__ = ["ReplayResult", "Study", "difference", "metrics_of_row"]
 
 
 @dataclass(frozen=True)
@@ -200,7 +197,11 @@ class Study:
         else:
             proposer = make_points(spec.study, setup.space, starts)
         _check_end(spec, setup.space, proposer)
-        return cls.of_setup(spec, setup, folder)
+        study = cls.of_setup(spec, setup, folder)
+        if setup.source is not None:
+            # Refuses too little memory before a file is made.
+            sizes_of(setup, spec.data.memory, study.session_edges)
+        return study
 
     @classmethod
     def of_setup(cls, spec: StudySpec, setup: Setup, folder: Path) -> Study:
@@ -219,15 +220,15 @@ class Study:
         InputError, StudyMismatchError
             As `create`.
         """
-        about = _describe(spec, setup)
+        about = describe(spec, setup)
         path = folder / "study.json"
         if path.exists():
-            known = _read_about(path)
-            _compare(folder, known, about)
+            known = read_about(path)
+            compare(folder, known, about)
             study = cls(folder, spec, setup.space, {**known, "settings": about["settings"]}, setup)
             study._load()
             return study
-        if folder.is_dir() and not _is_begun(folder, setup.strategy.source):
+        if folder.is_dir() and not is_begun(folder, setup.strategy.source):
             raise InputError(
                 f"{folder}: holds other files but no study; choose another folder with --out"
             )
@@ -237,8 +238,8 @@ class Study:
         """Write the study's own files, so that the folder is a study."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write(self.folder / "strategy.py", self.setup.strategy.source)
-            _write(self.folder / "study.json", json.dumps(self.about, indent=2) + "\n")
+            write(self.folder / "strategy.py", self.setup.strategy.source)
+            write(self.folder / "study.json", json.dumps(self.about, indent=2) + "\n")
         except OSError as error:
             raise LedgerError(f"{self.folder}: cannot be written: {error.strerror}") from None
 
@@ -257,9 +258,9 @@ class Study:
             raise InputError(
                 f"{folder}: holds no study; run one with: sweep run STUDY.toml --out {folder}"
             )
-        about = _read_about(path)
+        about = read_about(path)
         spec = from_settings(about["settings"])
-        strategy = _saved_strategy(folder, spec)
+        strategy = saved_strategy(folder, spec)
         space = bind(SearchSpace.of(strategy.params), spec.space)
         study = cls(folder, spec, space, about, None)
         study._load()
@@ -355,7 +356,7 @@ class Study:
             return self._setup
         source = (self.folder / "strategy.py").read_text(encoding="utf-8")
         setup = prepare(self.spec, source=source)
-        _compare(self.folder, self.about, _describe(self.spec, setup))
+        compare(self.folder, self.about, describe(self.spec, setup))
         return setup
 
     @cached_property
@@ -499,8 +500,8 @@ class Study:
         Raises
         ------
         InputError
-            If it cannot be said, because the study was begun before it was kept, or has more
-            sessions than are kept.
+            If it cannot be said, because trials were evaluated before it was kept, or because
+            there are more sessions than are kept.
         LedgerError
             If a part is missing or damaged: `sweep run` evaluates its trials again.
         """
@@ -638,40 +639,6 @@ class Study:
         return found.row, found
 
 
-def find_study(folder: str | Path | None, results: str | Path = "results") -> Path:
-    """Return the study's folder: the one given, or the latest one under ``results``.
-
-    Raises
-    ------
-    InputError
-        If there is none.
-    """
-    if folder is not None:
-        return Path(folder)
-    found = [p for p in Path(results).glob("*/study.json")]
-    if not found:
-        raise InputError(
-            f"no study under {Path(results)}; run one first: sweep run STUDY.toml, "
-            f"or name its folder"
-        )
-    return max(found, key=lambda p: _touched(p.parent)).parent
-
-
-def _touched(folder: Path) -> float:
-    ledger = folder / "ledger.bin"
-    return (ledger if ledger.exists() else folder / "study.json").stat().st_mtime
-
-
-def _is_begun(folder: Path, source: str) -> bool:
-    """Whether a folder is empty, but for what a run that was killed at once leaves."""
-    for path in folder.iterdir():
-        if path.name == "lock" or path.suffix == ".part":
-            continue
-        if path.name != "strategy.py" or path.read_text(encoding="utf-8") != source:
-            return False
-    return True
-
-
 def _own_trials(span: Part | Stretch) -> int:
     if isinstance(span, Part):
         return span.count - span.counts["duplicates"]
@@ -699,89 +666,6 @@ def _check_end(spec: StudySpec, space: SearchSpace, proposer: Proposer | Points)
             f"{spec.path or 'the study'}: nothing ends this study: its space has no end; set "
             f"study.trials (or --trials), study.time_limit or study.patience"
         )
-
-
-def _describe(spec: StudySpec, setup: Setup) -> dict[str, Any]:
-    import numba
-
-    ticks = setup.ticks
-    return {
-        "format": FORMAT,
-        "name": spec.study.name,
-        "settings": spec.settings(),
-        "digest": spec.digest(),
-        "strategy": {"path": setup.strategy.path, "digest": setup.strategy.digest},
-        "ticks": {
-            "content": ticks.content,
-            "n_ticks": ticks.n_ticks,
-            "kind": ticks.kind,
-            "first_ts": ticks.first_ts,
-            "last_ts": ticks.last_ts,
-        },
-        "search": list(setup.ranges.search),
-        "holdout": None if setup.ranges.holdout is None else list(setup.ranges.holdout),
-        "n_slices": len(setup.slices),
-        "periods_per_year": setup.context.account.periods_per_year,
-        "capital": setup.context.account.capital,
-        "sessions": {"edges": list(setup.sessions.stamps), "reason": setup.sessions.reason},
-        "versions": {
-            "sweep": __version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "numba": numba.__version__,
-        },
-    }
-
-
-def _compare(folder: Path, old: dict[str, Any], new: dict[str, Any]) -> None:
-    """Raise `StudyMismatchError` if a study was made from other inputs."""
-    found = []
-    if old["ticks"]["content"] != new["ticks"]["content"]:
-        found.append(
-            f"the ticks: {old['ticks']['n_ticks']:,} then, {new['ticks']['n_ticks']:,} now, "
-            f"with other content"
-        )
-    if old["strategy"]["digest"] != new["strategy"]["digest"]:
-        found.append(f"the strategy's text: {new['strategy']['path']} was changed")
-    if old["digest"] != new["digest"]:
-        found.extend(differences(old["settings"], new["settings"]))
-    if found:
-        lines = "\n".join(f"  {line}" for line in found)
-        raise StudyMismatchError(
-            f"{folder}: this study was made with other inputs:\n{lines}\n"
-            f"put them back to go on with it, or begin another one with --out FOLDER"
-        )
-
-
-def _read_about(path: Path) -> dict[str, Any]:
-    try:
-        about: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        found = about["format"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path}: cannot be read as a study of this version of Sweep") from None
-    if found != FORMAT:
-        raise InputError(
-            f"{path}: this study was made by another version of Sweep (its folder has format "
-            f"{found}, this version reads {FORMAT}); read it with that version, or run the study "
-            f"again with --out another folder"
-        )
-    return about
-
-
-def _saved_strategy(folder: Path, spec: StudySpec) -> Any:
-    from sweep.strategy import strategy_from_source
-
-    try:
-        source = (folder / "strategy.py").read_text(encoding="utf-8")
-    except OSError:
-        raise InputError(f"{folder / 'strategy.py'}: is missing from the study") from None
-    return strategy_from_source(source, spec.study.strategy)
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def difference(trial: Finished, row: Rows) -> str:

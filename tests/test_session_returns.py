@@ -308,6 +308,40 @@ def test_what_cannot_be_said_is_said_so(tmp_path: Path, monkeypatch: pytest.Monk
     assert old.board.rows.tobytes() == run_case(tmp_path, "random", out="b").board.rows.tobytes()
 
 
+def test_sessions_are_kept_up_to_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweep.session_days.MOST", 6)
+    for store in ("disk", "stream"):
+        own = ("data.holdout=0", f'data.store="{store}"')
+        study = run_case(tmp_path, "random", *own, out=store)
+        assert study.evaluations() == 20
+        with pytest.raises(InputError, match="because the search range has 7 sessions, and 6 at"):
+            study.session_returns()
+
+
+def test_a_pass_keeps_the_sessions_of_its_study_or_none(tmp_path: Path) -> None:
+    """Where the survey finds others than the study was begun with, it says so and keeps none."""
+    stream = 'data.store="stream"'
+    kinds: dict[str, Any] = {"sampler": "random", "out": "out"}
+    first, _ = run_small(tmp_path, SYNTH, stream, trials=8, **kinds)
+    about = json.loads((first.folder / "study.json").read_text())
+    about["sessions"]["edges"][2] += 1
+    (first.folder / "study.json").write_text(json.dumps(about))
+    longer, summary = run_small(tmp_path, SYNTH, stream, trials=16, **kinds)
+    assert any("not kept from here on" in text for text in summary.messages)
+    with pytest.raises(InputError, match="trials from 8 on were evaluated"):
+        longer.session_returns()
+
+    # As the versions did that kept none in passes: nothing new is kept, and nothing is said.
+    about["sessions"] = {"edges": [], "reason": "they lay nowhere"}
+    (first.folder / "study.json").write_text(json.dumps(about))
+    longest, summary = run_small(tmp_path, SYNTH, stream, trials=24, **kinds)
+    assert len(longest.board) == 24
+    assert longest.session_edges == ()
+    assert not summary.messages
+    with pytest.raises(InputError, match="cannot be said, because they lay nowhere"):
+        longest.session_returns()
+
+
 def test_evaluations_elsewhere_are_not_forgotten(tmp_path: Path) -> None:
     """What folds tried is on record once, the highest count, and outlives a longer run."""
     study = run_case(tmp_path, "random")

@@ -733,6 +733,18 @@ def test_too_little_memory_is_refused_with_what_it_takes() -> None:
         sizes_for(10_000_000, space_and_kernel()[1])
 
 
+def test_equity_at_the_ends_of_sessions_takes_from_the_memory_of_a_pass() -> None:
+    kernel = space_and_kernel()[1]
+    plain, many = (sizes_for(10**9, kernel, n_cells=n) for n in (0, 5_000))
+    assert plain.block == many.block
+    assert 5_000 * 8 * many.variants < 10**9
+    # Ten times as many variants have ten times as much equity.
+    more = sizes_for(5 * 10**9, kernel, n_cells=5_000)
+    assert 4 * 10**9 / 1.1 < (more.variants - many.variants) * 5_000 * 8 < 4 * 10**9
+    with pytest.raises(InputError, match="too little"):
+        sizes_for(100_000_000, kernel, n_cells=8_000)
+
+
 @dataclass
 class _Peak:
     """The most that this process, its workers and the blocks take together."""

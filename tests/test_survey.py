@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -130,6 +131,62 @@ def test_cuts_by_marks_are_cuts_by_stamps(
         assert sessions == find_cuts(ticks.ts, search.begin, search.end)
         at = found[0]
         assert marks.mid(at) == 0.5 * (float(ticks.bid[at]) + float(ticks.ask[at]))
+
+
+MINUTE = 60 * SECOND
+DAY = 1_440 * MINUTE
+#: Gaps that part sessions, and just do not, and one that ends a market for long.
+RESTS = (30 * MINUTE, 30 * MINUTE - 1, 30 * MINUTE + 1, 17 * 60 * MINUTE, 3 * DAY)
+
+
+def lively(rng: np.random.Generator) -> np.ndarray:
+    """Return stamps with sessions of some hours or of weeks, or of few ticks."""
+    n = int(rng.integers(200, 500))
+    usual = int(rng.choice([SECOND, MINUTE, 20 * MINUTE, 25 * MINUTE]))
+    gaps = rng.integers(0, 2 * usual, n)
+    gaps[rng.random(n) < 0.1] = 0
+    rests = rng.choice(n, int(rng.integers(0, 12)), replace=False)
+    gaps[rests] = rng.choice(RESTS, len(rests))
+    ts = int(rng.integers(-3 * DAY, 3 * DAY)) + np.cumsum(gaps)
+    # In half of the cases a day begins with a tick.
+    ts += (-ts[n // 2] % DAY) * int(rng.integers(2))
+    return ts.astype(np.int64)
+
+
+def test_sessions_by_marks_are_sessions_by_stamps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where chunks begin with a session or a day, before 1970, and in a part of the range."""
+    rng = np.random.default_rng(6)
+    by_days = 0
+    for case in range(100):
+        ts = lively(rng)
+        n = len(ts)
+        breaks = np.flatnonzero((np.diff(ts) >= 30 * MINUTE) | (np.diff(ts // DAY) > 0)) + 1
+        # Chunks of so many ticks that one of them begins with a break.
+        chunk = int(rng.choice(breaks)) if len(breaks) else 50
+        monkeypatch.setattr("sweep.checks.BLOCK", min(chunk, 100))
+        path = tmp_path / f"{case}.parquet"
+        write_parquet(iter([{"ts": ts, "bid": np.full(n, 1.0), "ask": np.full(n, 2.0)}]), path)
+        first, end = int(ts[n // 4]), int(ts[n - n // 4])
+        marks = survey(SourceSpec(str(path)), (first, end)).marks
+        for search in (select(ts, None, None), select(ts, first, end)):
+            found = find_cuts(marks, *search)
+            assert found == find_cuts(ts, *search), case
+            rests = np.flatnonzero(np.diff(ts[search[0] : search[1]]) >= 30 * MINUTE) + 1
+            by_days += found.edges[1:-1] != tuple((rests + search[0]).tolist())
+    assert 40 < by_days < 160
+
+
+def test_a_survey_of_an_earlier_version_is_made_anew() -> None:
+    first = survey(MARKET)
+    (path,) = (store.root("disk") / ".surveys").iterdir()
+    known = json.loads(path.read_text())
+    del known["marks"]["breaks"]
+    path.write_text(json.dumps({**known, "format": known["format"] - 1}))
+    again = survey(MARKET)
+    assert again.read
+    assert again.marks.breaks.tolist() == first.marks.breaks.tolist() != []
 
 
 def test_the_median_gap_is_near_the_exact_one() -> None:

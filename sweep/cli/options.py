@@ -62,7 +62,8 @@ def open_study(folder: str | Path | None, source: str | None = None) -> Study:
     source : str, optional
         Where its ticks are now.
     """
-    from sweep.study import Study, find_study
+    from sweep.study import Study
+    from sweep.study_folder import find_study
 
     study = Study.open(find_study(folder))
     if source is not None:
