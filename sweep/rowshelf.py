@@ -1,16 +1,13 @@
 """Rows of variants on the disk, so that nothing is evaluated twice.
 
-A chunk of variants lies in a file named by a hash of what its rows follow from. It is written
-under another name and renamed, and carries a hash of its content: what is there is whole. A
-run that was killed loses the chunks that were under way.
+A chunk of variants lies in a file named by a hash of what its rows follow from. A run that
+was killed loses the chunks that were under way.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +15,10 @@ from typing import Any
 import numpy as np
 
 from sweep.errors import StoreError
+from sweep.rowfile import free_bytes, load_rows, save_rows
 from sweep.schema import ROW, FloatArray2D, Rows
 
 __all__ = ["RowShelf"]
-
-_DIGEST = 16
 
 
 class RowShelf:
@@ -54,15 +50,8 @@ class RowShelf:
         -------
         ndarray of shape (n_variants, n_pieces), dtype `sweep.schema.ROW`
         """
-        try:
-            content = self._path(params).read_bytes()
-        except OSError:
-            return None
-        body = content[_DIGEST:]
-        count = len(params) * self.n_pieces
-        if len(body) != count * ROW.itemsize or _sum(body) != content[:_DIGEST]:
-            return None
-        return np.frombuffer(body, ROW).reshape(len(params), self.n_pieces)
+        rows = load_rows(self._path(params), len(params) * self.n_pieces)
+        return None if rows is None else rows.reshape(len(params), self.n_pieces)
 
     def save(self, params: FloatArray2D, rows: Rows) -> None:
         """Keep the rows of a chunk.
@@ -72,16 +61,7 @@ class RowShelf:
         StoreError
             If they cannot be written.
         """
-        body = np.ascontiguousarray(rows).tobytes()
-        path = self._path(params)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(_sum(body) + body)
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
+        save_rows(self._path(params), rows)
 
     def _path(self, params: FloatArray2D) -> Path:
         name = hashlib.blake2b(np.ascontiguousarray(params).tobytes(), digest_size=10).hexdigest()
@@ -114,10 +94,7 @@ class RowShelf:
         ------
         StoreError
         """
-        there = self.folder
-        while not there.exists():
-            there = there.parent
-        free = shutil.disk_usage(there).free
+        free = free_bytes(self.folder)
         needed = n_variants * self.n_pieces * ROW.itemsize
         if needed > free:
             raise StoreError(
@@ -130,7 +107,3 @@ def _count(path: Path) -> int:
     """Return the variants of a chunk, by its name."""
     name = path.stem.rpartition("-")[2]
     return int(name) if name.isdigit() else 0
-
-
-def _sum(body: bytes) -> bytes:
-    return hashlib.blake2b(body, digest_size=_DIGEST).digest()

@@ -7,25 +7,19 @@ a run that was interrupted has finished, the next one finds; more paths add to t
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from sweep.errors import StoreError
+from sweep.rowfile import free_bytes, load_rows, save_rows
 from sweep.schema import ROW, Rows
 
 __all__ = ["CHUNK", "Shelf"]
 
 #: Paths of a file.
 CHUNK = 64
-
-_DIGEST = 16
 
 
 class Shelf:
@@ -45,14 +39,7 @@ class Shelf:
 
     def load(self, chunk: int) -> Rows | None:
         """Return the rows of a chunk of paths; None if they are not there, or damaged."""
-        try:
-            content = self._path(chunk).read_bytes()
-        except OSError:
-            return None
-        body = content[_DIGEST:]
-        if len(body) != CHUNK * ROW.itemsize or _sum(body) != content[:_DIGEST]:
-            return None
-        return np.frombuffer(body, ROW)
+        return load_rows(self._path(chunk), CHUNK)
 
     def save(self, chunk: int, rows: Rows) -> None:
         """Keep the rows of a whole chunk.
@@ -68,17 +55,7 @@ class Shelf:
         StoreError
             If they cannot be written.
         """
-        body = np.ascontiguousarray(rows).tobytes()
-        path = self._path(chunk)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(_sum(body) + body)
-            part.replace(path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink()
-            raise StoreError(f"{path}: cannot be written: {error.strerror}") from None
+        save_rows(self._path(chunk), rows)
 
     def _path(self, chunk: int) -> Path:
         return self.folder / f"{chunk * CHUNK:08d}.rows"
@@ -91,17 +68,10 @@ class Shelf:
         ------
         StoreError
         """
-        there = folder
-        while not there.exists():
-            there = there.parent
-        free = shutil.disk_usage(there).free
+        free = free_bytes(folder)
         needed = n_rows * ROW.itemsize
         if needed > free:
             raise StoreError(
                 f"{folder}: {n_rows:,} paths take {needed / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB "
                 f"are free; ask for fewer"
             )
-
-
-def _sum(body: bytes) -> bytes:
-    return hashlib.blake2b(body, digest_size=_DIGEST).digest()
