@@ -8,7 +8,10 @@ from sweep.errors import InputError, LedgerError, StudyLockedError
 from sweep.records import Tried
 from sweep.study import Study
 
-__all__ = ["record_evaluations"]
+__all__ = ["IN_FOLDS", "record_evaluations"]
+
+#: Where searches in folds put on record what they tried: candidates of no choice but their own.
+IN_FOLDS = "searches in folds"
 
 
 def record_evaluations(study: Study, source: str, count: int) -> None:

@@ -26,7 +26,7 @@ from sweep.runner import make_engine
 from sweep.schema import FloatArray1D, IntArray1D, Slice
 from sweep.study import Study
 from sweep.tasks import replay
-from sweep.tried import record_evaluations
+from sweep.tried import IN_FOLDS, record_evaluations
 from sweep.trips import round_trips
 from sweep.validate_section import ValidateSection
 from sweep.walkresult import (
@@ -46,8 +46,6 @@ __all__ = [
     "walk_forward",
 ]
 
-#: Under which variants tried in folds are on a study's record.
-_SOURCE = "searches in folds"
 #: Points of the space whose warm-ups are looked at.
 _POINTS = 1024
 
@@ -254,8 +252,8 @@ def _put_on_record(study: Study) -> None:
     """
     shared, apart = _tried(study)
     count = apart + max(shared - study.board.evaluated(), 0)
-    if count > study.tried.get(_SOURCE, 0):
-        record_evaluations(study, _SOURCE, count)
+    if count > study.tried.get(IN_FOLDS, 0):
+        record_evaluations(study, IN_FOLDS, count)
 
 
 class Curve(NamedTuple):

@@ -221,7 +221,7 @@ def test_what_was_held_out_refutes(name: str, more: dict[str, Any]) -> None:
     found = verdict(replace(strong, **more), FEW)
     assert by_name(found)[name].grade == LUCK
     assert found.grade == WEAK
-    assert found.sentence.endswith(f"see: {name}.")
+    assert found.sentence.endswith(f": luck, says {name}.")
 
 
 def test_many_evaluations_without_session_returns_are_not_strong() -> None:
@@ -231,6 +231,50 @@ def test_many_evaluations_without_session_returns_are_not_strong() -> None:
     of_folds = verdict(replace(made(1, edge=0.6, tried=100), n_own=40), FEW)
     assert of_folds.grade == STRONG  # what folds evaluated did not choose the winner
     assert by_name(of_folds)["number tried"].figures["n_tried"] == 100.0
+
+
+def test_what_folds_tried_is_said_and_changes_no_test() -> None:
+    """Looking at more splits cannot make a winner worse, nor be forgotten."""
+    plain = made(1, edge=0.3, share=0.25)
+    before = verdict(plain, FEW)
+    after = verdict(replace(plain, n_evaluations=1_240, n_in_folds=1_200), FEW)
+    assert (after.grade, after.sentence) == (before.grade, before.sentence)
+    assert (after.n_evaluations, after.n_in_folds) == (1_240, 1_200)
+    one, two = by_name(before)["number tried"], by_name(after)["number tried"]
+    assert two.figures["n_tried"] == one.figures["n_tried"] == 40
+    assert two.figures["p"] == one.figures["p"] < two.figures["p_with_folds"]
+    assert "Searches in folds tried 1,200 more" in two.sentence
+    assert two.sentence.startswith(one.sentence)
+    counted = verdict(replace(plain, n_evaluations=1_240), FEW)
+    assert by_name(counted)["number tried"].figures["p"] == two.figures["p_with_folds"]
+    with pytest.raises(InputError, match="39 evaluations are fewer than 40"):
+        replace(plain, n_in_folds=1)
+
+
+def test_each_setting_stands_where_the_tests_put_it() -> None:
+    evidence = made(1, edge=0.45, share=0.25)
+    found = verdict(evidence, FEW)
+    stands = found.standings
+    assert stands is not None
+    order = stands.order()
+    assert sorted(order.tolist()) == list(range(40))
+    p = stands.p[order]
+    assert (np.diff(p) >= 0.0).all()
+    said = by_name(found)
+    assert (p <= 0.05).sum() == said["which settings"].figures["n_rejected"] > 0
+    assert stands.alike.sum() == said["alternatives"].figures["n_included"]
+    assert stands.p[evidence.winner] == said["which settings"].figures["p"]
+    annual = evidence.returns.mean(axis=0) / evidence.returns.std(axis=0, ddof=1)
+    np.testing.assert_allclose(stands.sharpe, annual * math.sqrt(evidence.per_year))
+    assert stands.sharpe[evidence.winner] == pytest.approx(said["record"].figures["sharpe"])
+    assert verdict(made(1, sessions=12), FEW).standings is None
+
+
+def test_a_profit_that_is_rounding_is_none() -> None:
+    held = Held(-4e-14, 0.07, 12, 1, capital=1_300.0)
+    claim = by_name(verdict(replace(made(1), held=held), FEW))["holdout"]
+    assert claim.grade == UNKNOWN
+    assert "nothing but rounding" in claim.sentence
 
 
 def test_the_grade_is_never_better_than_what_decides() -> None:

@@ -17,7 +17,9 @@ from sweep.format import number, percent
 from sweep.overfit import (
     MAX_PAIRED,
     Draws,
+    ModelConfidenceSet,
     Moments,
+    StepM,
     benjamini_yekutieli,
     cscv,
     deflated_sharpe_of_best,
@@ -45,6 +47,7 @@ from sweep.validation.evidence import (
 
 __all__ = [
     "FEWEST",
+    "alike",
     "blocks_of",
     "confidence_set",
     "deflated",
@@ -52,6 +55,7 @@ __all__ = [
     "grade_of",
     "holdout",
     "record",
+    "stepped",
     "superior",
     "unknown",
     "unweighted",
@@ -67,6 +71,8 @@ _STRONG, _WEAK = 0.01, 0.05
 _WIDER = 1.25
 #: Below this share of the spread that luck gives, settings differ by rounding alone.
 _ROUNDING = 1e-12
+#: Of the capital: a profit that sums of rounded numbers leave where nothing was earned.
+_DUST = 1e-12
 _PBO_GOOD, _LOSS_GOOD, _HALF = 0.2, 0.05, 0.5
 
 
@@ -93,6 +99,10 @@ def _p(value: float) -> str:
     # Beside a grade's limit, so many digits that one sees on which side.
     close = any(value != at and number(value, 2) == number(at, 2) for at in (_STRONG, _WEAK))
     return "p < 0.001" if value < 0.00095 else f"p = {number(value, 3 if close else 2)}"
+
+
+def _by(change: float) -> str:
+    return f"{'lower' if change < 0.0 else 'higher'} by {number(abs(change), 2)}"
 
 
 def _sure(confidence: float) -> str:
@@ -174,7 +184,7 @@ def deflated(evidence: Evidence) -> Claim:
     following and fading, would always look like luck then.
     """
     name = "number tried"
-    r, n_tried = evidence.returns, evidence.n_evaluations
+    r, n_tried = evidence.returns, evidence.n_tried
     if n_tried < 2:
         return unknown(name, "one setting was tried: nothing was selected")
     if evidence.winner < 0:
@@ -199,9 +209,7 @@ def deflated(evidence: Evidence) -> Claim:
     p, p_few, p_paper, p_paper_few = (h.p for h in held)
     wider = math.sqrt(found.raw.variance * (n - 1))
     kept = r.shape[1]
-    beside = (
-        f" ({kept:,} with returns here, the rest in folds, or without)" if kept < n_tried else ""
-    )
+    beside = f" ({kept:,} with returns here)" if kept < n_tried else ""
     text = (
         f"Of {_settings(n_tried)} tried{beside}, pure luck alone would give a best Sharpe ratio of "
         f"{number(raw * year, 2)} a year; yours is {number(own.sharpe * year, 2)}; {_p(p)}. "
@@ -217,17 +225,27 @@ def deflated(evidence: Evidence) -> Claim:
     grade = grade_of(p)
     if grade == STRONG and p_paper_few > _WEAK:
         grade = WEAK
+    beyond: dict[str, float] = {}
+    if evidence.n_in_folds:
+        ever = evidence.n_evaluations
+        p_ever = _psr(own, expected_maximum(float(ever), variance=of_luck)).p
+        text += (
+            f" Searches in folds tried {evidence.n_in_folds:,} more, from which no winner comes; "
+            f"counted as well, {_p(p_ever)}."
+        )
+        beyond = {"n_in_folds": evidence.n_in_folds, "p_with_folds": p_ever}
     figures = {
         "sharpe": own.sharpe * year,
         "sharpe_of_luck": raw * year,
         "p": p,
-        "n_tried": float(n_tried),
+        "n_tried": n_tried,
         "n_effective": few,
         "sharpe_of_luck_effective": lenient * year,
         "p_effective": p_few,
         "deflated_sharpe_ratio": held[2].value,
         "deflated_sharpe_ratio_effective": held[3].value,
         "spread_over_luck": wider,
+        **beyond,
     }
     return Claim(name, grade, text, figures, _needed(own, raw, p))
 
@@ -280,7 +298,7 @@ def superior(evidence: Evidence, draws: tuple[Draws, ...]) -> Claim:
         "p_consistent": top.consistent.value,
         "p_upper": top.upper.value,
         "p_standard_error": top.consistent.standard_error,
-        "best_trial": float(evidence.numbers[top.best]),
+        "best_trial": int(evidence.numbers[top.best]),
     }
     change = "" if p <= _STRONG else "a longer record, or a search of fewer settings on fresh data"
     return Claim(name, grade_of(p), text, figures, change)
@@ -300,15 +318,19 @@ def unweighted(evidence: Evidence, draws: Draws) -> Claim:
     return Claim(name, grade_of(p), text, figures)
 
 
-def which(evidence: Evidence, draws: Draws) -> Claim:
-    """Say which settings earn more than nothing, and whether the winner does (StepM)."""
+def stepped(evidence: Evidence, draws: Draws) -> StepM:
+    """Return which settings earn more than nothing (StepM)."""
+    return stepm(evidence.returns, draws, alpha=_WEAK, errors="resampled", recentring="consistent")
+
+
+def which(evidence: Evidence, draws: Draws, found: StepM) -> Claim:
+    """Say how many settings earn more than nothing, and whether the winner does."""
     name = "which settings"
     r = evidence.returns
     if r.shape[1] < 2:
         return unknown(name, "there is one setting alone: the test above says it all")
     if evidence.winner < 0:
         return unknown(name, "the best trial has no session returns")
-    found = stepm(r, draws, alpha=_WEAK, errors="resampled", recentring="consistent")
     if found.reason:
         return unknown(name, found.reason)
     p = float(found.p_values[evidence.winner])
@@ -324,25 +346,31 @@ def which(evidence: Evidence, draws: Draws) -> Claim:
     )
     text += f"; the winner is {among}, {_p(p)}. " if n_sure else f"; the winner's {_p(p)}. "
     text += f"A list of which 10% may be false would have {n_likely:,} (Benjamini-Yekutieli)."
-    figures = {"p": p, "n_rejected": float(n_sure), "n_discovered": float(n_likely)}
+    figures = {"p": p, "n_rejected": n_sure, "n_discovered": n_likely}
     return Claim(name, grade_of(p), text, figures)
 
 
-def confidence_set(evidence: Evidence, draws: Draws) -> Claim:
-    """Say how many settings cannot be told from the best (model confidence set at 90 %)."""
-    name = "alternatives"
-    n = evidence.returns.shape[1]
+def alike(evidence: Evidence, draws: Draws) -> ModelConfidenceSet | str:
+    """Return which settings cannot be told from the best at 90 %, or why that is not worked out."""
     try:
-        found = model_confidence_set(
+        return model_confidence_set(
             evidence.returns,
             draws,
             alpha=0.1,
             # The poorest against the mean of all does not see one good setting among many.
-            statistic="range" if n <= MAX_PAIRED else "max",
+            statistic="range" if evidence.returns.shape[1] <= MAX_PAIRED else "max",
             complete=False,
         )
     except InputError as error:
-        return unknown(name, str(error), "fewer --bootstraps")
+        return str(error)
+
+
+def confidence_set(evidence: Evidence, found: ModelConfidenceSet | str) -> Claim:
+    """Say how many settings cannot be told from the best (model confidence set at 90 %)."""
+    name = "alternatives"
+    n = evidence.returns.shape[1]
+    if isinstance(found, str):
+        return unknown(name, found, "fewer --bootstraps")
     if found.reason:
         return unknown(name, found.reason)
     kept = len(found.included)
@@ -357,7 +385,7 @@ def confidence_set(evidence: Evidence, draws: Draws) -> Claim:
     if n > MAX_PAIRED:
         text += "; of so many, one good one may hide among the rest"
     change = "" if grade == STRONG else "a longer record tells more of them apart"
-    figures = {"n_included": float(kept), "share": kept / n}
+    figures = {"n_included": kept, "share": kept / n}
     return Claim(name, grade, f"{text}.", figures, change)
 
 
@@ -376,10 +404,13 @@ def generalises(evidence: Evidence) -> Claim:
     figures = {
         "pbo": pbo,
         "probability_of_loss": loss,
-        "n_splits": float(found.n_splits),
+        "n_splits": found.n_splits,
     }
     if not math.isnan(found.slope):
-        text += f"; each unit of Sharpe ratio gained by choosing was worth {number(found.slope, 2)}"
+        text += (
+            f"; where the chosen one's Sharpe ratio was higher by 1, it was {_by(found.slope)} on "
+            f"the other sessions"
+        )
         figures["slope"] = found.slope
     # A setting that does not trade loses nothing, and is nothing to choose.
     idle = float((found.out_of_sample <= 0.0).mean())
@@ -408,6 +439,8 @@ def holdout(held: Held | str) -> Claim:
         if math.isnan(held.sharpe)
         else f" and a Sharpe ratio of {number(held.sharpe, 3)} by the study's clock"
     )
+    if abs(held.net_profit) <= _DUST * held.capital:
+        return unknown(name, "what the winner made there is nothing but rounding")
     word = "a loss" if held.net_profit < 0.0 else "a profit"
     text = (
         f"On the holdout the winner made {word} of {number(abs(held.net_profit), 4)}{ratio} in "
@@ -417,8 +450,8 @@ def holdout(held: Held | str) -> Claim:
         text += f" It was opened for {held.n_opened:,} settings, so that choosing there counts too."
     figures = {
         "net_profit": held.net_profit,
-        "trades": float(held.trades),
-        "n_opened": float(held.n_opened),
+        "trades": held.trades,
+        "n_opened": held.n_opened,
     }
     if not math.isnan(held.sharpe):
         figures["sharpe"] = held.sharpe
@@ -449,7 +482,7 @@ def walked_forward(found: OutOfSample | str, per_year: float) -> Claim:
         "p": p,
         "sharpe": annual,
         "net_profit": found.net_profit,
-        "n_folds": float(found.n_folds),
+        "n_folds": found.n_folds,
     }
     if not math.isnan(found.rank):
         text += f"; there they beat {percent(found.rank)} of the settings (luck: 50%)"

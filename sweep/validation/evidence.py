@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sweep.errors import InputError
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 
@@ -18,6 +21,7 @@ __all__ = [
     "Held",
     "OutOfSample",
     "Settings",
+    "Standings",
     "Verdict",
 ]
 
@@ -39,12 +43,14 @@ class Held:
     trades : int
     n_opened : int
         Variants that the holdout was opened for.
+    capital : float, optional
     """
 
     net_profit: float
     sharpe: float
     trades: int
     n_opened: int
+    capital: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,8 @@ class Evidence:
         there are evaluations if 0.
     missing : str
         Why there are no session returns, where there are none.
+    n_in_folds : int
+        Of the evaluations, those of searches in folds, from which no winner comes.
 
     Raises
     ------
@@ -113,6 +121,7 @@ class Evidence:
     out_of_sample: OutOfSample | str = "no walk-forward was run"
     n_own: int = 0
     missing: str = ""
+    n_in_folds: int = 0
 
     def __post_init__(self) -> None:
         if self.returns.ndim != 2 or self.returns.shape[1] != len(self.numbers):
@@ -121,12 +130,17 @@ class Evidence:
             )
         if not -1 <= self.winner < len(self.numbers):
             raise InputError(f"there is no column {self.winner} of {len(self.numbers)} variants")
-        if self.n_evaluations < len(self.numbers):
+        if self.n_tried < len(self.numbers):
             raise InputError(
-                f"{self.n_evaluations} evaluations are fewer than {len(self.numbers)} variants"
+                f"{self.n_tried} evaluations are fewer than {len(self.numbers)} variants"
             )
         if not self.per_year > 0.0:
             raise InputError(f"a year has more than 0 sessions, found {self.per_year:g}")
+
+    @property
+    def n_tried(self) -> int:
+        """Evaluations of what the winner was chosen from: none of searches in folds."""
+        return self.n_evaluations - self.n_in_folds
 
 
 @dataclass(frozen=True)
@@ -188,6 +202,35 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Standings:
+    """What the tests say of each setting.
+
+    Attributes
+    ----------
+    numbers : ndarray of shape (n_variants,), int64
+        Trials.
+    sharpe : ndarray of shape (n_variants,), float64
+        Annual, of session returns; NaN without variance.
+    p : ndarray of shape (n_variants,), float64
+        That the setting earns no more than nothing, adjusted for all of them (StepM); NaN
+        where there is no test.
+    alike : ndarray of shape (n_variants,), bool
+        Whether it is in the model confidence set of the best; none where there is no such set.
+    """
+
+    numbers: IntArray1D
+    sharpe: FloatArray1D
+    p: FloatArray1D
+    alike: NDArray[np.bool_]
+
+    def order(self) -> IntArray1D:
+        """Return places from the best to the poorest: by p, then by Sharpe ratio, then by trial."""
+        p = np.where(np.isnan(self.p), np.inf, self.p)
+        sharpe = np.where(np.isnan(self.sharpe), -np.inf, self.sharpe)
+        return np.lexsort([self.numbers, -sharpe, p]).astype(np.int64)
+
+
+@dataclass(frozen=True)
 class Verdict:
     """All claims, and what they come to.
 
@@ -205,6 +248,10 @@ class Verdict:
     block_length : float
         Of the resampled sessions; NaN where nothing was resampled.
     settings : Settings
+    n_in_folds : int
+        See `Evidence`.
+    standings : Standings or None
+        None where nothing was tested.
     """
 
     grade: str
@@ -217,3 +264,5 @@ class Verdict:
     n_evaluations: int
     block_length: float
     settings: Settings
+    n_in_folds: int = 0
+    standings: Standings | None = None

@@ -12,6 +12,7 @@ from sweep.records import COMPLETE, FAILED, INFEASIBLE
 from sweep.robustness.around import study_plateaus
 from sweep.schema import IntArray1D
 from sweep.study import Study
+from sweep.tried import IN_FOLDS
 from sweep.validation.evidence import Evidence, Held, OutOfSample
 from sweep.validation.surface import Surface, surface_of_trials
 
@@ -47,6 +48,7 @@ def evidence_of(
     own = study.board.evaluated()
     more: dict[str, Any] = {
         "n_own": own,
+        "n_in_folds": study.tried.get(IN_FOLDS, 0),
         "held": _held(study, best[0]),
         "out_of_sample": out_of_sample,
     }
@@ -103,6 +105,7 @@ def _held(study: Study, number: int) -> Held | str:
         sharpe=metrics["sharpe"],
         trades=0 if math.isnan(metrics["trades"]) else int(metrics["trades"]),
         n_opened=len(study.opened),
+        capital=float(study.about["capital"]),
     )
 
 

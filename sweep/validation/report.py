@@ -70,7 +70,7 @@ def facts(verdict: Verdict) -> list[tuple[str, str]]:
         ("winner", f"trial {verdict.trial}" if verdict.trial >= 0 else "not among the variants"),
         ("sessions", f"{verdict.n_sessions:,}"),
         ("variants", f"{verdict.n_variants:,} with session returns"),
-        ("evaluations", f"{verdict.n_evaluations:,} ever made"),
+        ("evaluations", _evaluations(verdict)),
     ]
     if not math.isnan(verdict.block_length):
         length = number(verdict.block_length, 2)
@@ -82,6 +82,11 @@ def facts(verdict: Verdict) -> list[tuple[str, str]]:
             )
         )
     return found
+
+
+def _evaluations(verdict: Verdict) -> str:
+    folds = f", {verdict.n_in_folds:,} of them by searches in folds" if verdict.n_in_folds else ""
+    return f"{verdict.n_evaluations:,} ever made{folds}"
 
 
 def verdict_lines(verdict: Verdict, width: int | None) -> list[Text]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from sweep.bootstrap import optimal_block_length
-from sweep.overfit import Draws, session_draws
+from sweep.overfit import Draws, ModelConfidenceSet, StepM, session_draws
 from sweep.validation import claims
 from sweep.validation.evidence import (
     LUCK,
@@ -19,6 +19,7 @@ from sweep.validation.evidence import (
     Claim,
     Evidence,
     Settings,
+    Standings,
     Verdict,
 )
 
@@ -96,19 +97,40 @@ def verdict(
     say("drawing sessions")
     drawn = [_draws(n, part, settings) for part in _lengths(length, n)]
     said_list: list[Claim] = []
+    say("StepM")
+    better = claims.stepped(evidence, drawn[0])
+    say("model confidence set")
+    near = claims.alike(evidence, drawn[0])
     parts: tuple[tuple[str, Callable[[], Claim]], ...] = (
         ("the winner alone", lambda: claims.record(evidence)),
         ("deflated Sharpe ratio", lambda: claims.deflated(evidence)),
         ("Hansen's SPA", lambda: claims.superior(evidence, tuple(drawn))),
-        ("StepM", lambda: claims.which(evidence, drawn[0])),
+        ("false discoveries", lambda: claims.which(evidence, drawn[0], better)),
         ("Reality Check", lambda: claims.unweighted(evidence, drawn[0])),
-        ("model confidence set", lambda: claims.confidence_set(evidence, drawn[0])),
+        ("alternatives", lambda: claims.confidence_set(evidence, near)),
         ("cross-validation", lambda: claims.generalises(evidence)),
     )
     for what, part in parts:
         say(what)
         said_list.append(part())
-    return _made(evidence, (*said_list, *outside), length, settings)
+    made = _made(evidence, (*said_list, *outside), length, settings)
+    return replace(made, standings=_standings(evidence, better, near))
+
+
+def _standings(evidence: Evidence, better: StepM, near: ModelConfidenceSet | str) -> Standings:
+    n = evidence.returns.shape[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sharpe = evidence.returns.mean(axis=0) / evidence.returns.std(axis=0, ddof=1)
+    sharpe[evidence.returns.min(axis=0) == evidence.returns.max(axis=0)] = np.nan
+    alike = np.zeros(n, bool)
+    if not isinstance(near, str) and not near.reason:
+        alike[near.included] = True
+    return Standings(
+        numbers=evidence.numbers,
+        sharpe=sharpe * math.sqrt(evidence.per_year),
+        p=np.full(n, np.nan) if better.reason else better.p_values,
+        alike=alike,
+    )
 
 
 def block_length(evidence: Evidence) -> float:
@@ -161,12 +183,13 @@ def _made(
         n_evaluations=evidence.n_evaluations,
         block_length=length,
         settings=settings,
+        n_in_folds=evidence.n_in_folds,
     )
 
 
 def _overall(said: tuple[Claim, ...], evidence: Evidence) -> tuple[str, str]:
     by_name = {claim.name: claim for claim in said}
-    variants, tried = evidence.returns.shape[1], evidence.n_evaluations
+    variants, tried = evidence.returns.shape[1], evidence.n_tried
     decisive = [by_name[name] for name in _DECIDE if variants != 1 or name != "which settings"]
     lucky = [c for c in decisive if c.grade == LUCK]
     if lucky:
@@ -178,14 +201,22 @@ def _overall(said: tuple[Claim, ...], evidence: Evidence) -> tuple[str, str]:
     doubts += [by_name[n] for n in _DOUBT if by_name[n].grade != STRONG and tried > 1]
     doubts += [by_name[n] for n in _REFUTE if by_name[n].grade == LUCK]
     if doubts:
-        return WEAK, f"{_WORDS[WEAK]}; see: {_names(doubts)}."
+        return WEAK, f"{_WORDS[WEAK]}{_doubts(doubts)}."
     if 2 * variants < _searched(evidence):
         return WEAK, f"{_WORDS[WEAK]}: most of what was tried has no session returns."
     return STRONG, _WORDS[STRONG]
 
 
 def _searched(evidence: Evidence) -> int:
-    return evidence.n_own or evidence.n_evaluations
+    return evidence.n_own or evidence.n_tried
+
+
+def _doubts(found: list[Claim]) -> str:
+    """Return which claims doubt, those that say luck first."""
+    lucky = [c for c in found if c.grade == LUCK]
+    rest = [c for c in found if c.grade != LUCK]
+    said = f": luck, says {_names(lucky)}" if lucky else ""
+    return said + (f"; see: {_names(rest)}" if rest else "")
 
 
 def _names(found: list[Claim]) -> str:
