@@ -27,8 +27,8 @@ from sweep.overfit import (
 )
 from sweep.overfit.windows import Window
 from sweep.quantities import Duration, format_duration
-from sweep.resample.sessions import find_sessions
 from sweep.schema import IntArray1D
+from sweep.session_days import session_begins
 from sweep.validate_section import ValidateSection
 
 __all__ = ["Fold", "Folds", "Window", "make_folds", "unit_edges"]
@@ -109,7 +109,7 @@ def unit_edges(
     begin, end : int
         Range of ticks.
     unit : str or Duration, optional
-        ``"session"``: as `sweep.resample.find_sessions` finds them. A duration: stretches
+        ``"session"``: as `sweep.session_days.session_begins` finds them. A duration: stretches
         between its multiples since the epoch; those without a tick are left out.
 
     Returns
@@ -123,7 +123,7 @@ def unit_edges(
         marks = np.arange(first, last + 1, dtype=np.int64) * unit.ns
         places = np.unique(np.append(0, np.searchsorted(part, marks, side="left"))) + begin
     else:
-        places = find_sessions(ts, begin, end).begins
+        places = session_begins(ts, begin, end)
     return np.append(ts[places], ts[end - 1] + 1).astype(np.int64)
 
 
@@ -172,8 +172,33 @@ def make_folds(
         embargo=None if settings.embargo is None else min(settings.embargo, most),
     )
     if settings.scheme in ("walk_forward", "holdout"):
-        return _forward(ts[begin:end], edges, settings, longest)
-    return _across(ts[begin:end], edges, settings, longest, warmup)
+        found = _forward(ts[begin:end], edges, settings, longest)
+    else:
+        found = _across(ts[begin:end], edges, settings, longest, warmup)
+    return replace(found, notes=(*_unused(settings), *found.notes))
+
+
+#: Keys that one scheme or another has no use for, and the schemes that have.
+_USED_BY = {
+    "folds": ("walk_forward", "k_fold"),
+    "train": ("walk_forward", "holdout"),
+    "test": ("walk_forward", "holdout"),
+    "anchored": ("walk_forward",),
+    "groups": ("cpcv",),
+    "test_groups": ("cpcv",),
+    "embargo": ("k_fold", "cpcv"),
+}
+
+
+def _unused(settings: ValidateSection) -> list[str]:
+    """Return what to say of keys that do nothing here: who set one expects something of it."""
+    plain = ValidateSection()
+    return [
+        f"validate.{name} does nothing where validate.scheme is {settings.scheme}: it is for "
+        f"{' and '.join(schemes)}"
+        for name, schemes in _USED_BY.items()
+        if settings.scheme not in schemes and getattr(settings, name) != getattr(plain, name)
+    ]
 
 
 # -- train before test -----------------------------------------------------------------
@@ -197,6 +222,7 @@ def _forward(ts: IntArray1D, edges: IntArray1D, settings: ValidateSection, longe
     )
     if skipped:
         notes.append(f"the first {skipped} of {len(edges) - 1} units are in no window")
+    notes += _lost(folds, [f.test[0].start - f.train[-1].stop for f in folds], purge, 0)
     joints = {int(edges[k]) for pair in steps for k in pair} | {int(edges[k]) for k in starts}
     return Folds(
         scheme=settings.scheme,
@@ -285,6 +311,9 @@ def _across(
         tuple((int(s), folds[s].groups.index(g)) for g, s in enumerate(path))
         for path in backtest_paths(groups, tested)
     )
+    whole = int(own[-1] - own[0])
+    lost = [whole - _length(f.test) - _length(f.train) for f in folds]
+    notes += _lost(folds, lost, purge, embargo)
     notes.append(
         "train lies on both sides of test: a measure of robustness, not a history that could have "
         "been traded"
@@ -335,6 +364,22 @@ def _purge(settings: ValidateSection, longest: int, shortest: int) -> tuple[int,
         f"the longest trade and the latency take {_about(longest)}, longer than half of the "
         f"shortest train window, and so much is purged: {_about(shortest // 2)}; validate.purge "
         f"sets another length"
+    ]
+
+
+def _length(windows: Iterable[Window]) -> int:
+    return sum(w.stop - w.start for w in windows)
+
+
+def _lost(folds: Sequence[Fold], lost: Sequence[int], purge: int, embargo: int) -> list[str]:
+    """Return what to say of time that could train and does not."""
+    share = sum(lost) / (sum(lost) + sum(_length(f.train) for f in folds))
+    if not purge and not embargo:
+        return []
+    behind = f", {_about(embargo)} more behind one (embargo)" if embargo else ""
+    return [
+        f"{100.0 * share:.0f}% of what could train does not: {_about(purge)} in front of a test "
+        f"window (purge){behind}"
     ]
 
 

@@ -7,12 +7,18 @@ import math
 from rich.text import Text
 
 from sweep.folds import Folds
-from sweep.format import Column, kind_of
+from sweep.format import Column, kind_of, metric_column
 from sweep.output import Table
 from sweep.quantities import format_moment
 from sweep.walkresult import WalkForwardResult
 
-__all__ = ["splits_picture", "splits_table", "walk_forward_table", "wander_table"]
+__all__ = [
+    "paths_table",
+    "splits_picture",
+    "splits_table",
+    "walk_forward_table",
+    "wander_table",
+]
 
 _TRAIN, _TEST, _LEFT = "━", "█", "·"
 _STYLES = {_TRAIN: "cyan", _TEST: "bold green", _LEFT: "dim"}
@@ -114,6 +120,31 @@ def walk_forward_table(found: WalkForwardResult) -> Table:
 
 
 _TAKEN = ("fold", "trial", "train", "test", "test_net_profit", "test_trades", "rank", "reason")
+
+
+#: Of each history out of sample, beside the objective.
+_OF_PATHS = ("net_profit", "sharpe", "max_drawdown", "trades")
+
+
+def paths_table(found: WalkForwardResult) -> Table:
+    """Return what the choices were worth out of sample: one row a history.
+
+    A walk-forward has one, its test windows put behind each other; combinations have several.
+    """
+    beside = [name for name in _OF_PATHS if name != found.objective]
+    rows = [
+        (k, p.value, *(p.metrics.get(name) for name in beside), p.reason)
+        for k, p in enumerate(found.paths)
+        if p.row is not None
+    ]
+    columns = (
+        Column("path", "integer", priority=0),
+        Column(found.objective, priority=0),
+        *(metric_column(name) for name in beside),
+        Column("reason", "text", priority=9),
+    )
+    title = "out of sample, the test windows put behind each other"
+    return Table(columns, rows, title if len(found.paths) < 2 else f"{title}, path by path")
 
 
 def wander_table(found: WalkForwardResult) -> Table:

@@ -7,17 +7,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.resample.sessions import DAY, GAP, find_sessions, sessions_by_clock
+from sweep.resample.sessions import DAY, GAP, MINUTE, find_sessions, sessions_by_clock
 from sweep.schema import IntArray1D
 from sweep.slices import Marks
 
-__all__ = ["MOST", "SessionCuts", "find_cuts"]
+__all__ = ["MOST", "SessionCuts", "find_cuts", "session_begins"]
+
+HOUR = 60 * MINUTE
 
 #: Sessions at most: 32 kilobytes a variant.
 MOST = 8192
 
-#: A market whose usual session is longer than this hardly closes.
-_LONGEST = 7 * DAY
+#: A market whose usual session is longer than this is open around the clock.
+_LONGEST = 36 * HOUR
+
+#: A shorter piece of a session is no day of its own.
+_SHORTEST = 6 * HOUR
 
 #: Ticks of the usual session below which the gaps are those between ticks.
 _FEWEST = 16
@@ -55,9 +60,11 @@ class _Pieces(NamedTuple):
 def find_cuts(ts: IntArray1D | Marks, begin: int, end: int) -> SessionCuts:
     """Find the sessions of a search range.
 
-    Gaps of half an hour part sessions (`sweep.resample.find_sessions`). Where a market
-    does not close for more than a week, or ticks lie so far apart that nearly each would
-    be a session, days (UTC) stand for them.
+    Gaps of half an hour part sessions (`sweep.resample.find_sessions`). Where the usual one
+    lasts longer than 36 hours (currencies, which close at the week's end alone, and what
+    never closes), days (UTC) stand for them, and what would be less than six hours of a day
+    goes with the day beside it that no gap parts from it. So do days where ticks lie so far
+    apart that nearly each would be a session.
 
     Parameters
     ----------
@@ -65,19 +72,50 @@ def find_cuts(ts: IntArray1D | Marks, begin: int, end: int) -> SessionCuts:
     begin, end : int
         The range, of at least one tick. At marks, where that is all there is.
     """
-    found = _by_gaps(ts, begin, end)
+    found = _sessions(ts, begin, end)
     sparse = float(np.median(np.diff(found.begins, append=end))) < _FEWEST
-    if float(np.median(found.lasts - found.firsts)) > _LONGEST or sparse:
+    if sparse:
         days = _by_days(ts, begin, end)
         # Days that part nothing, or part it finer, help nobody.
-        if not sparse or len(days) < len(found):
-            found = days
+        found = days if len(days) < len(found) else found
     if len(found) > MOST:
         return SessionCuts(
             (), (), f"the search range has {len(found):,} sessions, and {MOST:,} at most are kept"
         )
     edges = (*found.begins.tolist(), end)
     return SessionCuts(edges, (*found.firsts.tolist(), int(found.lasts[-1]) + 1))
+
+
+def session_begins(ts: IntArray1D, begin: int, end: int) -> IntArray1D:
+    """Return the first ticks of sessions, ascending, as `find_cuts` parts them.
+
+    But for ticks that lie far apart, where each gap parts.
+    """
+    return _sessions(ts, begin, end).begins
+
+
+def _sessions(ts: IntArray1D | Marks, begin: int, end: int) -> _Pieces:
+    found = _by_gaps(ts, begin, end)
+    if float(np.median(found.lasts - found.firsts)) > _LONGEST:
+        return _joined(_by_days(ts, begin, end))
+    return found
+
+
+def _joined(days: _Pieces) -> _Pieces:
+    """Return days without those that are but the beginning or the end of another."""
+    kept: list[int] = []
+    carried = False  # whether the day before was too short, and begins the one at hand
+    for k in range(len(days)):
+        short = days.lasts[k] - days.firsts[k] < _SHORTEST
+        if not carried:
+            near = bool(kept) and days.firsts[k] - days.lasts[k - 1] < GAP
+            if short and near:
+                continue  # the end of the day before
+            kept.append(k)
+        goes_on = k + 1 < len(days) and days.firsts[k + 1] - days.lasts[k] < GAP
+        carried = bool(short and goes_on and not carried)
+    ends = [*kept[1:], len(days)]
+    return _Pieces(days.begins[kept], days.firsts[kept], days.lasts[[e - 1 for e in ends]])
 
 
 def _by_gaps(ts: IntArray1D | Marks, begin: int, end: int) -> _Pieces:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sweep.errors import InputError
+from sweep.errors import InputError, StudyFileError
 from sweep.expressions import parse_objective_ref
 from sweep.kinds import shown
 from sweep.path_terms import has_terms
@@ -172,6 +172,32 @@ def from_settings(settings: Mapping[str, Any]) -> StudySpec:
     values = {name: value for name, value in settings.items() if name != "content"}
     spec = _build(Document(json.loads(json.dumps(values)), "the study's saved settings"))
     return replace(spec, content=tuple(sorted(settings.get("content", {}).items())))
+
+
+def with_validate(spec: StudySpec, overrides: Sequence[str]) -> StudySpec:
+    """Return a specification with other keys of ``[validate]``, which are no part of a study.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    overrides : sequence of str
+        ``"validate.key=value"``, as in `load_spec`.
+
+    Raises
+    ------
+    StudyFileError
+        If a key is of another section, unknown, or its value does not fit.
+    """
+    values = spec.settings().get("validate", {})
+    document = Document({"validate": dict(values)}, "the study's saved settings")
+    for override in overrides:
+        if override.partition(".")[0].strip() != "validate":
+            raise StudyFileError(
+                f"--set {override}: validation takes keys of [validate] alone, as in "
+                f"validate.scheme=cpcv; what else is set makes another study: see sweep run"
+            )
+        document.apply_override(override)
+    return replace(spec, validate=document.section("validate", ValidateSection))
 
 
 def _build(document: Document) -> StudySpec:

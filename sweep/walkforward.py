@@ -34,6 +34,7 @@ from sweep.walkresult import (
     degradation_of,
     efficiency_of,
     score_paths,
+    spread_of_paths,
 )
 from sweep.wander import wander_of
 
@@ -194,19 +195,21 @@ def walk_forward(
         if engine is None:
             own.close(cancel=True)
     _put_on_record(study)
-    direction = study.directions[0]
+    direction, objective = study.directions[0], study.objectives.labels[0]
     rows = [c.params for c in chosen]
+    paths = score_paths(folds, chosen, study.judge)
+    spread = spread_of_paths(paths, objective)
     return WalkForwardResult(
         folds=folds,
-        objective=study.objectives.labels[0],
+        objective=objective,
         direction=direction,
         chosen=chosen,
-        paths=score_paths(folds, chosen, study.judge),
+        paths=paths,
         wander=wander_of(study.space, rows, sequential=folds.sequential, searched=searched),
         degradation=degradation_of(chosen, direction),
         efficiency=efficiency_of(chosen),
         evaluations=evaluations,
-        notes=_notes(study, folds),
+        notes=(*((spread,) if spread else ()), *_notes(study, folds)),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from sweep.folds import Folds
+from sweep.format import number
 from sweep.judge import Judge
 from sweep.metrics import merge, metrics_of
 from sweep.pieces import merge_pieces
@@ -33,6 +34,7 @@ __all__ = [
     "nothing_chosen",
     "rank_correlation",
     "score_paths",
+    "spread_of_paths",
 ]
 
 EFFICIENCY_CAUTION = (
@@ -232,6 +234,21 @@ class WalkForwardResult:
             "evaluations": self.evaluations,
             "notes": list(self.notes),
         }
+
+
+def spread_of_paths(paths: Sequence[PathScore], objective: str) -> str:
+    """Return in a sentence how histories out of sample spread; empty where there is one."""
+    values = sorted(p.value for p in paths if not math.isnan(p.value))
+    profits = [p.metrics["net_profit"] for p in paths if p.row is not None]
+    if len(paths) < 2 or not values:
+        return ""
+    lost = sum(profit < 0.0 for profit in profits)
+    return (
+        f"of {len(profits)} histories out of sample {lost} lost money; {objective} from "
+        f"{number(values[0])} to {number(values[-1])}, {number(float(np.median(values)))} in the "
+        f"median; they are put together from the same test windows, so that their spread is no "
+        f"error of it"
+    )
 
 
 def _plain(value: float) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -166,6 +168,80 @@ def test_the_walk_forward_is_run_counted_and_shown(study: Path, tmp_path: Path) 
     assert len(found["walk_forward"]["folds"]) == 5
     assert found["verdict"]["n_evaluations"] == Study.open(own).evaluations()
     assert sweep("show", own, "-f", "json").json["evaluations"] == Study.open(own).evaluations()
+
+
+def test_folds_are_asked_about_without_another_run(study: Path, tmp_path: Path) -> None:
+    """Another split is another question: it changes no study, and is not kept."""
+    own = tmp_path / "own"
+    shutil.copytree(study, own)
+    more = ("--set", "validate.scheme=cpcv", "--set", "validate.groups=4", "--set",
+            "validate.test_groups=2", "--set", 'validate.purge="1h"')  # fmt: skip
+    listed = sweep("validate", own, "--show-splits", *more)
+    assert listed.code == 0, listed.err
+    assert "cpcv: 6 folds" in listed.out
+    assert "of what could train does not: 1.0h in front" in " ".join(listed.out.split())
+    page = tmp_path / "v.html"
+    result = sweep("validate", own, "--bootstraps", 100, "--html", page, *more)
+    assert result.code == 0, result.err
+    flat = " ".join(result.out.split())
+    assert "put behind each other, path by path" in flat
+    assert "of 3 histories out of sample" in flat
+    assert "of 3 histories out of sample" in page.read_text(encoding="utf-8")
+    found = sweep("validate", own, "--bootstraps", 100, "-q", "-f", "json", *more).json
+    paths = found["walk_forward"]["paths"]
+    assert len(paths) == 3
+    lost = sum(p["metrics"]["net_profit"] < 0 for p in paths)
+    assert f"of 3 histories out of sample {lost} lost money" in found["walk_forward"]["notes"][0]
+    assert sweep("validate", own, "--show-splits", "-q").out.count("cpcv") == 0
+    for wrong, said in (
+        ("data.slices=3", "keys of [validate] alone"),
+        ("validate.scheme=kfold", "validate.scheme"),
+        ("validate.fold=3", 'did you mean "folds"?'),
+    ):
+        refused = sweep("validate", own, "--set", wrong)
+        assert refused.code == 2
+        assert said in refused.err
+
+
+def test_settings_are_listed_by_what_the_tests_say(study: Path, tmp_path: Path) -> None:
+    file, page = tmp_path / "s.csv", tmp_path / "v.html"
+    result = validate(study, "--csv", file, "--html", page)
+    assert result.code == 0, result.err
+    rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"))))
+    found = validate(study, "-q", "-f", "json").json["verdict"]["standings"]
+    assert len(rows) == len(found["numbers"]) == 24
+    by_trial = dict(
+        zip(found["numbers"], zip(found["p"], found["alike"], strict=True), strict=True)
+    )
+    p = [float(row["p_adjusted"]) for row in rows]
+    assert p == sorted(p)
+    for row in rows:
+        expected = by_trial[int(row["trial"])]
+        assert (float(row["p_adjusted"]), row["in_confidence_set"] == "true") == expected
+    listed = io.StringIO(sweep("trials", study, "--top", 0, "-f", "csv").out)
+    trials = {row["trial"]: row for row in csv.DictReader(listed)}
+    for row in rows:
+        same = trials[row["trial"]]
+        assert {k: row[k] for k in same} == same
+    head = next(line for line in result.out.splitlines() if line.split()[-1:] == ["alike"])
+    assert head.split()[0] == "trial"
+    shown = result.out.splitlines()[result.out.splitlines().index(head) + 1 :][:10]
+    assert [line.split()[0] for line in shown] == [row["trial"] for row in rows[:10]]
+    assert "settings, by what the tests say of each" in page.read_text(encoding="utf-8")
+
+
+def test_no_setting_is_listed_where_nothing_can_be_said(tmp_path: Path) -> None:
+    file = tmp_path / "s.csv"
+    result = validate(ran(tmp_path, trials=6), "--csv", file)
+    assert result.code == 0, result.err
+    assert "not written, since of no setting anything is said" in result.err
+    assert not file.exists()
+
+
+def test_the_first_of_a_front_is_called_so(tmp_path: Path) -> None:
+    several = 'study.objective=["net_profit", "-max_drawdown"]'
+    front = ran(tmp_path, "--set", several, sampler="random", trials=12)
+    assert "of several objectives there is no one winner" in " ".join(validate(front).out.split())
 
 
 def test_splits_are_drawn_or_listed(study: Path) -> None:

@@ -192,6 +192,30 @@ def test_pieces_make_up_the_windows(ts: Any, scheme: str, purge: int, data: Any)
 # -- units and lengths -----------------------------------------------------------------
 
 
+def test_keys_that_do_nothing_are_named() -> None:
+    ts = days(12)
+    asked = ValidateSection(scheme="k_fold", folds=3, anchored=True, groups=4)
+    said = make_folds(ts, 0, len(ts), asked).notes
+    assert "validate.anchored does nothing where validate.scheme is k_fold" in said[0]
+    assert "validate.groups does nothing" in said[1]
+    assert not any("does nothing" in s for s in make_folds(ts, 0, len(ts)).notes)
+
+
+def test_what_purge_and_embargo_cost_is_said() -> None:
+    ts = days(10)
+    across = make_folds(
+        ts, 0, 10, ValidateSection(scheme="k_fold", folds=2, purge=DAY, embargo=DAY)
+    )
+    trained = sum(w.stop - w.start for f in across.folds for w in f.train)
+    assert (
+        f"{100 * (1 - trained / (ts[-1] + 1 - ts[0])):.0f}% of what could train" in across.notes[0]
+    )
+    assert "1.0d in front of a test window (purge), 1.0d more behind one" in across.notes[0]
+    forward = make_folds(ts, 0, 10, ValidateSection(train=4, test=2, purge=DAY))
+    assert "25% of what could train does not: 1.0d in front" in forward.notes[0]
+    assert not make_folds(ts, 0, 10, ValidateSection(train=4, test=2)).notes
+
+
 def test_units_are_sessions_or_stretches_of_the_clock() -> None:
     ts = np.array([0, 1, 1, 3 * HOUR, 3 * HOUR + 1, 4 * HOUR, 4 * HOUR, 9 * HOUR], np.int64)
     assert unit_edges(ts, 0, 8).tolist() == [0, 3 * HOUR, 4 * HOUR, 9 * HOUR, 9 * HOUR + 1]

@@ -401,6 +401,17 @@ def test_days_stand_for_sessions_where_a_market_has_none() -> None:
     assert found.stamps[-1] == closing[-1] + 1
     never = np.arange(0, 20 * 24 * HOUR, 10 * minute)
     assert len(find_cuts(never, 0, len(never)).edges) == 21
+    # Open from Sunday at 21:00 to Friday at 21:00: five days, the first from the evening on.
+    monday = 4 * 24 * HOUR  # 1970-01-05
+    week = np.arange(0, 5 * 24 * HOUR, 10 * minute) + monday - 3 * HOUR
+    weeks = np.concatenate([week + k * 7 * 24 * HOUR for k in range(6)])
+    found = find_cuts(weeks, 0, len(weeks))
+    assert len(found.edges) == 31
+    begins = np.array(found.stamps[:-1]).reshape(6, 5) - 7 * 24 * HOUR * np.arange(6)[:, None]
+    assert (begins == monday + 24 * HOUR * np.array([-1 / 8, 1, 2, 3, 4])).all()
+    # What is left of a day at either end goes with the day beside it.
+    part = find_cuts(week, 6, int(np.searchsorted(week, monday + 51 * HOUR)))
+    assert part.stamps == (week[6], monday + 24 * HOUR, monday + 51 * HOUR - 10 * minute + 1)
     hourly = np.arange(100 * 24) * HOUR
     assert len(find_cuts(hourly, 0, len(hourly)).edges) == 101
     daily = np.arange(50) * 24 * HOUR

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,15 +22,19 @@ from sweep.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from sweep.output import Table
     from sweep.study import Study
-    from sweep.validation.evidence import OutOfSample
+    from sweep.validation.evidence import OutOfSample, Verdict
     from sweep.validation.report import Report
     from sweep.walkresult import WalkForwardResult
 
 __all__ = ["validate"]
 
 #: Seconds between lines on how far the walk-forward is.
-_EVERY = 10.0
+_EVERY = 3.0
+
+#: Settings in an HTML report.
+_STANDINGS = 50
 
 
 @click.command()
@@ -50,8 +55,16 @@ _EVERY = 10.0
 )
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="The study's by default.")
 @click.option("--no-walk-forward", is_flag=True, help="Leave the walk-forward out.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="validate.KEY=VALUE",
+    help="Override a key of [validate], as in validate.scheme=cpcv. Repeatable.",
+)
 @click.option("--show-splits", is_flag=True, help="Draw the study's folds, and test nothing.")
 @click.option("--html", metavar="FILE", help="Write a report that needs nothing else.")
+@click.option("--csv", "csv_file", metavar="FILE", help="Write what is said of each setting.")
 @click.option("--json", "json_file", metavar="FILE", help="Write all figures as JSON.")
 @force_option
 @source_option
@@ -64,8 +77,10 @@ def validate(
     block: float | None,
     seed: int | None,
     no_walk_forward: bool,
+    overrides: tuple[str, ...],
     show_splits: bool,
     html: str | None,
+    csv_file: str | None,
     json_file: str | None,
     force: bool,
     source: str | None,
@@ -82,7 +97,7 @@ def validate(
     from sweep.cli.replay import refuse_existing
     from sweep.errors import InputError
 
-    files = {"html": html, "json": json_file}
+    files = {"html": html, "csv": csv_file, "json": json_file}
     for name, path in files.items():
         if path is not None and not path.lower().endswith(f".{name}"):
             raise InputError(f"--{name} {path}: the name must end in .{name}")
@@ -90,6 +105,10 @@ def validate(
             raise InputError(f"--show-splits judges nothing: --{name} has nothing to write")
     refuse_existing(files, force)
     study = open_study(folder, source)
+    if overrides:
+        from sweep.spec import with_validate
+
+        study.spec = with_validate(study.spec, overrides)
     if show_splits:
         _show_splits(study, fmt, no_color=no_color)
         return
@@ -102,8 +121,8 @@ def validate(
     tested, walk = _walked(study, wanted=not no_walk_forward, quiet=quiet)
     evidence = evidence_of(study, out_of_sample=tested)
     found = verdict(evidence, settings, progress=lambda what: note(f"{what} ...", quiet=quiet))
-    report = Report(found, surface_of_study(study), walk)
-    _write(study, report, html, json_file, force=force, quiet=quiet)
+    report = Report(found, surface_of_study(study), walk, _standings(study, found))
+    _write(study, report, files, force=force, quiet=quiet)
     _show(study, report, fmt, no_color=no_color)
     if html is None:
         hint(["sweep", "validate", str(study.folder), "--html", "validate.html"], quiet=quiet)
@@ -116,18 +135,24 @@ def _walked(
 ) -> tuple[OutOfSample | str, WalkForwardResult | None]:
     """Search in each fold, as far as Ctrl-C lets it; what was finished is kept."""
     from sweep.cli.interrupts import Interrupts
+    from sweep.format import duration
     from sweep.validation.walk import walked
 
     if not wanted:
         return "the walk-forward was left out (--no-walk-forward)", None
     note("walk-forward ...", quiet=quiet)
     said = time.monotonic()
+    first: tuple[float, int] | None = None
 
     def progress(done: int, total: int) -> None:
-        nonlocal said
-        if time.monotonic() - said >= _EVERY and done < total:
-            said = time.monotonic()
-            note(f"walk-forward: {done:,} of {total:,}", quiet=quiet)
+        nonlocal said, first
+        now = time.monotonic()
+        first = first or (now, done)
+        if now - said >= _EVERY and done < total:
+            said = now
+            left = (total - done) * (now - first[0]) / max(done - first[1], 1)
+            rest = f", {duration(left)} left" if done > first[1] else ""
+            note(f"walk-forward: {done:,} of {total:,}{rest}", quiet=quiet)
 
     with Interrupts() as interrupts:
         interrupts.counting = True
@@ -163,6 +188,51 @@ def _show_splits(study: Study, fmt: str, *, no_color: bool) -> None:
     print_lines(lines, no_color=no_color)
 
 
+#: Columns of settings on a screen, by their names elsewhere.
+_SHOWN = {
+    "net_profit": "profit",
+    "holdout_net_profit": "holdout",
+    "session_sharpe": "ratio",
+    "p_adjusted": "p",
+    "in_confidence_set": "alike",
+}
+
+
+def _standings(study: Study, verdict: Verdict, *, whole: bool = False) -> Table | None:
+    """Return settings with what the tests say of each, from the best on."""
+    from sweep.cli.tables import trials_table
+    from sweep.format import Column
+    from sweep.output import Table
+
+    found = verdict.standings
+    if found is None:
+        return None
+    order = found.order()[: None if whole else _STANDINGS]
+    trials = trials_table(study, found.numbers[order].tolist())
+    beside = {"trial", *study.space.names, *study.objectives.labels, "trades", *_SHOWN}
+    kept = [k for k, c in enumerate(trials.columns) if whole or c.name in beside]
+    tested: tuple[Column, ...] = (
+        Column("session_sharpe", priority=1),
+        Column("p_adjusted", priority=0),
+        Column("in_confidence_set", "boolean", priority=1),
+    )
+    if not whole:
+        tested = tuple(replace(c, name=_SHOWN[c.name]) for c in tested)
+    taken = {c.name for c in tested} | (set() if whole else set(_SHOWN.values()))
+
+    def named(column: Column) -> Column:
+        if column.name in study.space.names:
+            return replace(column, name=f"param_{column.name}") if column.name in taken else column
+        return column if whole else replace(column, name=_SHOWN.get(column.name, column.name))
+
+    rows = [
+        (*(row[k] for k in kept), found.sharpe[place], found.p[place], bool(found.alike[place]))
+        for row, place in zip(trials.rows, order, strict=True)
+    ]
+    columns = (*(named(trials.columns[k]) for k in kept), *tested)
+    return Table(columns, rows, "settings, by what the tests say of each")
+
+
 def _document(study: Study, report: Report) -> dict[str, Any]:
     from sweep.validation.report import document
 
@@ -172,21 +242,28 @@ def _document(study: Study, report: Report) -> dict[str, Any]:
 def _write(
     study: Study,
     report: Report,
-    html: str | None,
-    json_file: str | None,
+    files: dict[str, str | None],
     *,
     force: bool,
     quiet: bool,
 ) -> None:
+    from sweep.output import write_csv, write_json
+    from sweep.validation.page import write_html
+
+    html, csv_file, json_file = files["html"], files["csv"], files["json"]
     if html is not None:
-        from sweep.validation.page import write_html
-
         write_html(html, report, title=f"{study.name}: validation", force=force)
+    if csv_file is not None:
+        whole = _standings(study, report.verdict, whole=True)
+        if whole is None:
+            reason = report.verdict.claims[0].sentence
+            note(f"{csv_file}: not written, since of no setting anything is said. {reason}")
+            files = {**files, "csv": None}
+        else:
+            write_csv(csv_file, whole, force=force)
     if json_file is not None:
-        from sweep.output import write_json
-
         write_json(json_file, _document(study, report), force=force)
-    for path in (html, json_file):
+    for path in files.values():
         if path is not None:
             note(f"written: {path}", quiet=quiet)
 

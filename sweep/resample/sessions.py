@@ -9,7 +9,7 @@ import numpy as np
 from sweep.errors import DataError
 from sweep.schema import IntArray1D
 
-__all__ = ["DAY", "GAP", "Sessions", "find_sessions", "sessions_by_clock"]
+__all__ = ["DAY", "GAP", "MINUTE", "Sessions", "find_sessions", "sessions_by_clock"]
 
 MINUTE = 60_000_000_000
 DAY = 1_440 * MINUTE

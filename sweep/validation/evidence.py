@@ -105,6 +105,8 @@ class Evidence:
         Why there are no session returns, where there are none.
     n_in_folds : int
         Of the evaluations, those of searches in folds, from which no winner comes.
+    notes : tuple of str
+        What a reader must know of the winner.
 
     Raises
     ------
@@ -122,6 +124,7 @@ class Evidence:
     n_own: int = 0
     missing: str = ""
     n_in_folds: int = 0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.returns.ndim != 2 or self.returns.shape[1] != len(self.numbers):

@@ -49,6 +49,7 @@ def evidence_of(
     more: dict[str, Any] = {
         "n_own": own,
         "n_in_folds": study.tried.get(IN_FOLDS, 0),
+        "notes": _of_several(study, best[0]) if len(study.directions) > 1 else (),
         "held": _held(study, best[0]),
         "out_of_sample": out_of_sample,
     }
@@ -89,6 +90,14 @@ def sessions_per_year(edges: IntArray1D) -> float:
     if len(begins) < 3:
         return 252.0
     return (len(begins) - 1) * _YEAR / float(begins[-1] - begins[0])
+
+
+def _of_several(study: Study, number: int) -> tuple[str, ...]:
+    front, label = len(study.best(len(study.board))), study.objectives.labels[0]
+    return (
+        f"of several objectives there is no one winner: trial {number} has the best {label} of the "
+        f"{front:,} on the Pareto front, and is taken for it here",
+    )
 
 
 def _held(study: Study, number: int) -> Held | str:

@@ -8,7 +8,7 @@ import os
 from sweep.format import fixed
 from sweep.output import new_file
 from sweep.validation.evidence import Claim, Verdict
-from sweep.validation.report import Report, facts, walk_tables
+from sweep.validation.report import LEGEND, Report, facts, walk_tables
 from sweep.validation.surface import HeatMap, Profile
 from sweep.validation.surface_lines import cluster_table, neighbour_table, sentences
 from sweep.webpage import html_document, html_table, html_text, whole_table
@@ -43,10 +43,15 @@ def page(report: Report, *, title: str = "Validation") -> str:
     body += ["</dl>", "<h2>What can be said</h2>"]
     body += [_claim(claim) for claim in verdict.claims]
     body += ["<ul>", *(f"<li>{html_text(note)}</li>" for note in verdict.notes), "</ul>"]
+    if report.standings is not None:
+        body += [f"<h2>{html_text(report.standings.title)}</h2>", whole_table(report.standings)]
+        body.append(f"<p>{html_text(LEGEND)}</p>")
     if report.walk_forward is not None:
         body.append("<h2>Walk-forward</h2>")
         for table in walk_tables(report.walk_forward):
             body += [f"<h3>{html_text(table.title)}</h3>", whole_table(table)]
+        notes = (f"<li>{html_text(said)}</li>" for said in report.walk_forward.notes)
+        body += ["<ul>", *notes, "</ul>"]
     body.append(f"<h2>The surface of {html_text(surface.objective)}</h2>")
     body += ["<ul>", *(f"<li>{html_text(s)}</li>" for s in sentences(surface)), "</ul>"]
     body += [_profile(profile) for profile in surface.profiles]

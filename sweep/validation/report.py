@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
 from rich.text import Text
 
-from sweep.foldtables import walk_forward_table, wander_table
+from sweep.foldtables import paths_table, walk_forward_table, wander_table
 from sweep.format import Column, cell_width, number
 from sweep.output import Table, table_lines
 from sweep.robustness.tables import wrapped
@@ -20,6 +20,7 @@ from sweep.validation.surface_lines import surface_lines
 from sweep.walkresult import WalkForwardResult
 
 __all__ = [
+    "LEGEND",
     "Report",
     "claims_table",
     "document",
@@ -31,6 +32,14 @@ __all__ = [
 
 _STYLES = {STRONG: "green", WEAK: "yellow", LUCK: "red", UNKNOWN: "dim"}
 _WIDEST = 100
+#: Settings that a screen shows.
+_FIRST = 10
+
+LEGEND = (
+    "p: that the setting earns no more than nothing, adjusted for all of them (StepM); ratio: its "
+    "Sharpe ratio a year, of session returns; alike: whether it cannot be told from the best by "
+    "mean profit"
+)
 
 
 @dataclass(frozen=True)
@@ -42,11 +51,14 @@ class Report:
     verdict : Verdict
     surface : Surface
     walk_forward : WalkForwardResult or None
+    standings : Table or None
+        Settings with what the tests say of each, from the best on.
     """
 
     verdict: Verdict
     surface: Surface
     walk_forward: WalkForwardResult | None = None
+    standings: Table | None = None
 
 
 def claims_table(verdict: Verdict) -> Table:
@@ -147,7 +159,7 @@ def document(report: Report) -> dict[str, Any]:
 
 def walk_tables(found: WalkForwardResult) -> tuple[Table, ...]:
     """Return what each fold chose, and how the choices wander."""
-    tables = (walk_forward_table(found), wander_table(found))
+    tables = (walk_forward_table(found), paths_table(found), wander_table(found))
     return tuple(table for table in tables if table.rows)
 
 
@@ -164,6 +176,10 @@ def report_lines(report: Report, width: int | None, *, ascii_only: bool = False)
     """
     wide = min(width or _WIDEST, _WIDEST)
     lines = [*verdict_lines(report.verdict, wide), Text()]
+    if report.standings is not None:
+        first = replace(report.standings, rows=report.standings.rows[:_FIRST])
+        lines += table_lines(first, wide, hint="--csv FILE has all settings and columns")
+        lines += [*wrapped(LEGEND, wide, "dim", first="- "), Text()]
     if report.walk_forward is not None:
         for table in walk_tables(report.walk_forward):
             lines += [*table_lines(table, wide, hint="-f json has all"), Text()]

@@ -165,7 +165,7 @@ def _made(
 ) -> Verdict:
     n, variants = evidence.returns.shape
     grade, sentence = _overall(said, evidence)
-    notes = [_BLIND]
+    notes = [*evidence.notes, _BLIND]
     if variants < _searched(evidence) and grade != UNKNOWN:
         notes.insert(
             0,
