@@ -33,6 +33,7 @@ __all__ = [
     "CheckReport",
     "Checks",
     "Finding",
+    "check_look_ahead",
     "check_strategy",
     "generated_ticks",
 ]
@@ -147,6 +148,34 @@ def check_strategy(path: str | Path, ticks: Ticks | None = None) -> CheckReport:
         name = "loads" if not findings else "runs"
         findings.append(Finding(name, FAIL, str(error)))
     return CheckReport(str(path), len(ticks.ts), parameters, tuple(findings))
+
+
+def check_look_ahead(strategy: Strategy, space: SearchSpace, row: FloatArray1D) -> Finding:
+    """Test one variant of a strategy for look-ahead alone, on generated ticks.
+
+    Parameters
+    ----------
+    strategy : Strategy
+    space : SearchSpace
+    row : ndarray of shape (n_params,), float64
+
+    Returns
+    -------
+    Finding
+        ``"note"`` where it cannot be tested.
+    """
+    # Where there are no features, nothing is run.
+    few = strategy.function("features") is None
+    checks = Checks(strategy, space, generated_ticks(1, 100) if few else generated_ticks())
+    checks.rows = [row]
+    try:
+        (found,) = checks.looks_ahead()
+    except _Stop as stop:
+        found = stop.args[0]
+    except SweepError as error:
+        found = Finding("look-ahead", NOTE, f"not tested: {error}")
+    assert isinstance(found, Finding)
+    return found
 
 
 def _describe(p: Any) -> dict[str, Any]:

@@ -238,6 +238,55 @@ def test_no_setting_is_listed_where_nothing_can_be_said(tmp_path: Path) -> None:
     assert not file.exists()
 
 
+PEEKING = """
+from typing import NamedTuple
+import numpy as np
+from sweep.strategy import Space, integer
+
+class Params(Space):
+    ahead: int = integer(0, 40, default=20)
+
+class State(NamedTuple):
+    seen: int
+
+class Features(NamedTuple):
+    later: np.ndarray
+
+def features(ticks, params):
+    later = np.empty_like(ticks.mid)
+    n = len(later) - params.ahead
+    later[:n] = ticks.mid[params.ahead :]
+    later[n:] = ticks.mid[n:]
+    return Features(later)
+
+def start(tick, params):
+    return State(1)
+
+def step(state, tick, params, features):
+    return State(state.seen + 1), 1.0 if features.later > tick.mid else -1.0
+"""
+
+
+def test_a_rule_that_knows_the_future_is_told_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_helpers, "STUDY", LONG)
+    peeking = ran(tmp_path, strategy=PEEKING, sampler="random", trials=12)
+    result = validate(peeking)
+    assert result.code == 0, result.err
+    said = " ".join(result.out.split())
+    assert said.startswith("Cannot be said, because the strategy looks ahead, so that no figure")
+    assert "feature later at tick" in said.partition("winner")[0]
+    found = validate(peeking, "-q", "-f", "json").json["verdict"]
+    assert found["grade"] == "cannot be said"
+    assert any(note.startswith("look-ahead: ") for note in found["notes"])
+    # A winner that does not use the future is called what it is.
+    kinds = {"strategy": PEEKING, "sampler": "random", "trials": 1}
+    blind = validate(ran(tmp_path / "honest", "--set", "space.ahead=0", **kinds))
+    assert "looks ahead" not in blind.out
+    assert "look-ahead: none found: features keep every bit" in " ".join(blind.out.split())
+
+
 def test_the_first_of_a_front_is_called_so(tmp_path: Path) -> None:
     several = 'study.objective=["net_profit", "-max_drawdown"]'
     front = ran(tmp_path, "--set", several, sampler="random", trials=12)

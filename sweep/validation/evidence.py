@@ -107,6 +107,9 @@ class Evidence:
         Of the evaluations, those of searches in folds, from which no winner comes.
     notes : tuple of str
         What a reader must know of the winner.
+    looks_ahead : str or None
+        What was found where its strategy was tested for look-ahead, empty if nothing; None
+        where it was not tested.
 
     Raises
     ------
@@ -125,6 +128,7 @@ class Evidence:
     missing: str = ""
     n_in_folds: int = 0
     notes: tuple[str, ...] = ()
+    looks_ahead: str | None = None
 
     def __post_init__(self) -> None:
         if self.returns.ndim != 2 or self.returns.shape[1] != len(self.numbers):

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from sweep.check import FAIL, NOTE, check_look_ahead
 from sweep.errors import InputError
 from sweep.records import COMPLETE, FAILED, INFEASIBLE
 from sweep.robustness.around import study_plateaus
 from sweep.schema import IntArray1D
 from sweep.study import Study
+from sweep.study_folder import saved_strategy
 from sweep.tried import IN_FOLDS
 from sweep.validation.evidence import Evidence, Held, OutOfSample
 from sweep.validation.surface import Surface, surface_of_trials
@@ -53,6 +55,10 @@ def evidence_of(
         "held": _held(study, best[0]),
         "out_of_sample": out_of_sample,
     }
+    tested = check_look_ahead(saved_strategy(study.folder, study.spec), study.space, trial.params)
+    if tested.status != NOTE:
+        more["looks_ahead"] = tested.text if tested.status == FAIL else ""
+    more["notes"] = (*more["notes"], f"look-ahead: {tested.text}")
     try:
         kept = study.session_returns()
     except InputError as error:

@@ -47,6 +47,9 @@ _BLIND = (
 )
 
 
+_FUTURE = "the strategy looks ahead, so that no figure below means anything"
+
+
 def verdict(
     evidence: Evidence,
     settings: Settings | None = None,
@@ -165,7 +168,7 @@ def _made(
 ) -> Verdict:
     n, variants = evidence.returns.shape
     grade, sentence = _overall(said, evidence)
-    notes = [*evidence.notes, _BLIND]
+    notes = [*evidence.notes, *((_BLIND,) if evidence.looks_ahead is None else ())]
     if variants < _searched(evidence) and grade != UNKNOWN:
         notes.insert(
             0,
@@ -188,6 +191,8 @@ def _made(
 
 
 def _overall(said: tuple[Claim, ...], evidence: Evidence) -> tuple[str, str]:
+    if evidence.looks_ahead:
+        return UNKNOWN, f"{_WORDS[UNKNOWN]} {_FUTURE}: {evidence.looks_ahead}."
     by_name = {claim.name: claim for claim in said}
     variants, tried = evidence.returns.shape[1], evidence.n_tried
     decisive = [by_name[name] for name in _DECIDE if variants != 1 or name != "which settings"]
