@@ -270,6 +270,25 @@ def test_each_setting_stands_where_the_tests_put_it() -> None:
     assert verdict(made(1, sessions=12), FEW).standings is None
 
 
+def test_a_long_holdout_is_a_test_of_its_own() -> None:
+    returns = np.random.default_rng(8).normal(0.8, 1.0, 40)
+    held = Held(5.0, 2.0, 60, 1, returns=returns)
+    own = moments(returns)
+    p = 1.0 - probabilistic_sharpe_ratio(own.sharpe, 40, skew=own.skew, kurtosis=own.kurtosis).value
+    claim = by_name(verdict(replace(made(1), held=held), FEW))["holdout"]
+    assert claim.grade == STRONG
+    assert claim.figures["p"] == pytest.approx(p, rel=1e-6)
+    assert "; by its 40 sessions, p < 0.001." in claim.sentence
+    many = by_name(verdict(replace(made(1), held=replace(held, n_opened=50)), FEW))["holdout"]
+    assert many.figures["p"] == pytest.approx(min(50 * p, 1.0), rel=1e-6)
+    # Fewer sessions, or a loss, are what they were.
+    short = replace(held, returns=returns[:29])
+    claim = by_name(verdict(replace(made(1), held=short), FEW))["holdout"]
+    assert (claim.grade, "p" in claim.figures) == (WEAK, False)
+    lost = replace(held, net_profit=-5.0, returns=-returns)
+    assert by_name(verdict(replace(made(1), held=lost), FEW))["holdout"].grade == LUCK
+
+
 def test_a_profit_that_is_rounding_is_none() -> None:
     held = Held(-4e-14, 0.07, 12, 1, capital=1_300.0)
     claim = by_name(verdict(replace(made(1), held=held), FEW))["holdout"]

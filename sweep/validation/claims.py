@@ -152,6 +152,8 @@ def record(evidence: Evidence) -> Claim:
 
 
 def _psr(found: Moments, benchmark: float) -> _Confidence:
+    if found.reason:
+        return _Confidence(math.nan, math.nan, found.reason)
     psr = probabilistic_sharpe_ratio(
         found.sharpe, found.n, benchmark=benchmark, skew=found.skew, kurtosis=found.kurtosis
     )
@@ -444,18 +446,42 @@ def holdout(held: Held | str) -> Claim:
     word = "a loss" if held.net_profit < 0.0 else "a profit"
     text = (
         f"On the holdout the winner made {word} of {number(abs(held.net_profit), 4)}{ratio} in "
-        f"{held.trades:,} trades. One stretch of time: it can refute a winner, not prove one."
+        f"{held.trades:,} trades"
     )
-    if held.n_opened > 1:
-        text += f" It was opened for {held.n_opened:,} settings, so that choosing there counts too."
-    figures = {
+    figures: dict[str, float] = {
         "net_profit": held.net_profit,
         "trades": held.trades,
         "n_opened": held.n_opened,
     }
     if not math.isnan(held.sharpe):
         figures["sharpe"] = held.sharpe
-    return Claim(name, WEAK if held.net_profit > 0.0 else LUCK, text, figures)
+    grade = WEAK if held.net_profit > 0.0 else LUCK
+    p = _held_p(held)
+    if math.isnan(p):
+        text += ". One stretch of time: it can refute a winner, not prove one."
+        if held.n_opened > 1:
+            text += (
+                f" It was opened for {held.n_opened:,} settings, so that choosing there counts too."
+            )
+        return Claim(name, grade, text, figures)
+    assert held.returns is not None
+    figures |= {"p": p, "n_sessions": len(held.returns)}
+    counted = (
+        f", counted {held.n_opened:,} times, once for each setting that it was opened for"
+        if held.n_opened > 1
+        else ""
+    )
+    text += f"; by its {len(held.returns):,} sessions, {_p(p)}{counted}."
+    if grade == WEAK and p <= _STRONG:
+        grade = STRONG
+    return Claim(name, grade, text, figures)
+
+
+def _held_p(held: Held) -> float:
+    """Return the p-value of the holdout's sessions, by Bonferroni; NaN where they are too few."""
+    if held.returns is None or len(held.returns) < FEWEST:
+        return math.nan
+    return min(_psr(moments(held.returns), 0.0).p * held.n_opened, 1.0)
 
 
 def walked_forward(found: OutOfSample | str, per_year: float) -> Claim:

@@ -44,6 +44,8 @@ class Held:
     n_opened : int
         Variants that the holdout was opened for.
     capital : float, optional
+    returns : ndarray of shape (n_sessions,), float64, or None
+        Of the holdout's sessions, on the capital; None where they are not known.
     """
 
     net_profit: float
@@ -51,6 +53,7 @@ class Held:
     trades: int
     n_opened: int
     capital: float = 1.0
+    returns: FloatArray1D | None = None
 
 
 @dataclass(frozen=True)

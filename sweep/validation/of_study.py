@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 
 from sweep.check import FAIL, NOTE, check_look_ahead
-from sweep.errors import InputError
+from sweep.errors import InputError, SweepError
 from sweep.records import COMPLETE, FAILED, INFEASIBLE
 from sweep.robustness.around import study_plateaus
-from sweep.schema import IntArray1D
+from sweep.schema import FloatArray1D, IntArray1D
+from sweep.session_days import find_cuts
 from sweep.study import Study
 from sweep.study_folder import saved_strategy
 from sweep.tried import IN_FOLDS
 from sweep.validation.evidence import Evidence, Held, OutOfSample
 from sweep.validation.surface import Surface, surface_of_trials
+from sweep.validation.walk import session_changes
 
 __all__ = ["evidence_of", "sessions_per_year", "surface_of_study"]
 
@@ -121,7 +123,19 @@ def _held(study: Study, number: int) -> Held | str:
         trades=0 if math.isnan(metrics["trades"]) else int(metrics["trades"]),
         n_opened=len(study.opened),
         capital=float(study.about["capital"]),
+        returns=_held_returns(study, number),
     )
+
+
+def _held_returns(study: Study, number: int) -> FloatArray1D | None:
+    """Return what a trial returned in each session of the holdout; None without the ticks."""
+    try:
+        curve = study.replay(number, on="holdout").replay
+    except SweepError:
+        return None
+    cuts = find_cuts(curve.ts, 0, len(curve.ts))
+    capital = float(study.about["capital"])
+    return session_changes(curve.ts, curve.equity, capital, np.array(cuts.stamps)) / capital
 
 
 def surface_of_study(study: Study) -> Surface:
