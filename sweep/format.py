@@ -281,6 +281,8 @@ def as_cells(kind: Kind, values: Sequence[Any]) -> list[str]:
         return _prices(scalars)
     if kind == "cash":
         return _cash(scalars)
+    if kind == "time":
+        return _stamps(scalars)
     return [MISSING if is_missing(v) else clean(_ONE[kind](v)) for v in scalars]
 
 
@@ -297,13 +299,25 @@ def _cash(values: Sequence[float | None]) -> list[str]:
     return _with_decimals(values, max(2, decimals))
 
 
+def _stamps(values: Sequence[int | None]) -> list[str]:
+    """Whole seconds, or milliseconds for all where one has a fraction, rounded down."""
+    texts = [MISSING if v is None or is_missing(v) else timestamp(v) for v in values]
+    if not any("." in text for text in texts):
+        return texts
+    heads = [text[:19] for text in texts]
+    digits = [text[20:23] if "." in text else "000" for text in texts]
+    return [
+        text if text == MISSING else f"{head}.{part}Z"
+        for text, head, part in zip(texts, heads, digits, strict=True)
+    ]
+
+
 _ONE: dict[Kind, Any] = {
     "integer": lambda v: f"{v:.0f}" if isinstance(v, float) else str(v),
     "count": count,
     "share": lambda v: percent(v, 2),
     "duration": duration,
     "bytes": bytes_text,
-    "time": timestamp,
     "boolean": lambda v: "yes" if v else "no",
     "text": str,
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_helpers import SERIAL, files_below, ran, study, sweep
+from cli_helpers import SERIAL, files_below, on_screen, ran, study, sweep
 from study_helpers import ROOT, write_study
 
 from sweep.errors import ReplayMismatchError
@@ -325,6 +325,14 @@ def test_replay_writes_trades_fills_and_equity_that_agree(study: Path, tmp_path:
     with open(csv_equity, newline="") as file:
         last = list(csv.DictReader(file))[-1]
     assert float(last["equity"]) == document["metrics"]["final_equity"]
+
+
+def test_replay_shows_whole_stamps_to_the_millisecond_and_writes_all_digits(study: Path) -> None:
+    lines = on_screen("replay", "--study", study)
+    first = lines[next(k for k, line in enumerate(lines) if line.startswith("trade  entry_ts")) + 1]
+    exact = sweep("replay", "--study", study, "-f", "json").json["trades"][0]["entry_ts"]
+    assert first.split()[1] == f"{exact[:23]}Z"
+    assert len(exact) > 24
 
 
 def test_replay_of_values_that_were_searched_is_the_trial(study: Path) -> None:

@@ -175,6 +175,16 @@ def test_cells_of_each_kind() -> None:
     assert as_cells("duration", [134.0]) == ["2m 14s"]
 
 
+def test_times_of_a_column_are_shown_to_the_millisecond_where_one_has_a_fraction() -> None:
+    second = 1398902403000000000
+    assert as_cells("time", [second, None]) == ["2014-05-01T00:00:03Z", "-"]
+    assert as_cells("time", [second, np.int64(second + 796_220_000), second + 999_999_999]) == [
+        "2014-05-01T00:00:03.000Z",
+        "2014-05-01T00:00:03.796Z",
+        "2014-05-01T00:00:03.999Z",
+    ]
+
+
 def test_units_are_part_of_the_key() -> None:
     assert metric_column("mean_holding_time").key == "mean_holding_time_s"
     assert metric_column("max_drawdown", prefix="holdout_").key == "holdout_max_drawdown"
