@@ -24,6 +24,7 @@ __all__ = [
     "clean",
     "clip",
     "count",
+    "counted",
     "duration",
     "elide",
     "fixed",
@@ -186,6 +187,20 @@ def _with_decimals(values: Sequence[float | None], decimals: int) -> list[str]:
 def count(value: int | None) -> str:
     """Show a count with separators: ``1,144,807``."""
     return MISSING if is_missing(value) else f"{value:,.0f}"
+
+
+def counted(n: int, noun: str, plural: str = "") -> str:
+    """Show a count with what is counted: ``1 slice``, ``2,000 slices``.
+
+    Parameters
+    ----------
+    n : int
+    noun : str
+        In the singular.
+    plural : str, optional
+        Where it is not the noun with an s.
+    """
+    return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
 
 
 def percent(share: float | None, decimals: int = 0) -> str:

@@ -100,6 +100,20 @@ def test_run_puts_messages_on_stderr_and_the_table_on_stdout(tmp_path: Path) -> 
     assert "\x1b" not in result.out + result.err
 
 
+def test_what_is_counted_agrees_with_its_number(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    arguments = ("run", path, "--out", tmp_path / "out", *SERIAL, "--set", "study.top=1")
+    shown = sweep(*arguments, "--trials", 1)
+    assert "ended by 1 trial\n" in shown.out
+    assert "; 1 variant evaluated" in shown.out
+    assert "opened for 1 variant;" in shown.out
+    assert "1/1 trial 100%" in shown.err
+    about = sweep("show", tmp_path / "out").out
+    assert "ticks in 1 slice\n" in about
+    assert "1 variant ever evaluated" in about
+    assert "going on after 1 trial\n" in sweep(*arguments, "--trials", 2).err
+
+
 def test_quiet_run_says_nothing_on_stderr(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     result = sweep("run", path, "--out", tmp_path / "out", *SERIAL, "--quiet", "-f", "csv")

@@ -15,6 +15,7 @@ from sweep.format import (
     cell_width,
     clip,
     count,
+    counted,
     duration,
     elide,
     fixed,
@@ -93,6 +94,12 @@ def test_counts_percent_and_prices() -> None:
     assert price(1292.5) == "1,292.5"
     assert price(100.0) == "100"
     assert price(math.nan) == "-"
+
+
+def test_what_is_counted_agrees_with_the_count() -> None:
+    assert [counted(n, "slice") for n in (0, 1, 2000)] == ["0 slices", "1 slice", "2,000 slices"]
+    assert counted(2, "index", "indices") == "2 indices"
+    assert counted(1, "index", "indices") == "1 index"
 
 
 @pytest.mark.parametrize(

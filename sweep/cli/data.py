@@ -212,6 +212,7 @@ def synth(out: Path, force: bool, quiet: bool, fmt: str, **options: Any) -> None
     Equal options give equal ticks. docs/study-file.md describes the model.
     """
     from sweep.errors import InputError
+    from sweep.format import counted
     from sweep.output import json_text, new_file
     from sweep.sources import write_parquet
     from sweep.synth import SynthSpec, generate
@@ -228,7 +229,7 @@ def synth(out: Path, force: bool, quiet: bool, fmt: str, **options: Any) -> None
         sys.stdout.write(json_text({"path": str(out), "ticks": rows, "size_bytes": size}))
     elif fmt == "csv":
         _emit_file(out, rows, size)
-    note(f"{out}: {rows:,} ticks, effect {spec.effect}", quiet=quiet)
+    note(f"{out}: {counted(rows, 'tick')}, effect {spec.effect}", quiet=quiet)
     hint(["sweep", "run", "STUDY.toml", "--source", out], quiet=quiet)
 
 

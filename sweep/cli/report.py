@@ -14,7 +14,7 @@ from sweep.checks import format_stamp
 from sweep.cli.options import note
 from sweep.cli.tables import best_lines, screen_width, trials_table
 from sweep.errors import ReplayMismatchError, SweepError
-from sweep.format import bytes_text, count, duration, percent
+from sweep.format import bytes_text, count, counted, duration, percent
 from sweep.runner import Summary
 from sweep.study import Study
 
@@ -64,9 +64,9 @@ def _holdout_text(study: Study) -> str:
         return "none is kept (data.holdout = 0): nothing here was tested on unseen ticks"
     begin, end, _ = study.about["holdout"]
     n = len(study.opened)
-    seen = f"opened for {n} variant{'s'[: n != 1]}" if n else "not opened yet"
+    seen = f"opened for {counted(n, 'variant')}" if n else "not opened yet"
     caution = "; the more often, the less it says" if n else ""
-    return f"{count(end - begin)} ticks, {seen}{caution}"
+    return f"{counted(end - begin, 'tick')}, {seen}{caution}"
 
 
 def holdout_line(study: Study) -> Text:
@@ -82,7 +82,7 @@ def summary_lines(study: Study, summary: Summary, startup_s: float = 0.0) -> lis
     s = summary
     lines = [
         Text(f"{study.name}: {_ending(s.reason)}", "bold"),
-        _fact("trials", f"{_counts_text(study)}; {count(s.evaluated)} variants evaluated"),
+        _fact("trials", f"{_counts_text(study)}; {counted(s.evaluated, 'variant')} evaluated"),
         _fact("time", _time_text(s, startup_s)),
         _fact("workers", _busy_text(s)),
     ]
@@ -203,7 +203,7 @@ def about_lines(study: Study) -> list[Text]:
             f"{count(ticks['n_ticks'])} {ticks['kind']}, {format_stamp(ticks['first_ts'])} to "
             f"{format_stamp(ticks['last_ts'])}",
         ),
-        _fact("search", f"{count(end - begin)} ticks in {about['n_slices']} slices"),
+        _fact("search", f"{counted(end - begin, 'tick')} in {counted(about['n_slices'], 'slice')}"),
         holdout_line(study),
         _fact("objective", goals),
     ]
@@ -217,7 +217,7 @@ def about_lines(study: Study) -> list[Text]:
         _fact("settings", f"digest {about['digest'][:12]}; made with {versions}"),
         _fact(
             "trials",
-            f"{_counts_text(study)}; {count(study.evaluations())} variants ever evaluated",
+            f"{_counts_text(study)}; {counted(study.evaluations(), 'variant')} ever evaluated",
         ),
     ]
 
