@@ -311,6 +311,17 @@ def _write_ticks(path: Path) -> None:
     write_parquet(generate(SynthSpec(sessions=2, ticks_per_session=2000)), path)
 
 
+def test_columns_that_were_asked_for_are_shown_before_others(study: Path) -> None:
+    lines = on_screen(
+        "trials", study, "--where", "mean_holding_time_s > 0 and win_rate > 0",
+        "--sort-by", "calmar", "--plateau", "--top", 3,
+    )  # fmt: skip
+    titles = lines[0].split()
+    assert {"trial", "win_rate", "calmar", "plateau"} <= set(titles)
+    assert any(t.startswith("mean_hol") for t in titles)
+    assert "do not fit" in lines[4]
+
+
 # -- replay ----------------------------------------------------------------------------
 
 
