@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_helpers import SERIAL, files_below, on_screen, ran, study, sweep
-from study_helpers import ROOT, write_study
+from study_helpers import ROOT, STRATEGY, write_study
 
 from sweep.errors import ReplayMismatchError
 from sweep.metrics import METRICS
@@ -419,6 +419,42 @@ def test_the_holdout_of_a_running_study_stays_closed(tmp_path: Path) -> None:
     assert result.code == 1
     assert "running" in result.err
     assert files_below(out) == before
+
+
+# -- without a winner ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose trials have all failed."""
+    broken = STRATEGY.replace("1.0 if up else", "1.0 / (params.wait - params.wait) if up else")
+    assert broken != STRATEGY
+    folder = tmp_path_factory.mktemp("failed")
+    return ran(folder, "--trials", 6, "--set", "study.max_failures=1.0", strategy=broken)
+
+
+def advised(said: str) -> list[list[str]]:
+    """The commands that a hint names."""
+    lines = said[said.index("next: ") :].splitlines()
+    named = [part for line in lines for part in line.removeprefix("next:").split("  |  ")]
+    return [part.split()[1:] for part in named if part.split()[:1] == ["sweep"]]
+
+
+def test_where_all_trials_failed_the_commands_that_are_advised_say_why(failed: Path) -> None:
+    same = ("run", failed.parent / "study.toml", "--out", failed, *SERIAL, "--trials", 6)
+    for command in (("show", failed), ("best", failed), (*same, "--set", "study.max_failures=1.0")):
+        replayed, listed = advised(sweep(*command).err)
+        assert "not a finite number" in sweep(*replayed).err
+        assert "not a finite number" in sweep(*listed, "-f", "csv").out
+        assert "reason" in on_screen(*listed)[0].split()
+
+
+def test_where_no_trial_meets_the_requirements_the_command_that_is_advised_says_which(
+    tmp_path: Path,
+) -> None:
+    out = ran(tmp_path, "--trials", 4, "--set", 'study.constraints=["trades >= 100000"]')
+    (listed,) = advised(sweep("show", out).err)
+    assert any("not met: trades >= 100000" in line for line in on_screen(*listed))
 
 
 # -- failures --------------------------------------------------------------------------

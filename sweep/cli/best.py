@@ -88,3 +88,5 @@ def best(
             ["sweep", "replay", first, "--study", study.folder, "--trades", "t.csv"],
             quiet=quiet,
         )
+    else:
+        hint(*report.why_no_winner(study), quiet=quiet)

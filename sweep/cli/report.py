@@ -15,6 +15,7 @@ from sweep.cli.options import note
 from sweep.cli.tables import best_lines, screen_width, trials_table
 from sweep.errors import ReplayMismatchError, SweepError
 from sweep.format import bytes_text, count, counted, duration, percent
+from sweep.records import FAILED, INFEASIBLE, PRUNED
 from sweep.runner import Summary
 from sweep.study import Study
 
@@ -29,6 +30,7 @@ __all__ = [
     "trial_counts",
     "verdict",
     "verify",
+    "why_no_winner",
     "winners_document",
     "winners_lines",
 ]
@@ -281,6 +283,22 @@ def say_damaged(study: Study, *, quiet: bool = False) -> None:
             f"lost again",
             quiet=quiet,
         )
+
+
+def why_no_winner(study: Study) -> list[Sequence[str | Path]]:
+    """Return the commands that say why none of a study's trials is its best."""
+    listed: list[str | Path] = ["sweep", "trials", study.folder]
+    counts = study.board.counts()
+    state = next((s for s in (FAILED, INFEASIBLE, PRUNED) if counts[s]), None)
+    if state is None:
+        return [listed]
+    listed += ["--state", state]
+    if state == FAILED:
+        for block in study.board.blocks():
+            numbers = block.numbers[block.in_state(FAILED)]
+            if len(numbers):
+                return [["sweep", "replay", str(numbers[0]), "--study", study.folder], listed]
+    return [listed]
 
 
 def verdict(checked: bool | None, asked: bool, n: int) -> str:

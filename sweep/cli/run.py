@@ -185,6 +185,9 @@ def _show(
     if interrupted:
         note(f"interrupted; {_resume()}")
         return
+    if not best:
+        hint(*report.why_no_winner(study), quiet=quiet)
+        return
     hint(
         ["sweep", "best", folder, "--csv", "best.csv"],
         ["sweep", "validate", folder],
