@@ -478,15 +478,26 @@ def test_an_unexpected_failure_is_one_line_and_a_file(
     Path(shown.err.rpartition(" is in ")[2].strip()).unlink()
 
 
-def test_a_reader_that_goes_away_is_no_error_message(study: Path) -> None:
-    run = process("trials", study, "-f", "csv")
-    assert run.stdout is not None
-    run.stdout.close()
+@pytest.mark.parametrize("fmt", ["table", "csv", "json"])
+def test_a_reader_that_goes_away_is_no_failure(study: Path, fmt: str) -> None:
+    for command in (("trials", study, "--top", 0), ("show", study)):
+        run = process(*command, "-f", fmt, "-q")
+        assert run.stdout is not None
+        run.stdout.close()
+        assert run.stderr is not None
+        err = run.stderr.read()
+        run.stderr.close()
+        assert (run.wait(timeout=60), err) == (0, "")
+
+
+def test_a_run_whose_notes_nobody_reads_goes_on(tmp_path: Path) -> None:
+    run = process("run", write_study(tmp_path, trials=6), "--out", tmp_path / "out", *SERIAL)
     assert run.stderr is not None
-    err = run.stderr.read()
     run.stderr.close()
-    run.wait(timeout=60)
-    assert err == ""
+    assert run.stdout is not None
+    assert "best by net_profit" in run.stdout.read()
+    run.stdout.close()
+    assert run.wait(timeout=60) == 0
 
 
 def test_json_has_no_text_for_numbers(study: Path) -> None:
