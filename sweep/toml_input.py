@@ -210,6 +210,10 @@ class Document:
             raise StudyFileError(
                 f"{path}: there is no such study file; `sweep init` writes one to start from"
             ) from None
+        except IsADirectoryError:
+            raise StudyFileError(
+                f"{path}: is a folder; name the study file in it, such as {path / 'study.toml'}"
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise StudyFileError(f"{path}: cannot be read as a study file: {error}") from None
         try:

@@ -120,6 +120,16 @@ def test_a_file_that_is_no_toml_names_line_and_column(tmp_path: Path) -> None:
     assert "study.toml:5:" in text
 
 
+def test_a_folder_in_place_of_a_file_is_told(tmp_path: Path) -> None:
+    for command, what in (("run", "study.toml"), ("check", "strategy.py")):
+        result = sweep(command, tmp_path)
+        assert result.code == 2
+        said = result.out + result.err  # a check is a report
+        assert f"{tmp_path}: is a folder; name the" in said
+        assert f"such as {tmp_path / what}" in said
+        assert "Errno" not in said
+
+
 def test_a_missing_study_file(tmp_path: Path) -> None:
     text = refused(tmp_path / "none.toml")
     assert "none.toml" in text

@@ -411,7 +411,7 @@ def test_broken_file_is_told_where(folder: Path, old: str, new: str, message: st
 def test_missing_and_unreadable_files_are_told(folder: Path) -> None:
     with pytest.raises(StudyFileError, match=r"none\.toml: there is no such study file"):
         load_spec("none.toml")
-    with pytest.raises(StudyFileError, match="cannot be read as a study file"):
+    with pytest.raises(StudyFileError, match=r"is a folder; name the study file in it, such as"):
         load_spec(folder)
     (folder / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(StudyFileError, match="cannot be read as a study file"):
