@@ -418,6 +418,13 @@ def test_missing_and_unreadable_files_are_told(folder: Path) -> None:
         load_spec("binary.toml")
 
 
+def test_an_unknown_setting_from_python_is_told_with_all_there_are(folder: Path) -> None:
+    with pytest.raises(TypeError, match=r'flag: trails; did you mean "trials"\? There are name, s'):
+        load(folder, flags={"trails": 3})
+    with pytest.raises(TypeError, match=r"no such flag: zzz; there are name, .*, policy$"):
+        load(folder, flags={"zzz": 3})
+
+
 def test_windows_text_is_read_like_any_other(folder: Path) -> None:
     (folder / "gold.toml").write_bytes(b"\xef\xbb\xbf" + STUDY.replace("\n", "\r\n").encode())
     assert load_spec("gold.toml") == load(folder)

@@ -237,16 +237,13 @@ def _spec(source: str, options: dict[str, Any]) -> SourceSpec:
     """Make the source of a command line."""
     from sweep.checks import CHECKS, Policies
     from sweep.errors import DataError
-    from sweep.names import did_you_mean
+    from sweep.names import known_names
     from sweep.sources import SourceSpec
 
     policies = dict(_pair("--policy", text) for text in options["policies"])
     for name in policies:
         if name not in CHECKS:
-            raise DataError(
-                f"--policy {name}: there is no such check{did_you_mean(name, CHECKS)}; "
-                f"there are {', '.join(CHECKS)}"
-            )
+            raise DataError(f"--policy {name}: there is no such check{known_names(name, CHECKS)}")
     named = {n: options[n] for n in ("kind", "instrument", "time_format", "timezone")}
     return SourceSpec(
         path=source,

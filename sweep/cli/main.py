@@ -81,11 +81,9 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in _COMMANDS:
-            from sweep.names import did_you_mean
+            from sweep.names import known_names
 
-            listed = ", ".join(_COMMANDS)
-            hint = did_you_mean(name, _COMMANDS)
-            raise click.UsageError(f"no command {name!r}{hint}; there are {listed}", ctx)
+            raise click.UsageError(f"no command {name!r}{known_names(name, _COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
 
 

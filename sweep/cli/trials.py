@@ -140,7 +140,7 @@ def _chosen(
 
     from sweep.errors import InputError
     from sweep.expressions import parse_where
-    from sweep.names import did_you_mean
+    from sweep.names import known_names
 
     if ascending and sort_by is None:
         raise click.UsageError("--ascending needs --sort-by COLUMN")
@@ -148,8 +148,7 @@ def _chosen(
     passes = None if where is None else parse_where(where, names)
     if sort_by is not None and sort_by not in names:
         raise InputError(
-            f"--sort-by {sort_by}: there is no such column{did_you_mean(sort_by, names)}; "
-            f"there are {', '.join(names)}"
+            f"--sort-by {sort_by}: there is no such column{known_names(sort_by, names)}"
         )
     asked = frozenset(
         {sort_by or ""}
