@@ -82,6 +82,11 @@ WRONG = {
         'objective = "net_proft"',
         ["study.objective", "net_profit"],
     ),
+    "half a requirement": (
+        'objective = "net_profit"',
+        'constraints = ["trades >"]',
+        ['"trades >": does not parse at its end, character 9', "max_drawdown < 0.2"],
+    ),
     "a wrong name of a sampler": ('sampler = "random"', 'sampler = "tpa"', ["tpe"]),
     "a strategy that is not there": ('"strategy.py"', '"other.py"', ["other.py"]),
     "costs that are not stated": ("slippage = 0.0\n", "", ["costs.slippage", "slippage = 0.0"]),

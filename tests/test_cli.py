@@ -63,7 +63,7 @@ def test_help_lists_every_command() -> None:
 def test_an_unknown_command_names_the_nearest() -> None:
     result = sweep("trails")
     assert result.code == 2
-    assert 'did you mean "trials"?' in result.err
+    assert 'did you mean "trials"? There are init, ' in result.err
 
 
 def test_a_wrong_option_is_a_usage_error() -> None:
@@ -219,10 +219,17 @@ def test_where_compares_texts_and_parameters(study: Path) -> None:
     assert {r["side"] for r in rows} == {"long"}
 
 
+@pytest.mark.parametrize("where", ["pause == {}", "pause == '{}'", "{} == pause"])
+def test_where_takes_booleans_as_tables_show_them(study: Path, where: str) -> None:
+    for shown, value in (("yes", True), ("no", False)):
+        rows = sweep("trials", study, "--where", where.format(shown), "-f", "json").json
+        assert {r["pause"] for r in rows} == {value}
+
+
 def test_a_wrong_column_names_the_nearest(study: Path) -> None:
     result = sweep("trials", study, "--sort-by", "sharp")
     assert result.code == 2
-    assert 'did you mean "sharpe"?' in result.err
+    assert 'did you mean "sharpe"? There are trial, ' in result.err
     result = sweep("trials", study, "--where", "tradess > 3")
     assert result.code == 2
     assert "trades" in result.err
