@@ -150,6 +150,8 @@ class Run(ABC):
         self.persister = Persister(self.study)
         try:
             self.prepare()
+            for text in self.study.setup.said:
+                self.warn(text)
             self.engine = self._new_engine()
             try:
                 return self._go()

@@ -114,6 +114,18 @@ def test_what_is_counted_agrees_with_its_number(tmp_path: Path) -> None:
     assert "going on after 1 trial\n" in sweep(*arguments, "--trials", 2).err
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_run_says_where_a_duration_leaves_one_slice(tmp_path: Path, sampler: str) -> None:
+    path = write_study(tmp_path, trials=2, sampler=sampler)
+    said = 'data.slices = "30d" leaves the search range in 1 slice'
+    for slices, expected in (("30d", True), ("1h", False), ("1", False)):
+        arguments = ("run", path, "--out", tmp_path / slices, *SERIAL, "--set")
+        result = sweep(*arguments, f"data.slices={slices}", "-f", "json")
+        assert result.code == 0
+        assert any(said in text for text in result.json["run"]["warnings"]) is expected
+        assert (said in result.err) is expected
+
+
 def test_quiet_run_says_nothing_on_stderr(tmp_path: Path) -> None:
     path = write_study(tmp_path)
     result = sweep("run", path, "--out", tmp_path / "out", *SERIAL, "--quiet", "-f", "csv")
