@@ -366,12 +366,17 @@ def clip(text: str, width: int) -> str:
 
 
 def elide(text: str, width: int) -> str:
-    """Cut text in its middle to at most ``width`` columns: ``trailing_s…_pct``."""
+    """Cut text in its middle to at most ``width`` columns: ``trailing_s…pct``.
+
+    What follows the cut begins with a word, unless the last one takes more than half.
+    """
     if cell_width(text) <= width:
         return text
     if width <= 1:
         return "…"[:width]
-    tail = (width - 1) // 3
+    words = [k for k in range(1, len(text)) if text[k].isalnum() and not text[k - 1].isalnum()]
+    ends = [len(text) - k for k in words if len(text) - k <= width // 2]
+    tail = max(ends, default=(width - 1) // 3)
     head = width - 1 - tail
     left, right = text[:head], text[len(text) - tail :] if tail else ""
     while cell_width(left) > head:

@@ -153,6 +153,10 @@ def test_timestamps_are_exact(ns: int, text: str) -> None:
 
 def test_elided_names_keep_head_and_tail() -> None:
     assert elide("trailing_stop_percent", 12) == "trailing…ent"
+    assert elide("trailing_stop_percent", 14) == "traili…percent"
+    assert elide("test_net_profit", 12) == "test_…profit"
+    assert elide("latency_exponential, ms, mean", 28) == "latency_exponential…ms, mean"
+    assert elide("moving_average_window_0", 15) == "moving_averag…0"
     assert elide("fast", 4) == "fast"
     assert clip("a long sentence", 8) == "a long …"
 
