@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.errors import DataError
+from sweep.format import counted
 from sweep.schema import FloatArray1D, IntArray1D
 
 __all__ = [
@@ -73,13 +74,13 @@ CHECKS: dict[str, tuple[str, ...]] = {
 }
 
 _WHAT = {
-    "nan": "ticks with a missing stamp or price",
-    "infinite": "infinite quotes",
-    "non_positive": "non-positive quotes",
-    "crossed": "crossed quotes (ask < bid)",
-    "backward": "backward stamps",
-    "duplicate": "duplicate stamps",
-    "outlier": "outliers (jumps of the mid that the next tick takes back)",
+    "nan": ("tick", " with a missing stamp or price"),
+    "infinite": ("infinite quote", ""),
+    "non_positive": ("non-positive quote", ""),
+    "crossed": ("crossed quote", " (ask < bid)"),
+    "backward": ("backward stamp", ""),
+    "duplicate": ("duplicate stamp", ""),
+    "outlier": ("outlier", " (a jump of the mid that the next tick takes back)"),
 }
 
 
@@ -438,9 +439,10 @@ class Checker:
 
     def _refusal(self, finding: Finding) -> str:
         ways = [p for p in CHECKS[finding.check] if p != "error"]
+        what, such = _WHAT[finding.check]
         or_else = "".join(f' (or "{way}")' for way in ways[1:])
         return (
-            f"{self.source}: {finding.count:,} {_WHAT[finding.check]} of {self.rows_read:,}, "
+            f"{self.source}: {counted(finding.count, what)}{such} of {self.rows_read:,}, "
             f"first {finding.first}; set data.policies.{finding.check} = "
             f'"{ways[0]}"{or_else} to let them pass'
         )

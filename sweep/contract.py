@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sweep.errors import StrategyError
-from sweep.names import did_you_mean
+from sweep.names import known_names
 from sweep.strategy import Strategy, definition_line, field_kinds
 
 __all__ = ["Watch"]
@@ -86,9 +86,8 @@ class Watch:
         fields = getattr(getattr(error, "obj", None), "_fields", None)
         if isinstance(error, AttributeError) and fields is not None:
             what = _OWNERS.get(type(error.obj).__name__, type(error.obj).__name__)
-            near = did_you_mean(str(error.name), fields)
-            said = f"{what} has no {error.name!r}{near}; there are {', '.join(fields)}"
-            return f"{path}:{line}: {said}\n    {shown}"
+            known = known_names(str(error.name), fields)
+            return f"{path}:{line}: {what} has no {error.name!r}{known}\n    {shown}"
         at = f" at tick {self.calls} of its run" if self.calls else ""
         code = f"\n    {shown}" if shown else ""
         return f"{path}:{line}: raised {kind}: {error}{at}{code}"

@@ -19,6 +19,7 @@ import numpy as np
 
 from sweep.engines.base import Engine, WorkerLostError
 from sweep.errors import EngineError, EvaluationError, ReplayMismatchError, SweepError
+from sweep.format import counted
 from sweep.meter import Meter, Standing, Summary, snapshot, trial_views
 from sweep.persist import Persister
 from sweep.records import Opened
@@ -149,6 +150,8 @@ class Run(ABC):
         self.persister = Persister(self.study)
         try:
             self.prepare()
+            for text in self.study.setup.said:
+                self.warn(text)
             self.engine = self._new_engine()
             try:
                 return self._go()
@@ -274,8 +277,8 @@ class Run(ABC):
             self.save_state()
             reason = self.study.board.trial(first).reason
             raise EvaluationError(
-                f"{failed} of {finished} trials failed, more than study.max_failures allows; "
-                f"the first was trial {first}:\n{reason}"
+                f"{failed} of {counted(finished, 'trial')} failed, more than study.max_failures "
+                f"allows; the first was trial {first}:\n{reason}"
             )
 
     def mind_interrupts(self) -> None:

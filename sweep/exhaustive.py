@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.board import TrialBlock, count_states, rank
+from sweep.format import counted
 from sweep.judge import Judge
 from sweep.metrics import merge
 from sweep.proposals import Points
@@ -213,7 +214,7 @@ class Exhaustive:
             if self.course.trials is not None:
                 stop = min(stop, self.course.trials)
             if stop <= self._cursor:
-                self.exhausted = f"{self.course.trials} trials"
+                self.exhausted = counted(self.course.trials or 0, "trial")
                 break
             behind = self._begins[np.searchsorted(self._begins, self._cursor) :][:1]
             stop = min([stop, *behind])

@@ -45,7 +45,7 @@ MAX_DEPTH = 200
 
 Number = Callable[[Mapping[str, Any]], float]
 Truth = Callable[[Mapping[str, Any]], bool]
-Operand = Callable[[Mapping[str, Any]], "float | str"]
+Operand = Callable[[Mapping[str, Any]], "float | str"]  # a float may be a bool
 
 _BINARY: Mapping[type[ast.operator], Callable[[float, float], Any]] = {
     ast.Add: operator.add,
@@ -74,7 +74,8 @@ _FUNCTIONS: Mapping[str, Callable[..., float]] = {
     "min": min,
     "max": max,
 }
-_CONSTANTS = {"true": 1.0, "false": 0.0}
+#: Of filters, where no column has that name; tables show booleans as yes and no.
+_TRUTHS = {"true": True, "false": False, "yes": True, "no": False}
 _ALLOWED = "numbers, names, + - * / **, parentheses, " + ", ".join(f"{f}()" for f in _FUNCTIONS)
 
 
@@ -285,9 +286,9 @@ def parse_condition(text: str, names: Iterable[str]) -> Condition:
     InputError
         If the text is not one comparison, or a side of it does not compile.
     """
-    compiler = _Compiler(text, names, "<= or >=")
+    compiler = _Compiler(text, names, equality="<= or >=", example="max_drawdown < 0.2")
     root = compiler.root
-    example = "expected one comparison such as max_drawdown < 0.2"
+    example = f"expected one comparison such as {compiler.example}"
     if not isinstance(root, ast.Compare):
         compiler.fail(example, root)
     if len(root.ops) != 1:
@@ -313,8 +314,8 @@ def parse_where(text: str, names: Iterable[str]) -> RowFilter:
     ----------
     text : str
         Comparisons (``< <= > >= == !=``, chained if you like) of expressions, text in
-        quotes, ``true`` and ``false``; joined by ``and``, ``or``, ``not``. An expression
-        that stands alone passes where it is not 0.
+        quotes, ``true`` or ``yes``, ``false`` or ``no``; joined by ``and``, ``or``, ``not``.
+        An expression that stands alone passes where it is not 0.
     names : iterable of str
         The columns of a row.
 
@@ -323,7 +324,8 @@ def parse_where(text: str, names: Iterable[str]) -> RowFilter:
     InputError
         If the text does not parse, holds anything else, or an unknown name.
     """
-    compiler = _Compiler(text, (*names, *_CONSTANTS))
+    example = "trades >= 30 and max_drawdown < 0.2"
+    compiler = _Compiler(text, names, truths=_TRUTHS, example=example)
     test = compiler.truth(compiler.root, 0)
     return RowFilter(text.strip(), tuple(sorted(compiler.used)), test)
 
@@ -331,9 +333,19 @@ def parse_where(text: str, names: Iterable[str]) -> RowFilter:
 class _Compiler:
     """Turns the nodes of one text into closures."""
 
-    def __init__(self, text: str, names: Iterable[str], equality: str = "==") -> None:
+    def __init__(
+        self,
+        text: str,
+        names: Iterable[str],
+        *,
+        truths: Mapping[str, bool] | None = None,
+        equality: str = "==",
+        example: str = "sharpe - 2 * max_drawdown",
+    ) -> None:
         self.text = text
         self.names = frozenset(names)
+        self.truths = {n: v for n, v in (truths or {}).items() if n not in self.names}
+        self.example = example
         self.used: set[str] = set()
         self.equality = equality
         self.root = self._parse()
@@ -365,7 +377,11 @@ class _Compiler:
         for wrong, right in (("&&", "and"), ("||", "or"), ("!", "not")):
             if re.search(re.escape(wrong) + r"(?!=)", self.text):
                 return f"use {right} instead of {wrong}"
-        return f"does not parse at character {error.offset or 1}"
+        # Python has no place for what is missing at the end.
+        at = error.offset or len(self.text) + 1
+        where = f"character {at}" if at <= len(self.text) else f"its end, character {at}"
+        why = "" if error.msg.startswith("invalid syntax") else f", {error.msg}"
+        return f"does not parse at {where}{why}; right would be: {self.example}"
 
     def number(self, node: ast.expr, depth: int) -> Number:
         """Compile a node that has a number."""
@@ -410,15 +426,15 @@ class _Compiler:
 
     def _operand_name(self, node: ast.Name) -> Operand:
         name = node.id
+        if name in self.truths:
+            value = self.truths[name]
+            return lambda values: value
         if name not in self.names:
-            known = sorted(self.names - set(_CONSTANTS))
+            known = sorted(self.names)
             if name in _FUNCTIONS:
                 self.fail(f"{name} is a function; write {name}(...)", node)
             hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
             self.fail(f"unknown name {name}{hint}")
-        if name in _CONSTANTS:
-            value = _CONSTANTS[name]
-            return lambda values: value
         self.used.add(name)
         return lambda values: _plain(values.get(name))
 
@@ -480,11 +496,17 @@ class _Compiler:
 
     def _operand(self, node: ast.expr, depth: int) -> Operand:
         if isinstance(node, ast.Constant) and isinstance(node.value, str | bool):
-            value = node.value if isinstance(node.value, str) else float(node.value)
+            value = node.value
             return lambda row: value
         if isinstance(node, ast.Name):
             return self._operand_name(node)
         return self.number(node, depth)
+
+    def _truth_of(self, text: str, node: ast.AST) -> bool:
+        """Return what a text in quotes says of a boolean, which would equal no text."""
+        if text.lower() not in _TRUTHS:
+            self.fail(f"compares a boolean with {text!r}; use yes or no", node)
+        return _TRUTHS[text.lower()]
 
     def _holds(
         self,
@@ -496,6 +518,10 @@ class _Compiler:
     ) -> bool:
         if any(isinstance(side, float) and math.isnan(side) for side in (left, right)):
             return False
+        if isinstance(left, bool) and isinstance(right, str):
+            right = self._truth_of(right, node)
+        elif isinstance(left, str) and isinstance(right, bool):
+            left = self._truth_of(left, node)
         if isinstance(left, str) != isinstance(right, str):
             if sign in ("==", "!="):
                 return sign == "!="
@@ -504,12 +530,12 @@ class _Compiler:
 
 
 def _plain(value: Any) -> float | str:
-    """Return a row's value as a float or a text; a missing one is NaN."""
+    """Return a row's value as a float, a bool or a text; a missing one is NaN."""
     if value is None:
         return math.nan
     if isinstance(value, str):
         return str(value)
-    return float(value)
+    return bool(value) if isinstance(value, bool | np.bool_) else float(value)
 
 
 def _guarded(function: Callable[..., Any], arguments: tuple[Number, ...]) -> Number:

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.board import Board
+from sweep.format import counted
 from sweep.metrics import merge
 from sweep.records import COMPLETE, FAILED, INVALID, PRUNED, Finished, Judged, Partial
 from sweep.schema import ROW, STATUS_ERROR, FloatArray1D, FloatArray2D, Rows, Slice
@@ -247,11 +248,11 @@ class StudyState:
         if self.stopping:
             return self.stopping
         if self._patience_is_out:
-            return f"no improvement in {self.plan.patience} trials"
+            return f"no improvement in {counted(self.plan.patience or 0, 'trial')}"
         if self.exhausted:
             return self.exhausted
         if self.plan.trials is not None and self.counted >= self.plan.trials:
-            return f"{self.plan.trials} trials"
+            return counted(self.plan.trials, "trial")
         return ""
 
     def _wants_proposal(self, supply: int) -> bool:
@@ -518,8 +519,8 @@ class StudyState:
 
     def _after(self, trial: _Trial) -> str:
         if self.plan.over_slices:
-            return f"after {trial.done - 1} paths"
-        return f"after {trial.done} slices"
+            return f"after {counted(trial.done - 1, 'path')}"
+        return f"after {counted(trial.done, 'slice')}"
 
     def _judged(self, trials: list[dict[int, Rows]]) -> list[Judged]:
         """Return what the rows of some trials are worth, each trial's by place."""

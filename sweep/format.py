@@ -24,6 +24,7 @@ __all__ = [
     "clean",
     "clip",
     "count",
+    "counted",
     "duration",
     "elide",
     "fixed",
@@ -188,6 +189,20 @@ def count(value: int | None) -> str:
     return MISSING if is_missing(value) else f"{value:,.0f}"
 
 
+def counted(n: int, noun: str, plural: str = "") -> str:
+    """Show a count with what is counted: ``1 slice``, ``2,000 slices``.
+
+    Parameters
+    ----------
+    n : int
+    noun : str
+        In the singular.
+    plural : str, optional
+        Where it is not the noun with an s.
+    """
+    return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
+
+
 def percent(share: float | None, decimals: int = 0) -> str:
     """Show a fraction in per cent: ``percent(0.123)`` is ``12%``."""
     if share is None or not math.isfinite(share):
@@ -281,6 +296,8 @@ def as_cells(kind: Kind, values: Sequence[Any]) -> list[str]:
         return _prices(scalars)
     if kind == "cash":
         return _cash(scalars)
+    if kind == "time":
+        return _stamps(scalars)
     return [MISSING if is_missing(v) else clean(_ONE[kind](v)) for v in scalars]
 
 
@@ -297,13 +314,25 @@ def _cash(values: Sequence[float | None]) -> list[str]:
     return _with_decimals(values, max(2, decimals))
 
 
+def _stamps(values: Sequence[int | None]) -> list[str]:
+    """Whole seconds, or milliseconds for all where one has a fraction, rounded down."""
+    texts = [MISSING if v is None or is_missing(v) else timestamp(v) for v in values]
+    if not any("." in text for text in texts):
+        return texts
+    heads = [text[:19] for text in texts]
+    digits = [text[20:23] if "." in text else "000" for text in texts]
+    return [
+        text if text == MISSING else f"{head}.{part}Z"
+        for text, head, part in zip(texts, heads, digits, strict=True)
+    ]
+
+
 _ONE: dict[Kind, Any] = {
     "integer": lambda v: f"{v:.0f}" if isinstance(v, float) else str(v),
     "count": count,
     "share": lambda v: percent(v, 2),
     "duration": duration,
     "bytes": bytes_text,
-    "time": timestamp,
     "boolean": lambda v: "yes" if v else "no",
     "text": str,
 }
@@ -337,12 +366,17 @@ def clip(text: str, width: int) -> str:
 
 
 def elide(text: str, width: int) -> str:
-    """Cut text in its middle to at most ``width`` columns: ``trailing_s…_pct``."""
+    """Cut text in its middle to at most ``width`` columns: ``trailing_s…pct``.
+
+    What follows the cut begins with a word, unless the last one takes more than half.
+    """
     if cell_width(text) <= width:
         return text
     if width <= 1:
         return "…"[:width]
-    tail = (width - 1) // 3
+    words = [k for k in range(1, len(text)) if text[k].isalnum() and not text[k - 1].isalnum()]
+    ends = [len(text) - k for k in words if len(text) - k <= width // 2]
+    tail = max(ends, default=(width - 1) // 3)
     head = width - 1 - tail
     left, right = text[:head], text[len(text) - tail :] if tail else ""
     while cell_width(left) > head:

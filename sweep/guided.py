@@ -60,8 +60,6 @@ class GuidedRun(Run):
         if study.ledger.damaged:
             self.warn(f"{study.ledger.damaged} damaged records of the ledger are evaluated again")
         self.later = later
-        for text in study.setup.said:
-            self.warn(text)
         prune = self.proposer.should_prune if study.spec.study.pruner.name != "none" else None
         self.state = StudyState(self._plan(), study.judge, prune, board, study.partials)
         for number, params in told.get("outstanding", ()):

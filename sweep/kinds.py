@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from sweep.errors import InputError, StudyFileError
-from sweep.names import did_you_mean
+from sweep.names import did_you_mean, known_names
 from sweep.quantities import (
     INT64_MAX,
     format_duration,
@@ -394,11 +394,8 @@ def check_names(table: Mapping[str, Any], names: tuple[str, ...], place: Place) 
     for name in table:
         if name not in names:
             near = did_you_mean(name, names)
-            every = ", ".join(names)
-            if not near:
-                near = f"; there are {every}"
-            elif len(names) <= FEW:
-                near += f" There are {every}"
+            if not near or len(names) <= FEW:
+                near = known_names(name, names)
             place.at(name).fail(f"unknown key{near}")
 
 

@@ -1,5 +1,8 @@
 """Fitting columns of text into a width: shorten titles, then drop by priority.
 
+All titles are shortened to one length, and what is left of the width then goes to those that
+were cut and are whole with it, and to long texts last.
+
 Pure text in, pure text out; colours are the caller's. Standard library only.
 """
 
@@ -16,7 +19,7 @@ __all__ = ["Arranged", "Block", "arrange"]
 # column is dropped; once columns are dropped, titles are as long as _DROP_LIMIT at least.
 _TITLE_LIMITS = range(40, 8, -1)
 _DROP_LIMIT = 12
-_TEXT_LIMIT = 2  # text cells may be this many times as wide as titles
+_TEXT_LIMIT = 2  # text cells may be this many times as wide as those before titles are cut
 _GAP = 2
 
 
@@ -34,6 +37,8 @@ class Block:
         Aligned to the right, and never shortened: a number cut short is another number.
     group : str
         Title over neighbouring columns of the same group.
+    whole : bool
+        Never shortened either, though aligned to the left, as a time is.
     """
 
     title: str
@@ -41,6 +46,7 @@ class Block:
     priority: int = 5
     right: bool = True
     group: str = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,7 @@ def arrange(blocks: Sequence[Block], width: int | None) -> Arranged:
     kept = _kept(blocks, width)
     limit = next((n for n in _TITLE_LIMITS if _fits(kept, n, width)), _TITLE_LIMITS[-1])
     dropped = tuple(_name(b, blocks) for b in blocks if not any(b is k for k in kept))
-    return _lines(kept, _widths(kept, limit), dropped)
+    return _lines(kept, _grown(kept, _widths(kept, limit), width), dropped)
 
 
 def _name(block: Block, blocks: Sequence[Block]) -> str:
@@ -122,13 +128,30 @@ def _widths(blocks: Sequence[Block], limit: int | None) -> list[int]:
     return widths
 
 
+def _grown(blocks: Sequence[Block], widths: list[int], width: int) -> list[int]:
+    """Return widths with what is left of the line: to titles that it makes whole, then to texts."""
+    left = width - sum(w + _GAP for w in widths) + _GAP
+    missing = [cell_width(clean(b.title)) - w for b, w in zip(blocks, widths, strict=True)]
+    # The least cut ones first: most titles are whole in the end.
+    for i in sorted(range(len(blocks)), key=lambda i: missing[i]):
+        if 0 < missing[i] <= left:
+            widths[i] += missing[i]
+            left -= missing[i]
+    for i, block in enumerate(blocks):
+        if not block.right:
+            more = max(0, min(_natural(block, None) - widths[i], left))
+            widths[i] += more
+            left -= more
+    return widths
+
+
 def _natural(block: Block, limit: int | None) -> int:
     cells = max((cell_width(c) for c in block.cells), default=1)
     title = cell_width(clean(block.title))
     if limit is None:
         return max(cells, title)
-    if not block.right:
-        cells = min(cells, _TEXT_LIMIT * limit)
+    if not block.right and not block.whole:
+        cells = min(cells, _TEXT_LIMIT * min(limit, _DROP_LIMIT))
     return max(cells, min(title, limit))
 
 

@@ -11,6 +11,7 @@ __all__ = [
     "PRUNERS",
     "SAMPLERS",
     "did_you_mean",
+    "known_names",
 ]
 
 SAMPLERS = ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2")
@@ -23,3 +24,10 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return ``'; did you mean "NAME"?'`` for the nearest of ``names``, or an empty text."""
     near = difflib.get_close_matches(name, list(names), 1, 0.6)
     return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def known_names(name: str, names: Iterable[str]) -> str:
+    """Return how a sentence on a wrong name ends: the nearest of ``names``, and all of them."""
+    known = list(names)
+    near = did_you_mean(name, known)
+    return f"{near} There are {', '.join(known)}" if near else f"; there are {', '.join(known)}"

@@ -208,6 +208,7 @@ def _blocks(table: Table) -> list[Block]:
             tuple(as_cells(column.kind, [row[i] for row in table.rows])),
             column.priority if i else 0,  # the first column says which row it is
             column.kind not in ("text", "time"),
+            whole=column.kind == "time",
         )
         for i, column in enumerate(table.columns)
     ]

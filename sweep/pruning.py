@@ -31,7 +31,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweep.errors import StudyFileError
-from sweep.names import PRUNERS, did_you_mean
+from sweep.names import PRUNERS, known_names
 from sweep.outcomes import Outcome
 
 __all__ = ["Pruning", "checked_options", "make_pruning", "silence"]
@@ -85,10 +85,8 @@ def checked_options(
     """
     for name, value in options.items():
         if name not in known:
-            there_are = f"there are {', '.join(sorted(known))}" if known else "it takes none"
-            raise StudyFileError(
-                f"{where} has no option {name!r}{did_you_mean(name, known)}; {there_are}"
-            )
+            there_are = known_names(name, sorted(known)) if known else "; it takes none"
+            raise StudyFileError(f"{where} has no option {name!r}{there_are}")
         types = known[name]
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             expected = " or ".join(t.__name__ for t in types)
@@ -136,8 +134,7 @@ def make_pruning(
     """
     if name not in PRUNERS:
         raise StudyFileError(
-            f"study.pruner: there is no pruner {name!r}{did_you_mean(name, PRUNERS)}; "
-            f"there are {', '.join(PRUNERS)}"
+            f"study.pruner: there is no pruner {name!r}{known_names(name, PRUNERS)}"
         )
     given = checked_options(f"study.pruner: {name}", options or {}, OPTIONS[name])
     if name == "none":

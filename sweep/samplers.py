@@ -13,7 +13,7 @@ import optuna
 from optuna.samplers import BaseSampler
 
 from sweep.errors import StudyFileError
-from sweep.names import did_you_mean
+from sweep.names import known_names
 from sweep.pruning import checked_options, silence
 
 __all__ = ["CROSSOVERS", "MODEL_SAMPLERS", "build_sampler", "sampler_options"]
@@ -115,7 +115,7 @@ def build_sampler(
     if name not in MODEL_SAMPLERS:
         raise StudyFileError(
             f"study.sampler: there is no sampler {name!r} with a model"
-            f"{did_you_mean(name, MODEL_SAMPLERS)}; there are {', '.join(MODEL_SAMPLERS)}"
+            f"{known_names(name, MODEL_SAMPLERS)}"
         )
     kind = MODEL_SAMPLERS[name]
     where = f"study.sampler: {name}"
@@ -148,8 +148,7 @@ def build_sampler(
 def _crossover(where: str, name: str) -> Any:
     if name not in CROSSOVERS:
         raise StudyFileError(
-            f"{where}: there is no crossover {name!r}{did_you_mean(name, CROSSOVERS)}; "
-            f"there are {', '.join(CROSSOVERS)}"
+            f"{where}: there is no crossover {name!r}{known_names(name, CROSSOVERS)}"
         )
     with silence():
         return CROSSOVERS[name]()

@@ -20,6 +20,7 @@ from sweep.format import (
     clean,
     clip,
     count,
+    counted,
     duration,
     elide,
     kind_of,
@@ -171,7 +172,7 @@ def _progress(snapshot: Snapshot, width: int) -> Text:
     elapsed = duration(snapshot.elapsed_s)
     if snapshot.total is None:
         return _flow(
-            [(f"{count(snapshot.finished)} trials", "bold"), (f"{elapsed} elapsed", "")], width
+            [(counted(snapshot.finished, "trial"), "bold"), (f"{elapsed} elapsed", "")], width
         )
     share = min(1.0, snapshot.finished / snapshot.total) if snapshot.total else 1.0
     done = f"{count(snapshot.finished)} of {count(snapshot.total)}"
@@ -316,7 +317,7 @@ def _best_heading(snapshot: Snapshot, shown: int, width: int) -> Text:
         parts.append((f"{shown} of {len(snapshot.best)} shown", "dim"))
     if snapshot.holdout_opened is not None:
         times = snapshot.holdout_opened
-        opened = "not opened yet" if not times else f"opened {times} time{'s'[: times != 1]}"
+        opened = "not opened yet" if not times else f"opened {counted(times, 'time')}"
         parts.append((f"holdout {opened}", "dim"))
     return _flow(parts, width)
 
@@ -413,11 +414,11 @@ def _foot(snapshot: Snapshot, width: int, *, hint: bool) -> list[Text]:
 def plain_line(snapshot: Snapshot) -> str:
     """Put a snapshot into one line of text, for logs and pipes."""
     s = snapshot
-    done = count(s.finished)
     if s.total:
-        done += f"/{count(s.total)} trials {math.floor(100 * s.finished / s.total)}%"
+        done = count(s.finished)
+        done += f"/{counted(s.total, 'trial')} {math.floor(100 * s.finished / s.total)}%"
     else:
-        done += " trials"
+        done = counted(s.finished, "trial")
     parts = [
         f"{clean(s.name)}: {done}",
         f"{short(s.trials_per_s)} trials/s",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -84,7 +84,7 @@ class Setup:
         Where an objective holds functionals over paths: then the first slice is the search
         range, and those behind it are paths.
     said : tuple of str
-        What a user must know of the paths.
+        What a user must know of the slices, or of the paths.
     """
 
     strategy: Strategy
@@ -369,7 +369,19 @@ def _assemble(
         account=spec.account.to_account(mid),
         capacity=room,
     )
-    return Setup(strategy, space, context, ranges, slices, carry_over)
+    said = _said_of_slices(spec, slices)
+    return Setup(strategy, space, context, ranges, slices, carry_over, said=said)
+
+
+def _said_of_slices(spec: StudySpec, slices: Sequence[Slice]) -> tuple[str, ...]:
+    """Say that a duration cuts nothing, which would otherwise only show in what is missing."""
+    width = spec.data.slices
+    if not isinstance(width, Duration) or len(slices) > 1:
+        return ()
+    return (
+        f'data.slices = "{width}" leaves the search range in 1 slice: slices end at multiples of '
+        f"it since 1970, and none lies within; use a shorter one, or a number of slices",
+    )
 
 
 def bind(space: SearchSpace, overrides: tuple[tuple[str, Override], ...]) -> SearchSpace:

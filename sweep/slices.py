@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from sweep.errors import DataError
+from sweep.format import counted
 from sweep.schema import FloatArray2D, IntArray1D, IntArray2D, Slice
 
 __all__ = [
@@ -162,7 +163,7 @@ def select(ts: Stamps, first: int | None, end: int | None) -> tuple[int, int]:
     stop = len(ts) if end is None else int(_find(ts, end))
     if stop - begin < 2:
         raise DataError(
-            f"data.from .. data.to holds {max(stop - begin, 0)} ticks; the ticks span "
+            f"data.from .. data.to holds {counted(max(stop - begin, 0), 'tick')}; the ticks span "
             f"{_date(int(ts[0]))} to {_date(int(ts[-1]))}"
         )
     return begin, stop
@@ -195,9 +196,9 @@ def split_holdout(
     edge = min(max(int(_find(ts, start)), begin), end)
     if edge - begin < 2 or end - edge < 2:
         raise DataError(
-            f"data.holdout begins at {_date(start)}, which leaves {edge - begin} ticks to search "
-            f"and {end - edge} in the holdout; the range spans "
-            f"{_date(int(ts[begin]))} to {_date(int(ts[end - 1]))}"
+            f"data.holdout begins at {_date(start)}, which leaves "
+            f"{counted(edge - begin, 'tick')} to search and {end - edge} in the holdout; the range "
+            f"spans {_date(int(ts[begin]))} to {_date(int(ts[end - 1]))}"
         )
     return Ranges(Slice(begin, edge, begin), Slice(edge, end, begin))
 

@@ -379,6 +379,10 @@ def load_strategy(path: str | Path) -> Strategy:
         source = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise StrategyError(f"{path}: no such strategy file") from None
+    except IsADirectoryError:
+        raise StrategyError(
+            f"{path}: is a folder; name the strategy file in it, such as {path / 'strategy.py'}"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise StrategyError(f"{path}: cannot be read as a Python file: {error}") from None
     return strategy_from_source(source, str(path))

@@ -19,6 +19,7 @@ from sweep.board import TrialBlock
 from sweep.driver import Run
 from sweep.errors import LedgerError, SweepError
 from sweep.exhaustive import Course, Exhaustive, Tally, finished_block
+from sweep.format import counted
 from sweep.parts import is_whole
 from sweep.proposals import make_points
 from sweep.records import FAILED, Opened, Part, Record, Stretch, Tried
@@ -164,7 +165,9 @@ class StreamedRun(Run):
             else:
                 self._take(span)
             if self.tally.impatient:
-                self.state.stop(f"no improvement in {self.study.spec.study.patience} trials")
+                self.state.stop(
+                    f"no improvement in {counted(self.study.spec.study.patience, 'trial')}"
+                )
             self.mind_interrupts()
             self.observe()
         return any_

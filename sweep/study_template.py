@@ -20,7 +20,7 @@ strategy = {strategy}  # a path from this file
 trials = 200                        # stop after so many variants ...
 # time_limit = "30m"                # ... or after so long
 # patience = 500                    # ... or after so many without improvement
-# name = "my-study"                 # results/NAME; this file's name by default
+{name}  # results/NAME; this file's name by default
 # seed = 0
 # sampler = "tpe"                   # grid, random, qmc, tpe, cmaes, gp, nsga2
 # sampler = {{name = "tpe", multivariate = true}}    # with options of its own
@@ -108,7 +108,11 @@ slippage = 0.0                      # price units against you
 
 
 def study_template(
-    *, strategy: str = "strategy.py", source: str = "synth", file: str = "study.toml"
+    *,
+    strategy: str = "strategy.py",
+    source: str = "synth",
+    file: str = "study.toml",
+    name: str | None = None,
 ) -> str:
     """Return a study file with every key, those that have a default commented out.
 
@@ -118,12 +122,21 @@ def study_template(
         Values of ``study.strategy`` and ``data.source``.
     file : str
         The name under which it is going to be saved, for its comments.
+    name : str, optional
+        Of the study; commented out without one.
     """
+    named = '# name = "my-study"' if name is None else f"name = {_text(name)}"
     return _TEMPLATE.format(
         file=file,
-        strategy=json.dumps(strategy, ensure_ascii=False),
-        source=json.dumps(source, ensure_ascii=False),
+        name=f"{named:<34}",
+        strategy=_text(strategy),
+        source=_text(source),
     )
+
+
+def _text(value: str) -> str:
+    """Return a text as TOML."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def write_template(

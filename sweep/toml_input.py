@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypeVar
 
 from sweep.errors import StudyFileError
 from sweep.kinds import Kind, check_names, shown
+from sweep.names import known_names
 
 __all__ = ["FLAGS", "Document", "key_lines", "section_settings"]
 
@@ -210,6 +211,10 @@ class Document:
             raise StudyFileError(
                 f"{path}: there is no such study file; `sweep init` writes one to start from"
             ) from None
+        except IsADirectoryError:
+            raise StudyFileError(
+                f"{path}: is a folder; name the study file in it, such as {path / 'study.toml'}"
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise StudyFileError(f"{path}: cannot be read as a study file: {error}") from None
         try:
@@ -239,7 +244,7 @@ class Document:
                     name, raw = _split(item, f"--{flag} {item}")
                     self._put((*REPEATED[flag], name), raw, f"--{flag} {item}")
             elif flag not in FLAGS:
-                raise TypeError(f"no such flag: {flag}")
+                raise TypeError(f"no such flag: {flag}{known_names(flag, [*FLAGS, *REPEATED])}")
             elif value is not None:
                 label = f"--{flag.replace('_', '-')} {value}"
                 self._put(FLAGS[flag], value, label)

@@ -33,9 +33,14 @@ class Result:
         return list(csv.reader(io.StringIO(self.out)))
 
 
-def sweep(*arguments: object) -> Result:
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def sweep(*arguments: object, out: io.StringIO | None = None) -> Result:
     """Run a command line as `main` does, without a terminal."""
-    out, err = io.StringIO(), io.StringIO()
+    out, err = out or io.StringIO(), io.StringIO()
     with (
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
@@ -43,6 +48,18 @@ def sweep(*arguments: object) -> Result:
     ):
         code = run_command([str(a) for a in arguments])
     return Result(code, out.getvalue(), err.getvalue())
+
+
+def on_screen(*arguments: object) -> list[str]:
+    """Run a command line whose stdout is a terminal of 80 columns; return its lines."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TERM", "dumb")  # rich writes plain text there, 80 columns wide
+        patch.delenv("COLUMNS", raising=False)
+        result = sweep(*arguments, out=_Terminal())
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    return lines
 
 
 SERIAL = ("--set", "compute.engine=serial")

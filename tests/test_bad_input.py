@@ -82,6 +82,11 @@ WRONG = {
         'objective = "net_proft"',
         ["study.objective", "net_profit"],
     ),
+    "half a requirement": (
+        'objective = "net_profit"',
+        'constraints = ["trades >"]',
+        ['"trades >": does not parse at its end, character 9', "max_drawdown < 0.2"],
+    ),
     "a wrong name of a sampler": ('sampler = "random"', 'sampler = "tpa"', ["tpe"]),
     "a strategy that is not there": ('"strategy.py"', '"other.py"', ["other.py"]),
     "costs that are not stated": ("slippage = 0.0\n", "", ["costs.slippage", "slippage = 0.0"]),
@@ -118,6 +123,16 @@ def test_a_mistake_in_a_flag_names_the_flag(tmp_path: Path) -> None:
 def test_a_file_that_is_no_toml_names_line_and_column(tmp_path: Path) -> None:
     text = refused(edited(tmp_path, "seed = 1", "seed = = 1"))
     assert "study.toml:5:" in text
+
+
+def test_a_folder_in_place_of_a_file_is_told(tmp_path: Path) -> None:
+    for command, what in (("run", "study.toml"), ("check", "strategy.py")):
+        result = sweep(command, tmp_path)
+        assert result.code == 2
+        said = result.out + result.err  # a check is a report
+        assert f"{tmp_path}: is a folder; name the" in said
+        assert f"such as {tmp_path / what}" in said
+        assert "Errno" not in said
 
 
 def test_a_missing_study_file(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_every_refused_check_is_named_and_counted_over_the_whole_source() -> Non
     _, _, error = passed(chunks)
     lines = str(error).split("\n")
     assert len(lines) == 2
-    assert "1 ticks with a missing stamp or price of 18" in lines[0]
+    assert "1 tick with a missing stamp or price of 18" in lines[0]
     assert "2 crossed quotes (ask < bid) of 18" in lines[1]
 
 

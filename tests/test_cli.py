@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_helpers import SERIAL, files_below, ran, study, sweep
-from study_helpers import ROOT, write_study
+from cli_helpers import SERIAL, files_below, on_screen, ran, study, sweep
+from study_helpers import ROOT, STRATEGY, write_study
 
 from sweep.errors import ReplayMismatchError
 from sweep.metrics import METRICS
@@ -63,7 +63,7 @@ def test_help_lists_every_command() -> None:
 def test_an_unknown_command_names_the_nearest() -> None:
     result = sweep("trails")
     assert result.code == 2
-    assert 'did you mean "trials"?' in result.err
+    assert 'did you mean "trials"? There are init, ' in result.err
 
 
 def test_a_wrong_option_is_a_usage_error() -> None:
@@ -98,6 +98,32 @@ def test_run_puts_messages_on_stderr_and_the_table_on_stdout(tmp_path: Path) -> 
     assert str(tmp_path / "out") in result.err
     assert "next: sweep best" in result.err
     assert "\x1b" not in result.out + result.err
+
+
+def test_what_is_counted_agrees_with_its_number(tmp_path: Path) -> None:
+    path = write_study(tmp_path)
+    arguments = ("run", path, "--out", tmp_path / "out", *SERIAL, "--set", "study.top=1")
+    shown = sweep(*arguments, "--trials", 1)
+    assert "ended by 1 trial\n" in shown.out
+    assert "; 1 variant evaluated" in shown.out
+    assert "opened for 1 variant;" in shown.out
+    assert "1/1 trial 100%" in shown.err
+    about = sweep("show", tmp_path / "out").out
+    assert "ticks in 1 slice\n" in about
+    assert "1 variant ever evaluated" in about
+    assert "going on after 1 trial\n" in sweep(*arguments, "--trials", 2).err
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_run_says_where_a_duration_leaves_one_slice(tmp_path: Path, sampler: str) -> None:
+    path = write_study(tmp_path, trials=2, sampler=sampler)
+    said = 'data.slices = "30d" leaves the search range in 1 slice'
+    for slices, expected in (("30d", True), ("1h", False), ("1", False)):
+        arguments = ("run", path, "--out", tmp_path / slices, *SERIAL, "--set")
+        result = sweep(*arguments, f"data.slices={slices}", "-f", "json")
+        assert result.code == 0
+        assert any(said in text for text in result.json["run"]["warnings"]) is expected
+        assert (said in result.err) is expected
 
 
 def test_quiet_run_says_nothing_on_stderr(tmp_path: Path) -> None:
@@ -205,10 +231,17 @@ def test_where_compares_texts_and_parameters(study: Path) -> None:
     assert {r["side"] for r in rows} == {"long"}
 
 
+@pytest.mark.parametrize("where", ["pause == {}", "pause == '{}'", "{} == pause"])
+def test_where_takes_booleans_as_tables_show_them(study: Path, where: str) -> None:
+    for shown, value in (("yes", True), ("no", False)):
+        rows = sweep("trials", study, "--where", where.format(shown), "-f", "json").json
+        assert {r["pause"] for r in rows} == {value}
+
+
 def test_a_wrong_column_names_the_nearest(study: Path) -> None:
     result = sweep("trials", study, "--sort-by", "sharp")
     assert result.code == 2
-    assert 'did you mean "sharpe"?' in result.err
+    assert 'did you mean "sharpe"? There are trial, ' in result.err
     result = sweep("trials", study, "--where", "tradess > 3")
     assert result.code == 2
     assert "trades" in result.err
@@ -297,6 +330,17 @@ def _write_ticks(path: Path) -> None:
     write_parquet(generate(SynthSpec(sessions=2, ticks_per_session=2000)), path)
 
 
+def test_columns_that_were_asked_for_are_shown_before_others(study: Path) -> None:
+    lines = on_screen(
+        "trials", study, "--where", "mean_holding_time_s > 0 and win_rate > 0",
+        "--sort-by", "calmar", "--plateau", "--top", 3,
+    )  # fmt: skip
+    titles = lines[0].split()
+    assert {"trial", "win_rate", "calmar", "plateau"} <= set(titles)
+    assert any(t.startswith("mean_hol") for t in titles)
+    assert "do not fit" in lines[4]
+
+
 # -- replay ----------------------------------------------------------------------------
 
 
@@ -325,6 +369,14 @@ def test_replay_writes_trades_fills_and_equity_that_agree(study: Path, tmp_path:
     with open(csv_equity, newline="") as file:
         last = list(csv.DictReader(file))[-1]
     assert float(last["equity"]) == document["metrics"]["final_equity"]
+
+
+def test_replay_shows_whole_stamps_to_the_millisecond_and_writes_all_digits(study: Path) -> None:
+    lines = on_screen("replay", "--study", study)
+    first = lines[next(k for k, line in enumerate(lines) if line.startswith("trade  entry_ts")) + 1]
+    exact = sweep("replay", "--study", study, "-f", "json").json["trades"][0]["entry_ts"]
+    assert first.split()[1] == f"{exact[:23]}Z"
+    assert len(exact) > 24
 
 
 def test_replay_of_values_that_were_searched_is_the_trial(study: Path) -> None:
@@ -388,6 +440,42 @@ def test_the_holdout_of_a_running_study_stays_closed(tmp_path: Path) -> None:
     assert files_below(out) == before
 
 
+# -- without a winner ------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study whose trials have all failed."""
+    broken = STRATEGY.replace("1.0 if up else", "1.0 / (params.wait - params.wait) if up else")
+    assert broken != STRATEGY
+    folder = tmp_path_factory.mktemp("failed")
+    return ran(folder, "--trials", 6, "--set", "study.max_failures=1.0", strategy=broken)
+
+
+def advised(said: str) -> list[list[str]]:
+    """The commands that a hint names."""
+    lines = said[said.index("next: ") :].splitlines()
+    named = [part for line in lines for part in line.removeprefix("next:").split("  |  ")]
+    return [part.split()[1:] for part in named if part.split()[:1] == ["sweep"]]
+
+
+def test_where_all_trials_failed_the_commands_that_are_advised_say_why(failed: Path) -> None:
+    same = ("run", failed.parent / "study.toml", "--out", failed, *SERIAL, "--trials", 6)
+    for command in (("show", failed), ("best", failed), (*same, "--set", "study.max_failures=1.0")):
+        replayed, listed = advised(sweep(*command).err)
+        assert "not a finite number" in sweep(*replayed).err
+        assert "not a finite number" in sweep(*listed, "-f", "csv").out
+        assert "reason" in on_screen(*listed)[0].split()
+
+
+def test_where_no_trial_meets_the_requirements_the_command_that_is_advised_says_which(
+    tmp_path: Path,
+) -> None:
+    out = ran(tmp_path, "--trials", 4, "--set", 'study.constraints=["trades >= 100000"]')
+    (listed,) = advised(sweep("show", out).err)
+    assert any("not met: trades >= 100000" in line for line in on_screen(*listed))
+
+
 # -- failures --------------------------------------------------------------------------
 
 
@@ -409,15 +497,26 @@ def test_an_unexpected_failure_is_one_line_and_a_file(
     Path(shown.err.rpartition(" is in ")[2].strip()).unlink()
 
 
-def test_a_reader_that_goes_away_is_no_error_message(study: Path) -> None:
-    run = process("trials", study, "-f", "csv")
-    assert run.stdout is not None
-    run.stdout.close()
+@pytest.mark.parametrize("fmt", ["table", "csv", "json"])
+def test_a_reader_that_goes_away_is_no_failure(study: Path, fmt: str) -> None:
+    for command in (("trials", study, "--top", 0), ("show", study)):
+        run = process(*command, "-f", fmt, "-q")
+        assert run.stdout is not None
+        run.stdout.close()
+        assert run.stderr is not None
+        err = run.stderr.read()
+        run.stderr.close()
+        assert (run.wait(timeout=60), err) == (0, "")
+
+
+def test_a_run_whose_notes_nobody_reads_goes_on(tmp_path: Path) -> None:
+    run = process("run", write_study(tmp_path, trials=6), "--out", tmp_path / "out", *SERIAL)
     assert run.stderr is not None
-    err = run.stderr.read()
     run.stderr.close()
-    run.wait(timeout=60)
-    assert err == ""
+    assert run.stdout is not None
+    assert "best by net_profit" in run.stdout.read()
+    run.stdout.close()
+    assert run.wait(timeout=60) == 0
 
 
 def test_json_has_no_text_for_numbers(study: Path) -> None:

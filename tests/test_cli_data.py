@@ -100,7 +100,7 @@ def test_quiet_says_nothing_beside_the_data(source: Path) -> None:
 
 def test_dirty_ticks_are_refused_with_the_setting_that_decides(dirty: Path, cache: Path) -> None:
     text = refused("import", dirty)
-    assert "dirty.csv: 1 crossed quotes (ask < bid) of 61, first at row 61" in text
+    assert "dirty.csv: 1 crossed quote (ask < bid) of 61, first at row 61" in text
     assert 'set data.policies.crossed = "drop"' in text
     assert entries(cache) == []
     result = sweep("data", "import", dirty, "--policy", "crossed=keep")

@@ -208,6 +208,8 @@ def test_an_exported_path_is_the_one_that_was_evaluated(
 
     table = pq.read_table(file)
     assert f"{path.n_ticks:,} ticks of path 3 by {method}" in found.err
+    advised = found.err.splitlines()[-1].removeprefix("next: sweep ").split()
+    assert sweep(*advised, "-f", "json").json["ticks"] == path.n_ticks
     for name in ("bid", "ask"):
         assert table.column(name).to_numpy().tobytes() == getattr(derived, name).tobytes()
     assert table.column("ts").cast("int64").to_numpy().tobytes() == derived.ts.tobytes()

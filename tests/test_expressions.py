@@ -215,6 +215,11 @@ def test_condition_that_is_none_is_refused(text: str, part: str) -> None:
         ("filtered", True),
         ("filtered == true", True),
         ("filtered == False", False),
+        ("filtered == yes and not filtered == no", True),
+        ("filtered != yes", False),
+        ("filtered == 'yes'", True),
+        ("'No' == filtered", False),
+        ("filtered != 'no' and filtered > 0 and filtered + 1 == 2", True),
         ("number * 2 == 14", True),
         ("trades == 'ema'", False),
         ("trades != 'ema'", True),
@@ -246,6 +251,39 @@ def test_comparison_with_an_undefined_value_is_false(text: str) -> None:
 def test_filter_that_is_none_is_refused(text: str, part: str) -> None:
     with pytest.raises(InputError, match=part):
         parse_where(text, ROW)
+
+
+def test_a_boolean_equals_no_other_text() -> None:
+    row_filter = parse_where("filtered == 'on'", ROW)
+    with pytest.raises(InputError, match="compares a boolean with 'on'; use yes or no"):
+        row_filter(ROW)
+
+
+def test_a_column_named_yes_is_that_column() -> None:
+    row = {"yes": 3.0, "no": 3.0}
+    assert parse_where("yes == no and yes == 3", row)(row)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("trades >", "its end, character 9"),
+        ("trades > 3 and", "its end, character 15"),
+        ("trades > 3)", "character 11, unmatched"),
+        ("(trades > 3", "character 1, .* was never closed"),
+        ("trades > +* 3", "character 11"),
+    ],
+)
+def test_a_text_that_does_not_parse_is_told_where_and_what_would_be_right(
+    text: str, place: str
+) -> None:
+    said = f"does not parse at {place}.*; right would be: "
+    with pytest.raises(InputError, match=said + "max_drawdown < 0.2"):
+        parse_condition(text, NAMES)
+    with pytest.raises(InputError, match=said + "trades >= 30 and max_drawdown < 0.2"):
+        parse_where(text, NAMES)
+    with pytest.raises(InputError, match=said + "sharpe - 2"):
+        compile_expression(text, NAMES)
 
 
 @pytest.mark.parametrize("text", ["mode > 3", "mode + 1 > 3", "mode"])

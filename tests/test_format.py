@@ -15,6 +15,7 @@ from sweep.format import (
     cell_width,
     clip,
     count,
+    counted,
     duration,
     elide,
     fixed,
@@ -95,6 +96,12 @@ def test_counts_percent_and_prices() -> None:
     assert price(math.nan) == "-"
 
 
+def test_what_is_counted_agrees_with_the_count() -> None:
+    assert [counted(n, "slice") for n in (0, 1, 2000)] == ["0 slices", "1 slice", "2,000 slices"]
+    assert counted(2, "index", "indices") == "2 indices"
+    assert counted(1, "index", "indices") == "1 index"
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -146,6 +153,10 @@ def test_timestamps_are_exact(ns: int, text: str) -> None:
 
 def test_elided_names_keep_head_and_tail() -> None:
     assert elide("trailing_stop_percent", 12) == "trailing…ent"
+    assert elide("trailing_stop_percent", 14) == "traili…percent"
+    assert elide("test_net_profit", 12) == "test_…profit"
+    assert elide("latency_exponential, ms, mean", 28) == "latency_exponential…ms, mean"
+    assert elide("moving_average_window_0", 15) == "moving_averag…0"
     assert elide("fast", 4) == "fast"
     assert clip("a long sentence", 8) == "a long …"
 
@@ -173,6 +184,16 @@ def test_cells_of_each_kind() -> None:
     assert as_cells("cash", [0.00123, -0.01]) == ["0.00123", "-0.01000"]
     assert as_cells("text", ["two\nlines\x1b[31m"]) == ["two lines [31m"]
     assert as_cells("duration", [134.0]) == ["2m 14s"]
+
+
+def test_times_of_a_column_are_shown_to_the_millisecond_where_one_has_a_fraction() -> None:
+    second = 1398902403000000000
+    assert as_cells("time", [second, None]) == ["2014-05-01T00:00:03Z", "-"]
+    assert as_cells("time", [second, np.int64(second + 796_220_000), second + 999_999_999]) == [
+        "2014-05-01T00:00:03.000Z",
+        "2014-05-01T00:00:03.796Z",
+        "2014-05-01T00:00:03.999Z",
+    ]
 
 
 def test_units_are_part_of_the_key() -> None:

@@ -21,6 +21,21 @@ def test_what_is_written_checks_and_runs(tmp_path: Path) -> None:
     assert run.json["counts"]["complete"] > 0
 
 
+def test_studies_of_two_folders_have_results_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, name in (("my", "my"), ("other", "other"), ("deep/.a b+c", "a-b-c")):
+        assert sweep("init", folder).code == 0
+        found = sweep("run", Path(folder) / "study.toml", *SERIAL, "--trials", 1, "-f", "json")
+        assert found.code == 0, found.err
+        assert found.json["name"] == name
+        assert (tmp_path / "results" / name / "study.json").exists()
+    monkeypatch.chdir(tmp_path / "my")
+    assert sweep("init", "--force").code == 0
+    assert 'name = "my" ' in (tmp_path / "my" / "study.toml").read_text()
+
+
 def test_a_name_names_both_files(tmp_path: Path) -> None:
     result = sweep("init", tmp_path, "--name", "gold")
     assert result.code == 0

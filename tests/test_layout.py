@@ -22,8 +22,41 @@ def test_numbers_line_up_at_the_right_and_texts_at_the_left() -> None:
 def test_titles_are_shortened_before_columns_are_dropped() -> None:
     blocks = [_block("trailing_stop_percent", "1.5"), _block("fast", "20")]
     laid = arrange(blocks, 20)
-    assert laid.titles == "trailing_…cent  fast"
+    assert laid.titles == "traili…percent  fast"
     assert laid.dropped == ()
+
+
+def test_titles_have_the_room_that_is_left() -> None:
+    blocks = [
+        _block("test_net_profit", "1.5"),
+        _block("param_fast_window", "20"),
+        _block("n", "1"),
+    ]
+    for width, titles in (
+        (37, "test_net_profit  param_fast_window  n"),
+        (36, "test_net_profit  param_fas…window  n"),
+        (34, "test_net_profit  param_f…window  n"),
+    ):
+        laid = arrange(blocks, width)
+        assert (laid.titles, laid.dropped) == (titles, ())
+
+
+def test_a_long_text_cuts_no_title_and_has_what_titles_leave() -> None:
+    blocks = [_block("test_net_profit", "1.5"), _block("reason", "x" * 90, right=False)]
+    laid = arrange(blocks, 60)
+    assert laid.titles == "test_net_profit  reason"
+    assert cell_width(laid.rows[0]) == 60
+
+
+def test_a_text_that_is_whole_is_never_cut() -> None:
+    stamp = "2014-05-01T00:39:00.796Z"
+    blocks = [
+        Block("trade", ("0",), 0),
+        Block("entry_ts", (stamp,), 1, right=False, whole=True),
+        *(_block(f"a_long_title_{i}", "1") for i in range(3)),
+    ]
+    for width in range(31, 90):
+        assert stamp in arrange(blocks, width).rows[0]
 
 
 def test_least_important_columns_are_dropped_and_named() -> None:

@@ -192,7 +192,7 @@ def test_long_parameter_names_are_elided() -> None:
     names = tuple(f"moving_average_window_{i}" for i in range(4))
     best = (_trial(1, params=dict.fromkeys(names, 5)),)
     text = "\n".join(_lines(_snapshot(parameters=names, best=best), 80))
-    assert "moving_av…ow_0  moving_av…ow_1  moving_av…ow_2" in text
+    assert "moving_avera…0  moving_avera…1  moving_avera…2" in text
 
 
 def test_holdout_stands_beside_train_once_evaluated() -> None:

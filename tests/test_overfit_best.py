@@ -409,10 +409,10 @@ def test_too_little_is_no_test_but_a_reason() -> None:
     assert "variance" in str(idle.reason)
     assert "no variant" in str(spa(np.empty((30, 0)), draws).reason)
     one = model_confidence_set(noise(30, 1), draws)
-    assert "1 distinct variants" in str(one.reason)
+    assert "1 distinct variant;" in str(one.reason)
     assert np.isnan(one.p_values).all()
     twins = model_confidence_set(np.repeat(noise(30, 1), 4, axis=1), draws)
-    assert "1 distinct variants" in str(twins.reason)
+    assert "1 distinct variant;" in str(twins.reason)
 
 
 def test_equal_variants_share_a_p_value() -> None:

@@ -177,7 +177,7 @@ def test_too_little_is_nothing_with_a_reason() -> None:
     assert "31 sessions are too few for 16 blocks" in str(few.reason)
     assert few.n_splits == 0
     one = cscv(np.repeat(np.random.default_rng(0).normal(size=(64, 1)), 5, axis=1))
-    assert "1 distinct variants" in str(one.reason)
+    assert "1 distinct variant;" in str(one.reason)
 
 
 @pytest.mark.parametrize("blocks", [0, 3, 22])

@@ -61,8 +61,8 @@ def test_sharpe_ratios_of_the_literature(name: str) -> None:
     ("returns", "reason"),
     [
         ([], "0 returns"),
-        ([0.01], "1 returns"),
-        ([math.nan, 0.01], "1 returns"),
+        ([0.01], "1 return;"),
+        ([math.nan, 0.01], "1 return;"),
         ([0.1, 0.1, 0.1], "no variance"),
     ],
 )
@@ -326,7 +326,7 @@ def test_too_little_deflates_nothing() -> None:
     assert math.isnan(few.raw.value)
     assert "9 sessions" in str(few.raw.reason)
     one = deflated_sharpe_of_best(np.random.default_rng(0).normal(size=(50, 1)))
-    assert "1 variants with a Sharpe ratio" in str(one.effective.reason)
+    assert "1 variant with a Sharpe ratio" in str(one.effective.reason)
     assert one.best == -1
 
 

@@ -543,6 +543,9 @@ def test_settings_of_the_study_are_those_of_its_method(tmp_path: Path) -> None:
     assert other.resampling("sessions") == ResampleSpec("sessions", 9, gap=45)
     assert other.n_paths == 5
     assert asked_of(study, {"opens": 3.0}).gap is None
+    # One method needs no tuple, and is the study's own by either.
+    for name in ("stationary", "pnl"):
+        assert asked_of(study, {"methods": name}) == asked_of(study, {"methods": (name,)})
     both = MonteCarlo(("sessions", "moving"), restart="session")
     assert both.resampling("moving").restarts == "never"
 

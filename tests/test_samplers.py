@@ -34,7 +34,7 @@ def test_options_are_the_plain_arguments_of_optuna_s_constructors() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("tpee", {}, "no sampler 'tpee' with a model; did you mean \"tpe\".*there are tpe, cmaes"),
+        ("tpee", {}, "no sampler 'tpee' with a model; did you mean \"tpe\".*There are tpe, cmaes"),
         ("grid", {}, "no sampler 'grid' with a model"),
         ("tpe", {"n_startup": 3}, "tpe has no option 'n_startup'.*n_startup_trials"),
         ("tpe", {"seed": 3}, "tpe has no option 'seed'"),

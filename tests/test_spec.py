@@ -411,11 +411,18 @@ def test_broken_file_is_told_where(folder: Path, old: str, new: str, message: st
 def test_missing_and_unreadable_files_are_told(folder: Path) -> None:
     with pytest.raises(StudyFileError, match=r"none\.toml: there is no such study file"):
         load_spec("none.toml")
-    with pytest.raises(StudyFileError, match="cannot be read as a study file"):
+    with pytest.raises(StudyFileError, match=r"is a folder; name the study file in it, such as"):
         load_spec(folder)
     (folder / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(StudyFileError, match="cannot be read as a study file"):
         load_spec("binary.toml")
+
+
+def test_an_unknown_setting_from_python_is_told_with_all_there_are(folder: Path) -> None:
+    with pytest.raises(TypeError, match=r'flag: trails; did you mean "trials"\? There are name, s'):
+        load(folder, flags={"trails": 3})
+    with pytest.raises(TypeError, match=r"no such flag: zzz; there are name, .*, policy$"):
+        load(folder, flags={"zzz": 3})
 
 
 def test_windows_text_is_read_like_any_other(folder: Path) -> None:

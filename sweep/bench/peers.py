@@ -30,7 +30,7 @@ import sweep
 from sweep.bench.frame import BenchError, BenchResult, Figure, Settings, figure, ratios
 from sweep.bench.ticks import bench_ticks
 from sweep.errors import InputError
-from sweep.names import did_you_mean
+from sweep.names import known_names
 from sweep.schema import FloatArray1D, TickHandle
 from sweep.tickmap import attach, column_path
 
@@ -324,10 +324,7 @@ def interpreters(text: str) -> dict[str, str]:
     for entry in filter(None, (part.strip() for part in text.split(","))):
         name, equals, path = entry.rpartition("=")
         if equals and name not in ARMS:
-            raise InputError(
-                f"{PYTHON_VARIABLE}: no arm {name!r}{did_you_mean(name, ARMS)}; "
-                f"there are {', '.join(ARMS)}"
-            )
+            raise InputError(f"{PYTHON_VARIABLE}: no arm {name!r}{known_names(name, ARMS)}")
         if not Path(path).is_file():
             raise InputError(f"{PYTHON_VARIABLE}: no interpreter {path!r}")
         found[name] = path

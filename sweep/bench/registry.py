@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sweep.bench.frame import BenchResult, Settings
 from sweep.errors import InputError
-from sweep.names import did_you_mean
+from sweep.names import known_names
 
 __all__ = ["BENCHES", "run_bench"]
 
@@ -71,8 +71,6 @@ def run_bench(name: str, settings: Settings) -> BenchResult:
     """
     entry = BENCHES.get(name)
     if entry is None:
-        raise InputError(
-            f"no bench {name!r}{did_you_mean(name, BENCHES)}; there are {', '.join(BENCHES)}"
-        )
+        raise InputError(f"no bench {name!r}{known_names(name, BENCHES)}")
     run: Callable[[Settings], BenchResult] = importlib.import_module(entry.module).run
     return run(settings)

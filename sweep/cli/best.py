@@ -52,6 +52,7 @@ def best(
     from sweep.cli import report
     from sweep.cli.tables import print_lines, screen_width, trials_table
     from sweep.errors import InputError
+    from sweep.format import counted
     from sweep.output import emit, json_text, write_csv
 
     if path is not None and not path.lower().endswith(".csv"):
@@ -78,9 +79,8 @@ def best(
         lines = report.winners_lines(study, numbers, screen_width(), said=said)
         print_lines([*lines, report.holdout_line(study)], no_color=no_color)
     if path is not None:
-        n = len(numbers)
         mark = "" if checked or not numbers else ", not verified"
-        note(f"{path}: {n} trial{'s'[: n != 1]}{mark}", quiet=quiet)
+        note(f"{path}: {counted(len(numbers), 'trial')}{mark}", quiet=quiet)
     if numbers:
         first = str(numbers[0])
         hint(
@@ -88,3 +88,5 @@ def best(
             ["sweep", "replay", first, "--study", study.folder, "--trades", "t.csv"],
             quiet=quiet,
         )
+    else:
+        hint(*report.why_no_winner(study), quiet=quiet)

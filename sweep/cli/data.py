@@ -212,6 +212,7 @@ def synth(out: Path, force: bool, quiet: bool, fmt: str, **options: Any) -> None
     Equal options give equal ticks. docs/study-file.md describes the model.
     """
     from sweep.errors import InputError
+    from sweep.format import counted
     from sweep.output import json_text, new_file
     from sweep.sources import write_parquet
     from sweep.synth import SynthSpec, generate
@@ -228,7 +229,7 @@ def synth(out: Path, force: bool, quiet: bool, fmt: str, **options: Any) -> None
         sys.stdout.write(json_text({"path": str(out), "ticks": rows, "size_bytes": size}))
     elif fmt == "csv":
         _emit_file(out, rows, size)
-    note(f"{out}: {rows:,} ticks, effect {spec.effect}", quiet=quiet)
+    note(f"{out}: {counted(rows, 'tick')}, effect {spec.effect}", quiet=quiet)
     hint(["sweep", "run", "STUDY.toml", "--source", out], quiet=quiet)
 
 
@@ -236,16 +237,13 @@ def _spec(source: str, options: dict[str, Any]) -> SourceSpec:
     """Make the source of a command line."""
     from sweep.checks import CHECKS, Policies
     from sweep.errors import DataError
-    from sweep.names import did_you_mean
+    from sweep.names import known_names
     from sweep.sources import SourceSpec
 
     policies = dict(_pair("--policy", text) for text in options["policies"])
     for name in policies:
         if name not in CHECKS:
-            raise DataError(
-                f"--policy {name}: there is no such check{did_you_mean(name, CHECKS)}; "
-                f"there are {', '.join(CHECKS)}"
-            )
+            raise DataError(f"--policy {name}: there is no such check{known_names(name, CHECKS)}")
     named = {n: options[n] for n in ("kind", "instrument", "time_format", "timezone")}
     return SourceSpec(
         path=source,

@@ -21,7 +21,8 @@ __all__ = ["init"]
 def init(folder: str, name: str | None, force: bool, quiet: bool) -> None:
     """Write a commented strategy and a study file into DIR, the working directory by default.
 
-    They run at once, on generated ticks. Nothing is overwritten without --force.
+    They run at once, on generated ticks. Results go to results/DIR, or results/NAME.
+    Nothing is overwritten without --force.
     """
     from sweep.output import new_file
     from sweep.strategy_template import strategy_template
@@ -42,10 +43,22 @@ def init(folder: str, name: str | None, force: bool, quiet: bool) -> None:
         raise InputError(f"{folder}: cannot be made: {error.strerror}") from None
     texts = {
         strategy: strategy_template(str(strategy)),
-        study: study_template(strategy=strategy.name, file=str(study)),
+        study: study_template(
+            strategy=strategy.name,
+            file=str(study),
+            name=_name_after(Path(folder)) if name is None else None,
+        ),
     }
     for path, text in texts.items():
         with new_file(path, force=force) as temporary:
             temporary.write_text(text, encoding="utf-8")
         note(f"{path}: written", quiet=quiet)
     hint(["sweep", "check", strategy], ["sweep", "run", study], quiet=quiet)
+
+
+def _name_after(folder: Path) -> str | None:
+    """Return a study's name after its folder, so that each has results of its own.
+
+    None where nothing of the folder's name is left; the study is then named after its file.
+    """
+    return re.sub(r"[^\w.-]+", "-", folder.resolve().name).strip(".-") or None

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import click
 
@@ -48,6 +48,19 @@ _COMMANDS = {
 class _LazyGroup(click.Group):
     """A group that imports a command's module when the command is used."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; end it quietly where the reader of its output wants no more."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Caught here: click ends the program with a failure, and without a word.
+            _silence_stdout()
+        except SystemExit as error:
+            # So does rich.
+            if not isinstance(error.__context__, BrokenPipeError):
+                raise
+        return EXIT_OK
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
@@ -68,11 +81,9 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in _COMMANDS:
-            from sweep.names import did_you_mean
+            from sweep.names import known_names
 
-            listed = ", ".join(_COMMANDS)
-            hint = did_you_mean(name, _COMMANDS)
-            raise click.UsageError(f"no command {name!r}{hint}; there are {listed}", ctx)
+            raise click.UsageError(f"no command {name!r}{known_names(name, _COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)
 
 
@@ -100,8 +111,8 @@ def run_command(arguments: Sequence[str]) -> int:
     Returns
     -------
     int
-        0: done. 1: a run failed. 2: the input is wrong, nothing was changed. 130:
-        interrupted; what was finished is kept.
+        0: done, or the reader of the output wants no more. 1: a run failed. 2: the input is
+        wrong, nothing was changed. 130: interrupted; what was finished is kept.
     """
     debug = "--debug" in arguments or bool(os.environ.get("SWEEP_DEBUG"))
     # Wherever it stands: one who wants a traceback has already typed the rest.
@@ -126,7 +137,7 @@ def run_command(arguments: Sequence[str]) -> int:
         return error.exit_code
     except BrokenPipeError:
         _silence_stdout()
-        return EXIT_FAILED
+        return EXIT_OK
     except MemoryError:
         _say("error: there is not enough memory; try fewer workers with -j, or fewer ticks")
         return EXIT_FAILED

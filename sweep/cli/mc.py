@@ -238,7 +238,7 @@ def _export(study: Study, asked: Any, export: tuple[int, str], *, quiet: bool) -
     number, file = export
     rows = export_ticks(study, asked, number, file)
     note(f"{file}: {rows:,} ticks of path {number} by {asked.methods[0]}", quiet=quiet)
-    hint(["sweep", "data", "check", file], quiet=quiet)
+    hint(["sweep", "data", "info", file], quiet=quiet)
 
 
 def _write(

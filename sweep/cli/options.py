@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -75,7 +76,7 @@ def open_study(folder: str | Path | None, source: str | None = None) -> Study:
 def note(text: str, *, quiet: bool = False) -> None:
     """Say something to the user, beside the data."""
     if not quiet:
-        click.echo(text, err=True)
+        _echo(text)
 
 
 def hint(*commands: Sequence[str | Path], quiet: bool = False) -> None:
@@ -90,4 +91,10 @@ def hint(*commands: Sequence[str | Path], quiet: bool = False) -> None:
             line += f"\n      {text}"
         else:
             line += f"  |  {text}"
-    click.echo(line, err=True)
+    _echo(line)
+
+
+def _echo(text: str) -> None:
+    # A note that nobody reads any more is no reason to end a run.
+    with suppress(BrokenPipeError):
+        click.echo(text, err=True)

@@ -169,9 +169,11 @@ def values_of(study: Study, params: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _said(study: Study, variant: int | dict[str, Any], found: ReplayResult) -> str:
+    from sweep.format import counted
+
     if found.on == "holdout":
         n = len(study.opened)
-        return f"holdout, opened for {n} variant{'s'[: n != 1]} so far"
+        return f"holdout, opened for {counted(n, 'variant')} so far"
     if isinstance(variant, dict):
         return "no trial of the search"
     whole = study.board.trial(variant).n_slices == len(study.setup.slices)
@@ -193,6 +195,7 @@ def _print(
     from rich.text import Text
 
     from sweep.cli.tables import metrics_table, print_lines, screen_width
+    from sweep.format import counted
     from sweep.output import Table, table_lines
 
     width = screen_width()
@@ -202,7 +205,7 @@ def _print(
     lines += [Text(), *table_lines(metrics_table(found.metrics, label=found.on), width), Text()]
     n = len(trades.rows)
     first = Table(trades.columns, trades.rows[:_SHOWN])
-    title = f"{n:,} trade{'s'[: n != 1]}" + (f", the first {_SHOWN}" if n > _SHOWN else "")
+    title = counted(n, "trade") + (f", the first {_SHOWN}" if n > _SHOWN else "")
     lines.append(Text(title, "bold"))
     if n:
         lines += table_lines(first, width, hint="--trades FILE has all")
@@ -317,18 +320,19 @@ def _write_files(
     force: bool,
     quiet: bool,
 ) -> None:
+    from sweep.format import counted
     from sweep.output import write_table
 
     if (path := paths["trades"]) is not None:
         write_table(path, trades, force=force)
-        note(f"{path}: {len(trades.rows):,} trades", quiet=quiet)
+        note(f"{path}: {counted(len(trades.rows), 'trade')}", quiet=quiet)
     if (path := paths["fills"]) is not None:
         table = _fills_table(found)
         write_table(path, table, force=force)
-        note(f"{path}: {len(table.rows):,} fills", quiet=quiet)
+        note(f"{path}: {counted(len(table.rows), 'fill')}", quiet=quiet)
     if (path := paths["equity"]) is not None:
         _write_equity(path, found, force)
-        note(f"{path}: {len(found.replay.ts):,} ticks", quiet=quiet)
+        note(f"{path}: {counted(len(found.replay.ts), 'tick')}", quiet=quiet)
 
 
 def _write_equity(path: str, found: ReplayResult, force: bool) -> None:

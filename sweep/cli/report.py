@@ -14,7 +14,8 @@ from sweep.checks import format_stamp
 from sweep.cli.options import note
 from sweep.cli.tables import best_lines, screen_width, trials_table
 from sweep.errors import ReplayMismatchError, SweepError
-from sweep.format import bytes_text, count, duration, percent
+from sweep.format import bytes_text, count, counted, duration, percent
+from sweep.records import FAILED, INFEASIBLE, PRUNED
 from sweep.runner import Summary
 from sweep.study import Study
 
@@ -29,6 +30,7 @@ __all__ = [
     "trial_counts",
     "verdict",
     "verify",
+    "why_no_winner",
     "winners_document",
     "winners_lines",
 ]
@@ -64,9 +66,9 @@ def _holdout_text(study: Study) -> str:
         return "none is kept (data.holdout = 0): nothing here was tested on unseen ticks"
     begin, end, _ = study.about["holdout"]
     n = len(study.opened)
-    seen = f"opened for {n} variant{'s'[: n != 1]}" if n else "not opened yet"
+    seen = f"opened for {counted(n, 'variant')}" if n else "not opened yet"
     caution = "; the more often, the less it says" if n else ""
-    return f"{count(end - begin)} ticks, {seen}{caution}"
+    return f"{counted(end - begin, 'tick')}, {seen}{caution}"
 
 
 def holdout_line(study: Study) -> Text:
@@ -82,7 +84,7 @@ def summary_lines(study: Study, summary: Summary, startup_s: float = 0.0) -> lis
     s = summary
     lines = [
         Text(f"{study.name}: {_ending(s.reason)}", "bold"),
-        _fact("trials", f"{_counts_text(study)}; {count(s.evaluated)} variants evaluated"),
+        _fact("trials", f"{_counts_text(study)}; {counted(s.evaluated, 'variant')} evaluated"),
         _fact("time", _time_text(s, startup_s)),
         _fact("workers", _busy_text(s)),
     ]
@@ -203,7 +205,7 @@ def about_lines(study: Study) -> list[Text]:
             f"{count(ticks['n_ticks'])} {ticks['kind']}, {format_stamp(ticks['first_ts'])} to "
             f"{format_stamp(ticks['last_ts'])}",
         ),
-        _fact("search", f"{count(end - begin)} ticks in {about['n_slices']} slices"),
+        _fact("search", f"{counted(end - begin, 'tick')} in {counted(about['n_slices'], 'slice')}"),
         holdout_line(study),
         _fact("objective", goals),
     ]
@@ -217,7 +219,7 @@ def about_lines(study: Study) -> list[Text]:
         _fact("settings", f"digest {about['digest'][:12]}; made with {versions}"),
         _fact(
             "trials",
-            f"{_counts_text(study)}; {count(study.evaluations())} variants ever evaluated",
+            f"{_counts_text(study)}; {counted(study.evaluations(), 'variant')} ever evaluated",
         ),
     ]
 
@@ -281,6 +283,22 @@ def say_damaged(study: Study, *, quiet: bool = False) -> None:
             f"lost again",
             quiet=quiet,
         )
+
+
+def why_no_winner(study: Study) -> list[Sequence[str | Path]]:
+    """Return the commands that say why none of a study's trials is its best."""
+    listed: list[str | Path] = ["sweep", "trials", study.folder]
+    counts = study.board.counts()
+    state = next((s for s in (FAILED, INFEASIBLE, PRUNED) if counts[s]), None)
+    if state is None:
+        return [listed]
+    listed += ["--state", state]
+    if state == FAILED:
+        for block in study.board.blocks():
+            numbers = block.numbers[block.in_state(FAILED)]
+            if len(numbers):
+                return [["sweep", "replay", str(numbers[0]), "--study", study.folder], listed]
+    return [listed]
 
 
 def verdict(checked: bool | None, asked: bool, n: int) -> str:

@@ -90,6 +90,7 @@ def _prepare(
     no_color: bool,
 ) -> Study:
     from sweep.cli.progress import ImportProgress
+    from sweep.format import counted
     from sweep.spec import load_spec
     from sweep.study import Study
 
@@ -108,7 +109,7 @@ def _prepare(
         study = Study.create(spec, out, progress=progress, imported=imported)
     done = len(study.board)
     if done:
-        note(f"{study.folder}: going on after {done:,} trials", quiet=quiet)
+        note(f"{study.folder}: going on after {counted(done, 'trial')}", quiet=quiet)
     return study
 
 
@@ -183,6 +184,9 @@ def _show(
     note(f"\neverything lies in {folder}", quiet=quiet)
     if interrupted:
         note(f"interrupted; {_resume()}")
+        return
+    if not best:
+        hint(*report.why_no_winner(study), quiet=quiet)
         return
     hint(
         ["sweep", "best", folder, "--csv", "best.csv"],

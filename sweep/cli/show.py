@@ -63,6 +63,9 @@ def show(
         lines = [*report.about_lines(study), Text()]
         lines += report.winners_lines(study, best, screen_width(), said=said)
         print_lines(lines, no_color=no_color)
+    if not best and len(study.board):
+        hint(*report.why_no_winner(study), quiet=quiet)
+        return
     hint(
         ["sweep", "trials", study.folder, "--sort-by", study.objectives.labels[0], "--top", "20"],
         ["sweep", "replay", "--study", study.folder],

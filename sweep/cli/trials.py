@@ -71,13 +71,14 @@ def trials(
     study = open_study(folder)
     report.say_damaged(study, quiet=quiet)
     scores = _plateaus(study) if plateau else None
-    chosen = _chosen(study, sort_by, ascending, where, state, scores)
+    chosen, asked = _chosen(study, sort_by, ascending, where, state, scores)
     found = len(chosen)
     limit = top if top is not None else _SHOWN if fmt == "table" else 0
     if limit:
         chosen = chosen[:limit]
     if fmt == "table":
-        emit(_table(study, chosen.tolist(), scores), fmt, no_color=no_color)
+        table = _asked_first(_table(study, chosen.tolist(), scores), asked)
+        emit(table, fmt, no_color=no_color)
     else:
         size = _PIECE if sort_by is None else _SORTED_PIECE
         starts = range(0, max(len(chosen), 1), size)
@@ -116,6 +117,16 @@ def _table(study: Study, numbers: list[int], scores: dict[bytes, float] | None) 
     return Table(columns, rows, table.title)
 
 
+def _asked_first(table: Table, asked: frozenset[str]) -> Table:
+    """Return the table with the columns that were asked for as the last to be dropped."""
+    from dataclasses import replace
+
+    columns = tuple(
+        replace(c, priority=1 if asked & {c.name, c.key} else c.priority + 1) for c in table.columns
+    )
+    return replace(table, columns=columns)
+
+
 def _chosen(
     study: Study,
     sort_by: str | None,
@@ -123,13 +134,13 @@ def _chosen(
     where: str | None,
     state: str | None,
     scores: dict[bytes, float] | None,
-) -> IntArray1D:
-    """Return the numbers of the trials that pass, in order."""
+) -> tuple[IntArray1D, frozenset[str]]:
+    """Return the numbers of the trials that pass, in order, and the columns asked for."""
     import numpy as np
 
     from sweep.errors import InputError
     from sweep.expressions import parse_where
-    from sweep.names import did_you_mean
+    from sweep.names import known_names
 
     if ascending and sort_by is None:
         raise click.UsageError("--ascending needs --sort-by COLUMN")
@@ -137,11 +148,17 @@ def _chosen(
     passes = None if where is None else parse_where(where, names)
     if sort_by is not None and sort_by not in names:
         raise InputError(
-            f"--sort-by {sort_by}: there is no such column{did_you_mean(sort_by, names)}; "
-            f"there are {', '.join(names)}"
+            f"--sort-by {sort_by}: there is no such column{known_names(sort_by, names)}"
         )
+    asked = frozenset(
+        {sort_by or ""}
+        | set(passes.names if passes is not None else ())
+        | {"plateau" if scores is not None else ""}
+        # Why a trial is no complete one is what is asked with its state.
+        | {"reason" if state not in (None, "complete") else ""}
+    )
     if passes is None and sort_by is None and state is None:
-        return np.arange(len(study.board))
+        return np.arange(len(study.board)), asked
     numbers: list[int] = []
     keys: list[Any] = []
     for block in study.board.blocks():
@@ -156,8 +173,8 @@ def _chosen(
         if sort_by is not None:
             keys += [columns[sort_by][k] for k in kept]
     if sort_by is not None:
-        return np.array([numbers[k] for k in _sorted(keys, ascending)], np.int64)
-    return np.array(numbers, np.int64)
+        numbers = [numbers[k] for k in _sorted(keys, ascending)]
+    return np.array(numbers, np.int64), asked
 
 
 def _columns(

@@ -18,6 +18,7 @@ from numba import njit
 from numpy.typing import ArrayLike
 
 from sweep.errors import InputError
+from sweep.format import counted
 from sweep.overfit.statistic import distinct_columns, matrix
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 
@@ -130,7 +131,7 @@ def cscv(
     if n < 2 * n_blocks:
         reason = f"{n} sessions are too few for {n_blocks} blocks of at least 2"
     elif len(kept) < 2:
-        reason = f"{len(kept)} distinct variants; at least 2 are needed"
+        reason = f"{counted(len(kept), 'distinct variant')}; at least 2 are needed"
     if reason:
         none, nan = np.empty(0), math.nan
         index = np.empty(0, np.int64)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from sweep.errors import InputError
+from sweep.format import counted
 from sweep.overfit.effective import effective_trials
 from sweep.overfit.expected import expected_maximum, variance_of_maximum
 from sweep.overfit.sharpe import (
@@ -94,7 +95,7 @@ def _psr_at_benchmark(
     """``spread``: the variance of the null's ratio, over that of one trial."""
     check_shape(skew, kurtosis)
     if n < 2:
-        return missing(f"{n} returns; at least 2 are needed")
+        return missing(f"{counted(n, 'return')}; at least 2 are needed")
     variance = shape_factor(benchmark, skew, kurtosis) * spread / n
     if not variance > 0.0:
         return missing("returns of two values only: the Sharpe ratio's variance is 0")
@@ -310,9 +311,9 @@ def deflated_sharpe_of_best(returns: ArrayLike, *, n_trials: int | None = None) 
     varied = np.flatnonzero(r.min(axis=0) != r.max(axis=0)) if n > 1 else np.empty(0, np.int64)
     reason = None
     if n < MIN_SESSIONS:
-        reason = f"{n} sessions; at least {MIN_SESSIONS} are needed"
+        reason = f"{counted(n, 'session')}; at least {MIN_SESSIONS} are needed"
     elif len(varied) < 2:
-        reason = f"{len(varied)} variants with a Sharpe ratio; at least 2 are needed"
+        reason = f"{counted(len(varied), 'variant')} with a Sharpe ratio; at least 2 are needed"
     if reason:
         none = DeflatedSharpe(math.nan, math.nan, float(tried), math.nan, reason)
         return DeflatedBest(-1, None, none, none, variants - len(varied))

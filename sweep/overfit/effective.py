@@ -9,6 +9,7 @@ from numba import njit
 from numpy.typing import ArrayLike
 
 from sweep.errors import InputError
+from sweep.format import counted
 from sweep.overfit.statistic import Statistic, matrix, missing
 from sweep.schema import FloatArray1D, FloatArray2D
 
@@ -71,11 +72,13 @@ def effective_trials(
         raise InputError(f"no method {method!r}; there are eigenvalue and average_correlation")
     n = len(r)
     if n < 4:
-        return missing(f"{n} sessions; at least 4 are needed")
+        return missing(f"{counted(n, 'session')}; at least 4 are needed")
     r = r[:, r.min(axis=0) != r.max(axis=0)]
     variants = r.shape[1]
     if variants < 2:
-        return missing(f"{variants} variants whose returns have variance; at least 2 are needed")
+        return missing(
+            f"{counted(variants, 'variant')} whose returns have variance; at least 2 are needed"
+        )
     z = r - r.mean(axis=0)
     z /= np.sqrt(np.square(z).sum(axis=0))
     if without_mean:

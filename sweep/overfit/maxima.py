@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.errors import InputError
+from sweep.format import counted
 from sweep.overfit.draws import Draws, column_means, long_run_sd
 from sweep.overfit.statistic import MIN_SESSIONS
 from sweep.overfit.sums import BLOCK, count_reached, fill_highest, fill_tails
@@ -116,7 +117,7 @@ def why_not(gains: FloatArray2D, draws: Draws, n_varied: int) -> str | None:
             f"{n} sessions"
         )
     if n < MIN_SESSIONS:
-        return f"{n} sessions; at least {MIN_SESSIONS} are needed"
+        return f"{counted(n, 'session')}; at least {MIN_SESSIONS} are needed"
     if n_varied == 0:
         return "no variant's gains have variance" if variants else "there is no variant"
     return None

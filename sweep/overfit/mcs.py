@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sweep.errors import InputError
+from sweep.format import counted
 from sweep.overfit.draws import Draws, column_means, resampled_means
 from sweep.overfit.elimination import eliminate_by_max, eliminate_by_range
 from sweep.overfit.statistic import MIN_SESSIONS, distinct_columns, matrix
@@ -119,9 +120,9 @@ def model_confidence_set(
     kept, twin = distinct_columns(r)
     reason = None
     if n < MIN_SESSIONS:
-        reason = f"{n} sessions; at least {MIN_SESSIONS} are needed"
+        reason = f"{counted(n, 'session')}; at least {MIN_SESSIONS} are needed"
     elif len(kept) < 2:
-        reason = f"{len(kept)} distinct variants; at least 2 are needed"
+        reason = f"{counted(len(kept), 'distinct variant')}; at least 2 are needed"
     if reason:
         none, nan = np.empty(0, np.int64), np.full(variants, math.nan)
         return ModelConfidenceSet(none, nan, nan.copy(), none, alpha, draws.n_bootstrap, reason)

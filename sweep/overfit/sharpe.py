@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sweep.errors import InputError
+from sweep.format import counted
 from sweep.overfit.statistic import Statistic, missing, series
 from sweep.schema import FloatArray1D
 
@@ -80,7 +81,13 @@ def moments(returns: ArrayLike, *, risk_free: float = 0.0) -> Moments:
     mean = math.fsum(r) / n if n else math.nan
     if n < 2:
         return Moments(
-            n, mean, math.nan, math.nan, math.nan, math.nan, f"{n} returns; at least 2 are needed"
+            n,
+            mean,
+            math.nan,
+            math.nan,
+            math.nan,
+            math.nan,
+            f"{counted(n, 'return')}; at least 2 are needed",
         )
     if r.min() == r.max():
         return Moments(n, mean, 0.0, math.nan, math.nan, math.nan, "the returns have no variance")
@@ -135,7 +142,7 @@ def sharpe_standard_error_normal(sharpe: float, n: int) -> Statistic:
     Lo (2002), The statistics of Sharpe ratios, Financial Analysts Journal 58(4), eq. 9.
     """
     if n < 2:
-        return missing(f"{n} returns; at least 2 are needed")
+        return missing(f"{counted(n, 'return')}; at least 2 are needed")
     return Statistic(math.sqrt((1.0 + 0.5 * sharpe**2) / n))
 
 
@@ -168,7 +175,7 @@ def sharpe_standard_error(
     """
     check_shape(skew, kurtosis)
     if n < 2:
-        return missing(f"{n} returns; at least 2 are needed")
+        return missing(f"{counted(n, 'return')}; at least 2 are needed")
     variance = shape_factor(sharpe, skew, kurtosis) / (n - 1)
     if not variance > 0.0:
         return missing("returns of two values only: the Sharpe ratio's variance is 0")

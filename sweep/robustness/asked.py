@@ -183,9 +183,11 @@ def asked_of(study: Study, given: Mapping[str, Any]) -> MonteCarlo:
     ----------
     study : Study
     given : Mapping of str to object
-        Of `MonteCarlo`. The file's block length and restart are its own method's: where
-        others are asked for, they do not count.
+        Of `MonteCarlo`; ``methods`` may be one name. The file's block length and restart are its
+        own method's: where others are asked for, they do not count.
     """
+    if isinstance(given.get("methods"), str):
+        given = {**given, "methods": (given["methods"],)}
     own = study.spec.monte_carlo
     settings = {**own.settings(), "seed": study.spec.study.seed if own.seed is None else own.seed}
     if tuple(given.get("methods", (own.method,))) != (own.method,):
