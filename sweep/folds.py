@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sweep.errors import InputError
+from sweep.format import counted
 from sweep.overfit import (
     backtest_paths,
     combinatorial_purged_by_time,
@@ -221,7 +222,9 @@ def _forward(ts: IntArray1D, edges: IntArray1D, settings: ValidateSection, longe
         for step in found
     )
     if skipped:
-        notes.append(f"the first {skipped} of {len(edges) - 1} units are in no window")
+        are = "is" if skipped == 1 else "are"
+        whole = counted(len(edges) - 1, "unit")
+        notes.append(f"the first {skipped} of {whole} {are} in no window")
     notes += _lost(folds, [f.test[0].start - f.train[-1].stop for f in folds], purge, 0)
     joints = {int(edges[k]) for pair in steps for k in pair} | {int(edges[k]) for k in starts}
     return Folds(
@@ -256,7 +259,7 @@ def _lengths(n: int, settings: ValidateSection) -> tuple[int, int, int]:
         train = left if settings.anchored or left < test or count == 1 else left // test * test
     if train < 1 or train > left:
         raise InputError(
-            f"the search range has {n} units ({_named(settings.unit, n)}): there is no room for "
+            f"the search range has {_units(n, settings)}: there is no room for "
             f"{count} test window{'s' if count > 1 else ''} of {test} and {max(train, 1)} to train "
             f"before them; ask for fewer folds or shorter windows, or count in a finer "
             f'validate.unit such as "15m" or "4h"'
@@ -277,10 +280,10 @@ def _across(
     groups = settings.groups if combined else settings.folds or _FOLDS
     tested = settings.test_groups if combined else 1
     if not 2 <= groups <= n or not tested < groups:
+        can = f"2 to {n} can be cut, of which all but one can test" if n > 1 else "it takes two"
         raise InputError(
-            f"the search range has {n} units ({_named(settings.unit, n)}), asked to be cut into "
-            f"{groups} of which {tested} test at a time; 2 to {n} can be cut, of which all but one "
-            f"can test"
+            f"the search range has {_units(n, settings)}, asked to be cut into {groups} of which "
+            f"{tested} test at a time; {can}"
         )
     if math.comb(groups, tested) > _MOST_SPLITS:
         raise InputError(
@@ -390,7 +393,7 @@ def _about(ns: int) -> str:
     return format_duration(ns)
 
 
-def _named(unit: str | Duration, n: int) -> str:
-    if isinstance(unit, Duration):
-        return f"stretches of {unit}"
-    return "sessions" if n != 1 else "one session"
+def _units(n: int, settings: ValidateSection) -> str:
+    if isinstance(settings.unit, Duration):
+        return f"{counted(n, 'stretch', 'stretches')} of {settings.unit}"
+    return counted(n, "session")

@@ -20,6 +20,7 @@ from sweep.errors import EvaluationError, InputError
 from sweep.exhaustive import Repeats
 from sweep.foldplan import Plan
 from sweep.folds import Folds
+from sweep.format import counted
 from sweep.judge import Verdicts
 from sweep.kernel import load_kernel
 from sweep.pieces import evaluate_pieces, merge_pieces
@@ -233,8 +234,8 @@ def _evaluate_missing(
 def _refuse_failures(study: Study, failed: int, n: int) -> None:
     if study.spec.study.too_many_failures(failed, n):
         raise EvaluationError(
-            f"{failed:,} of {n:,} variants failed on a piece of the folds; sweep replay "
-            f"{study.folder} says why for one that failed in the study"
+            f"{failed:,} of {counted(n, 'variant')} failed on a piece of the folds; for one that "
+            f"failed in the study too, sweep trials {study.folder} --state failed says why"
         )
 
 

@@ -7,7 +7,7 @@ import math
 from rich.text import Text
 
 from sweep.folds import Folds
-from sweep.format import Column, kind_of, metric_column
+from sweep.format import Column, counted, kind_of, metric_column
 from sweep.output import Table
 from sweep.quantities import format_moment
 from sweep.walkresult import WalkForwardResult
@@ -82,7 +82,7 @@ def splits_table(folds: Folds) -> Table:
         Column("to", "text", priority=1),
         Column("length", "duration", "s", priority=2),
     )
-    return Table(columns, rows, f"{folds.scheme}: {len(folds.folds)} folds")
+    return Table(columns, rows, f"{folds.scheme}: {counted(len(folds.folds), 'fold')}")
 
 
 def walk_forward_table(found: WalkForwardResult) -> Table:

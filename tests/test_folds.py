@@ -249,7 +249,7 @@ def test_lengths_that_are_not_stated_are_found() -> None:
 
 def test_too_few_units_and_too_long_a_purge_are_refused() -> None:
     ts = days(5)
-    with pytest.raises(InputError, match=r"has 5 units \(sessions\): there is no room for 5 test"):
+    with pytest.raises(InputError, match="has 5 sessions: there is no room for 5 test"):
         make_folds(ts, 0, 5)
     with pytest.raises(InputError, match="count in a finer"):
         make_folds(ts, 0, 5, ValidateSection(folds=9))

@@ -118,6 +118,8 @@ def validate(
     from sweep.validation.verdict import verdict
 
     settings = Settings(bootstraps, block, study.spec.study.seed if seed is None else seed)
+    if not study.best(1):
+        evidence_of(study)  # refuses a study without a winner, before folds are searched
     tested, walk = _walked(study, wanted=not no_walk_forward, quiet=quiet)
     evidence = evidence_of(study, out_of_sample=tested)
     found = verdict(evidence, settings, progress=lambda what: note(f"{what} ...", quiet=quiet))

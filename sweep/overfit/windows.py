@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from sweep.errors import InputError
+from sweep.quantities import format_duration
 from sweep.schema import IntArray1D
 
 __all__ = [
@@ -138,8 +139,8 @@ def walk_forward_by_time(
         if a == b:
             raise InputError(
                 f"sessions {step.train.start} to {step.train.stop - 1} have no tick to train on "
-                f"that is more than {purge} ns before session {step.test.start}; use a shorter "
-                "purge or a longer train"
+                f"that is more than {format_duration(purge)} before session {step.test.start}; use "
+                "a shorter purge or a longer train"
             )
         out.append(WalkForward(Window(a, b), Window(c, d)))
     return tuple(out)

@@ -50,7 +50,7 @@ def walked(
     except StudyLockedError:
         return "the study is running: what folds try would not be counted", None
     except InputError as error:
-        return f"a walk-forward is not possible ({error})", None
+        return f"a search in folds is not possible ({error})", None
     if not folds.sequential:
         return f"the study's folds ({folds.scheme}) train on what follows the tests", result
     score = result.paths[0]
