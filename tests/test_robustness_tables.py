@@ -134,7 +134,7 @@ _SUMMARY = """\
 method    variant   paths  metric  observed   mean   q05  q50  q95  p_loss    rank  units  effective
 sessions  trial 17    400  sharpe      1.25  1.005  -0.8  1.0  2.8  24.75%  56.12%    250     250.00
 sessions  trial 4     400  sharpe      1.25  1.005     -  1.0    -  24.75%  56.12%     12      10.31
-not shown (-f csv has all): mean_error, unit, seed
+not shown (-f csv has all): mean_error, unit, block, block_unit, seed
 sessions, trial 4: too few units: 12 sessions are worth 10 independent ones, of the 30 that a tail
 needs"""
 

@@ -17,11 +17,12 @@ from sweep.mc.functionals import Functional
 from sweep.mc.summary import ENOUGH_UNITS, Units, count_units, summarise
 from sweep.metrics import METRICS, metrics_of
 from sweep.models.spec import PathSpec
+from sweep.names import counted
 from sweep.pathfile import export_path
 from sweep.pathtask import PathContext, PathOutcome, PathTask, evaluate_paths, path_context
 from sweep.resample import ResampleSpec, prepare
 from sweep.robust import with_restart
-from sweep.robustness.finding import Finding
+from sweep.robustness.finding import Block, Finding
 from sweep.robustness.gather import gather
 from sweep.robustness.shelf import CHUNK, Shelf
 from sweep.robustness.subject import Subject, history_of
@@ -131,6 +132,7 @@ def on_resampled(
                     *failed, *_restart_note(spec), *said, *searched, *context.resampler.warnings
                 ),
                 seconds=time.perf_counter() - began,
+                block=_block(spec),
             )
         )  # fmt: skip
     return findings
@@ -292,12 +294,25 @@ def _rows(
 def _units(study: Study, subject: Subject, spec: ResampleSpec, context: PathContext) -> Units:
     """Return what is drawn, and how much information it holds on this variant."""
     if spec.method in ("sessions", "slots"):
-        history = history_of(study, subject, gap=spec.gap, opens=spec.opens)
-        return count_units(history.session_profits, "session")
+        profits = history_of(study, subject, gap=spec.gap, opens=spec.opens).session_profits
+        block = spec.length if spec.method == "sessions" else 1.0
+        return count_units(profits, "session", block=block)
     n = context.resampler.units
     few = n < ENOUGH_UNITS
-    reason = f"too few units: {n} blocks, of the {ENOUGH_UNITS} that a tail needs" if few else None
-    return Units("block", n, float(n), few, reason)
+    reason = f"too few units: {counted(n, 'block')}, of the {ENOUGH_UNITS} that a tail needs"
+    return Units("block", n, float(n), few, reason if few else None)
+
+
+def _block(spec: ResampleSpec) -> Block | None:
+    """Return the blocks that paths are joined of."""
+    if spec.method == "identity":
+        return None
+    return Block(
+        length=float(spec.length),
+        unit={"sessions": "session", "slots": "minute"}.get(spec.method, "tick"),
+        random=spec.method in ("sessions", "stationary"),
+        origin="by default" if spec.block is None else "given",
+    )
 
 
 def _bad(rows: Rows) -> NDArray[np.bool_]:
@@ -317,7 +332,7 @@ def _failed_note(
     # Rows from the shelf have no reason with them.
     again = evaluate(PathTask(0, subject.row[None], first, first + 1))
     why = again.failures[0][2] if again.failures else "the evaluation failed"
-    return (f"failed on {len(bad):,} of {len(rows):,} paths, which have no value; {why}",)
+    return (f"failed on {len(bad):,} of {counted(len(rows), 'path')}, without a value; {why}",)
 
 
 def _searched_note(study: Study, context: PathContext, n_paths: int) -> tuple[str, ...]:
@@ -359,6 +374,7 @@ def _finding(
     seed: int,
     notes: tuple[str, ...],
     seconds: float,
+    block: Block | None = None,
 ) -> Finding:
     ppy = study.periods_per_year
     bad = _bad(rows)
@@ -404,4 +420,5 @@ def _finding(
         paths={name: found[name] for name in METRICS},
         notes=notes,
         seconds=seconds,
+        block=block,
     )

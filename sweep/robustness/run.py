@@ -181,6 +181,11 @@ def _ask(
         return _simulated(study, left, engine, method, asked, paths)
     spec, said = asked.resampling_of(study, method)
     resampled = on_resampled(study, left, engine, spec, paths)
+    if asked.block == "auto":
+        origin = "what the changes of the mid ask for, by Politis & White"
+        resampled = [
+            replace(f, block=f.block and replace(f.block, origin=origin)) for f in resampled
+        ]
     return [replace(finding, notes=(*said, *finding.notes)) for finding in resampled]
 
 

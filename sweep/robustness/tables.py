@@ -88,6 +88,8 @@ def robustness_table(findings: Sequence[Finding]) -> Table:
         Column("unit", "text", priority=6),
         Column("units", "count", priority=5),
         Column("effective", "number", priority=5),
+        Column("block", "number", priority=8),
+        Column("block_unit", "text", priority=9),
         Column("seed", "integer", priority=9),
         Column("reason", "text", priority=9),
     )
@@ -99,7 +101,8 @@ def _row(finding: Finding) -> list[Any]:
     lost = _probability_of_loss(finding)
     if name is None:
         found = [finding.method, finding.variant, finding.n_paths, *[None] * 7]
-        return [*found, lost, *[None] * 4, finding.seed, "; ".join(finding.notes) or None]
+        reason = "; ".join(finding.notes) or None
+        return [*found, lost, *[None] * 4, *_block_cells(finding), finding.seed, reason]
     s = finding.summaries[name]
     at = {q.level: q for q in s.quantiles}
     placed = s.observed
@@ -120,9 +123,15 @@ def _row(finding: Finding) -> list[Any]:
         s.units.name,
         s.units.n,
         s.units.effective,
+        *_block_cells(finding),
         finding.seed,
         "; ".join(r for r in reasons if r is not None) or None,
     ]
+
+
+def _block_cells(finding: Finding) -> tuple[float | None, str | None]:
+    block = finding.block
+    return (None, None) if block is None else (block.length, block.unit)
 
 
 def _probability_of_loss(finding: Finding) -> float | None:
@@ -249,6 +258,8 @@ def robustness_lines(findings: Sequence[Finding], width: int | None) -> list[Tex
     table, cells = summary_cells(findings)
     if not table.rows:
         return table_lines(table, width)
+    if all(main_metric(f) is None for f in findings):
+        return wrapped("no summary, because no method has paths to sum up; see above", width, "dim")
     mixed = len(set(map(main_metric, findings))) > 1
     blocks = [
         # Without the metric's name, numbers of several metrics could not be told apart.
