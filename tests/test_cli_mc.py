@@ -219,6 +219,26 @@ def test_time_under_water_has_its_unit(out: Path) -> None:
     assert "longest_under_water_sessions" in document["summaries"]
 
 
+class FakeTerminal(FakeConsole):
+    is_terminal = True
+
+
+def test_a_terminal_is_told_what_keeps_it_waiting(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(_Progress, "_draw", lambda self, line: seen.append(line))
+    monkeypatch.setattr("sweep.live.stderr_console", lambda **_: FakeTerminal())
+    assert mc(out, "-m", "sessions,gbm", "--paths", 8, "--seed", 77).code == 0
+    assert seen[0].startswith("sessions: compiling (once for each strategy)")
+    assert seen[1].startswith("sessions: 0 of 8")
+    fitting = next(k for k, line in enumerate(seen) if line.startswith("gbm: fitting the model"))
+    assert seen[fitting + 1].startswith("gbm: 0 of 8")
+    seen.clear()
+    assert mc(out, "-m", "sessions", "--paths", 8, "--quiet").code == 0
+    assert seen == []
+
+
 # -- what is written -------------------------------------------------------------------
 
 

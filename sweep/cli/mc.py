@@ -185,7 +185,13 @@ def mc(
         interrupts.counting = True
         try:
             findings = run_methods(
-                study, subjects, engine, asked, progress=progress, interrupted=interrupts
+                study,
+                subjects,
+                engine,
+                asked,
+                progress=progress,
+                interrupted=interrupts,
+                stage=progress.stage,
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
@@ -335,9 +341,17 @@ class _Progress:
             return
         self._drawn = now
         line = self._line(done, total, now - self._began, profits)
-        if not self._console.is_terminal:
+        if self._console.is_terminal:
+            self._draw(line)
+        else:
             self._console.print(line, soft_wrap=True)
-            return
+
+    def stage(self, method: str, text: str) -> None:
+        """Show what is being done before there are paths: on a terminal, where one waits."""
+        if self._console.is_terminal and not self._quiet:
+            self._draw(f"{method}: {text}")
+
+    def _draw(self, line: str) -> None:
         from rich.live import Live
         from rich.text import Text
 

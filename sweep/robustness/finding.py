@@ -79,7 +79,9 @@ class Finding:
     notes : tuple of str
         What a reader must know; "cannot be said, because ..." where it is so.
     seconds : float
-        Wall time.
+        Wall time, with what was done for all variants of the method together.
+    fitting_seconds : float
+        Of it, for fitting a model to the ticks.
     """
 
     method: str
@@ -99,6 +101,7 @@ class Finding:
     reasons: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    fitting_seconds: float = 0.0
     block: Block | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,6 +124,7 @@ class Finding:
             "reasons": self.reasons,
             "notes": list(self.notes),
             "seconds": self.seconds,
+            "fitting_seconds": self.fitting_seconds,
         }
         whole: dict[str, Any] = plain(found)
         return whole

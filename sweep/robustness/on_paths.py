@@ -71,11 +71,19 @@ class Asked:
         ``progress(done, total, net_profits)``: paths, and the first variant's so far.
     interrupted : callable or None
         See `sweep.robustness.gather.gather`.
+    stage : callable or None
+        ``stage(text)``: what is being done before there are paths, which may take long.
     """
 
     n_paths: int
     progress: Callable[[int, int, Any], None] | None = None
     interrupted: Callable[[], int] | None = None
+    stage: Callable[[str], None] | None = None
+
+    def say(self, text: str) -> None:
+        """Say what is being done."""
+        if self.stage is not None:
+            self.stage(text)
 
 
 def on_resampled(
@@ -108,6 +116,7 @@ def on_resampled(
     first, end = setup.tick_slices[0].begin, setup.tick_slices[-1].end
     params = np.stack([s.row for s in subjects])
     spec, said = with_restart(setup.context, spec, params, first, end)
+    asked.say("compiling (once for each strategy), looking through the ticks")
     context = path_context(setup.context, setup.strategy, setup.space, spec, first, end)
     plain = replace(spec, method="identity", block=None, restart=spec.restarts)
     own = path_context(setup.context, setup.strategy, setup.space, plain, first, end)
@@ -291,7 +300,9 @@ def _rows(
     return rows[:, : asked.n_paths]
 
 
-def _units(study: Study, subject: Subject, spec: ResampleSpec, context: PathContext) -> Units:
+def _units(
+    study: Study, subject: Subject, spec: ResampleSpec, context: PathContext
+) -> Units:
     """Return what is drawn, and how much information it holds on this variant."""
     if spec.method in ("sessions", "slots"):
         profits = history_of(study, subject, gap=spec.gap, opens=spec.opens).session_profits

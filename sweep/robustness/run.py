@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -12,7 +13,7 @@ from sweep.errors import DataError, InputError, StrategyError
 from sweep.expressions import Condition
 from sweep.models.calibrate import calibrate
 from sweep.models.spec import PathSpec
-from sweep.names import did_you_mean
+from sweep.names import counted, did_you_mean
 from sweep.path_terms import PathTerm
 from sweep.robustness.around import neighbourhood
 from sweep.robustness.asked import ALL_METHODS, MODELS, MonteCarlo, asked_of
@@ -22,6 +23,7 @@ from sweep.robustness.on_results import RESULT_METHODS, ask_results
 from sweep.robustness.stress import stress
 from sweep.robustness.subject import History, Subject, history_of, subjects_of
 from sweep.runner import make_engine
+from sweep.simulated import check_simulated
 from sweep.study import Study
 
 __all__ = ["monte_carlo", "run_methods"]
@@ -86,6 +88,7 @@ def run_methods(
     *,
     progress: Progress | None = None,
     interrupted: Callable[[], int] | None = None,
+    stage: Callable[[str, str], None] | None = None,
 ) -> list[Finding]:
     """Ask methods about variants, the cheapest first.
 
@@ -101,6 +104,8 @@ def run_methods(
         variant's paths so far, or None.
     interrupted : callable, optional
         See `sweep.robustness.gather.gather`.
+    stage : callable, optional
+        ``stage(method, text)``: what is being done before a method has paths to count.
 
     Returns
     -------
@@ -125,7 +130,11 @@ def run_methods(
             if progress is not None:
                 progress(method, done, total, profits)
 
-        paths = Asked(asked.n_paths, say, interrupted)
+        def begin(text: str, method: str = method) -> None:
+            if stage is not None:
+                stage(method, text)
+
+        paths = Asked(asked.n_paths, say, interrupted, begin)
         try:
             found = _ask(study, left, engine, method, asked, paths, histories)
             answered = True
@@ -152,21 +161,7 @@ def _ask(
     """Ask one method about some variants."""
     say: Any = paths.progress
     if method in RESULT_METHODS:
-        found = []
-        for k, subject in enumerate(left):
-            say(k, len(left))
-            known = histories.get(subject.label)
-            if known is None:
-                known = history_of(study, subject, gap=asked.gap, opens=asked.opens)
-            histories[subject.label] = known
-            found.append(
-                ask_results(
-                    method, subject, known,
-                    seed=asked.seed, n_paths=asked.n_paths, block_length=asked.number,
-                )
-            )  # fmt: skip
-        say(len(left), len(left))
-        return found
+        return _from_results(study, left, method, asked, paths, histories)
     if method == "neighbourhood":
         return neighbourhood(
             study, left, engine, seed=asked.seed, points=asked.n_paths, radius=asked.radius,
@@ -189,6 +184,35 @@ def _ask(
     return [replace(finding, notes=(*said, *finding.notes)) for finding in resampled]
 
 
+def _from_results(
+    study: Study,
+    left: Sequence[Subject],
+    method: str,
+    asked: MonteCarlo,
+    paths: Asked,
+    histories: dict[str, History],
+) -> list[Finding]:
+    """Ask a method that needs no ticks about some variants."""
+    say: Any = paths.progress
+    replayed = {}
+    for k, subject in enumerate(left):
+        say(k, len(left))
+        began = time.perf_counter()
+        if subject.label not in histories:
+            histories[subject.label] = history_of(study, subject, gap=asked.gap, opens=asked.opens)
+        replayed[subject.label] = time.perf_counter() - began
+    found = []
+    for subject in left:
+        finding = ask_results(
+            method, subject, histories[subject.label],
+            seed=asked.seed, n_paths=asked.n_paths, block_length=asked.number,
+        )  # fmt: skip
+        seconds = finding.seconds + replayed[subject.label]
+        found.append(replace(finding, seconds=seconds))
+    say(len(left), len(left))
+    return found
+
+
 def _unsaid(method: str, subject: Subject, seed: int, error: InputError) -> Finding:
     """Return the finding of a method that the data or the strategy cannot be asked."""
     title = TITLES.get(method, f"markets simulated by the model {method}")
@@ -207,10 +231,14 @@ def _simulated(
     paths: Asked,
 ) -> list[Finding]:
     setup = study.mapped
+    check_simulated(setup.context.kernel)  # before a fit that may take long
     ticks = study.mapped_ticks.between(setup.tick_slices[0].begin, setup.tick_slices[-1].end)
+    paths.say(f"fitting the model to {counted(len(ticks.ts), 'tick')}")
+    began = time.perf_counter()
     fit = calibrate(
         method, ticks.ts, ticks.bid, ticks.ask, arrivals=asked.arrivals, seed=asked.seed
     )
+    fitting = time.perf_counter() - began
     spec = replace(fit.spec, effect=asked.effect, effect_size=asked.effect_size)
     spec = _by_hand(spec, asked.model)
     if spec.effect != "none" and not spec.effect_size:
@@ -231,7 +259,10 @@ def _simulated(
         "the fit": (("parameter", "estimate", "standard error"), estimates),
         "data against paths of the fit": (names, rows),
     }
-    return [replace(f, tables=tables) for f in found]
+    return [
+        replace(f, tables=tables, seconds=f.seconds + fitting, fitting_seconds=fitting)
+        for f in found
+    ]
 
 
 def _by_hand(spec: PathSpec, given: tuple[tuple[str, float], ...]) -> PathSpec:

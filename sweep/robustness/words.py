@@ -220,7 +220,10 @@ def facts(finding: Finding) -> list[tuple[str, str]]:
     found.append(("paths", count(finding.n_paths)))
     found.append(("seed", str(finding.seed)))
     if finding.seconds > 0.0:
-        found.append(("took", duration(finding.seconds)))
+        took = duration(finding.seconds)
+        if finding.fitting_seconds > 0.0:
+            took += f", {duration(finding.fitting_seconds)} of it for fitting"
+        found.append(("took", took))
     return [(label, clean(text)) for label, text in found]
 
 
