@@ -356,7 +356,7 @@ def test_paths_read_back_from_csv_to_the_bit(tmp_path: Path) -> None:
 def test_no_findings_are_no_rows(tmp_path: Path) -> None:
     assert robustness_table([]).rows == []
     assert [line.plain for line in robustness_lines([], 80)] == ["(no rows)"]
-    assert document([]) == {"summary": [], "findings": []}
+    assert document([]) == {"summary": [], "findings": [], "comparisons": []}
     write_table(tmp_path / "none.csv", paths_table([]))
     assert (tmp_path / "none.csv").read_text(encoding="utf-8") == "method,variant,path\n"
 

@@ -82,6 +82,8 @@ class Finding:
         Wall time, with what was done for all variants of the method together.
     fitting_seconds : float
         Of it, for fitting a model to the ticks.
+    session_profits : ndarray of shape (n_sessions,), float64, or None
+        What the variant earned in each session of the history, where sessions are drawn.
     """
 
     method: str
@@ -103,6 +105,7 @@ class Finding:
     seconds: float = 0.0
     fitting_seconds: float = 0.0
     block: Block | None = None
+    session_profits: FloatArray1D | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as JSON has it, without the paths; NaN is None, with a reason."""

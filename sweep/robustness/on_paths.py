@@ -26,7 +26,7 @@ from sweep.robustness.finding import Block, Finding
 from sweep.robustness.gather import gather
 from sweep.robustness.shelf import CHUNK, Shelf
 from sweep.robustness.subject import Subject, history_of
-from sweep.schema import ROW, STATUS_BAD_ORDER, STATUS_ERROR, Rows
+from sweep.schema import ROW, STATUS_BAD_ORDER, STATUS_ERROR, FloatArray1D, Rows
 from sweep.simulated import SimulatedContext, evaluate_simulated
 from sweep.study import Study
 from sweep.tickmap import attach
@@ -129,7 +129,7 @@ def on_resampled(
     findings = []
     searched = _searched_note(study, context, asked.n_paths)
     for k, subject in enumerate(subjects):
-        units = _units(study, subject, spec, context)
+        units, profits = _units(study, subject, spec, context)
         failed = _failed_note(rows[k], lambda task: evaluate_paths(context, task), subject)
         findings.append(
             _finding(
@@ -142,6 +142,7 @@ def on_resampled(
                 ),
                 seconds=time.perf_counter() - began,
                 block=_block(spec),
+                session_profits=profits,
             )
         )  # fmt: skip
     return findings
@@ -302,16 +303,16 @@ def _rows(
 
 def _units(
     study: Study, subject: Subject, spec: ResampleSpec, context: PathContext
-) -> Units:
-    """Return what is drawn, and how much information it holds on this variant."""
+) -> tuple[Units, FloatArray1D | None]:
+    """Return what is drawn, how much it holds on this variant, and its sessions' profits."""
     if spec.method in ("sessions", "slots"):
         profits = history_of(study, subject, gap=spec.gap, opens=spec.opens).session_profits
         block = spec.length if spec.method == "sessions" else 1.0
-        return count_units(profits, "session", block=block)
+        return count_units(profits, "session", block=block), profits
     n = context.resampler.units
     few = n < ENOUGH_UNITS
     reason = f"too few units: {counted(n, 'block')}, of the {ENOUGH_UNITS} that a tail needs"
-    return Units("block", n, float(n), few, reason if few else None)
+    return Units("block", n, float(n), few, reason if few else None), None
 
 
 def _block(spec: ResampleSpec) -> Block | None:
@@ -386,6 +387,7 @@ def _finding(
     notes: tuple[str, ...],
     seconds: float,
     block: Block | None = None,
+    session_profits: FloatArray1D | None = None,
 ) -> Finding:
     ppy = study.periods_per_year
     bad = _bad(rows)
@@ -432,4 +434,5 @@ def _finding(
         notes=notes,
         seconds=seconds,
         block=block,
+        session_profits=session_profits,
     )

@@ -36,6 +36,7 @@ def ask_results(
     seed: int,
     n_paths: int,
     block_length: float | None = None,
+    origin: str = "given",
 ) -> Finding:
     """Ask one method that needs no ticks about a variant.
 
@@ -49,6 +50,8 @@ def ask_results(
     seed, n_paths : int
     block_length : float, optional
         Mean number of sessions in a block; chosen by the data where it is not given.
+    origin : str, optional
+        Of a block length that is given, see `sweep.robustness.finding.Block`.
 
     Returns
     -------
@@ -71,7 +74,7 @@ def ask_results(
     except (InputError, DataError) as error:
         rest = {"n_paths": 0, "notes": (f"cannot be said, because {error}",)}
     if "block_length" in rest.get("figures", {}):
-        origin = "given" if block_length is not None else _FOUND_OUT
+        origin = origin if block_length is not None else _FOUND_OUT
         rest["block"] = Block(rest["figures"]["block_length"], "session", True, origin)
     return Finding(**head, **rest, seconds=time.perf_counter() - began)
 
@@ -124,6 +127,7 @@ def _sessions(h: History, seed: int, n_paths: int, length: float | None) -> dict
             dict(zip(SESSION_COLUMNS, np.ascontiguousarray(paths.T), strict=True)),
             "session",
         ),
+        "session_profits": h.session_profits,
         "curves": {"profit": _fan(h.session_profits, report.block_length, seed, n_paths)},
         "reasons": _reasons(
             mean_low_90=report.mean.reason,

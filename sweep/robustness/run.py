@@ -8,9 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
+
 from sweep.engines.base import Engine
 from sweep.errors import DataError, InputError, StrategyError
 from sweep.expressions import Condition
+from sweep.mc.sessions import session_block_length
 from sweep.models.calibrate import calibrate
 from sweep.models.spec import PathSpec
 from sweep.names import counted, did_you_mean
@@ -201,16 +204,32 @@ def _from_results(
         if subject.label not in histories:
             histories[subject.label] = history_of(study, subject, gap=asked.gap, opens=asked.opens)
         replayed[subject.label] = time.perf_counter() - began
+    length, origin = asked.number, "given"
+    if method == "pnl" and length is None and len(left) > 1:
+        length = _common_length([histories[subject.label] for subject in left])
+        origin = "the median of what the variants' sessions ask for, by Politis & White"
     found = []
     for subject in left:
         finding = ask_results(
             method, subject, histories[subject.label],
-            seed=asked.seed, n_paths=asked.n_paths, block_length=asked.number,
+            seed=asked.seed, n_paths=asked.n_paths, block_length=length, origin=origin,
         )  # fmt: skip
         seconds = finding.seconds + replayed[subject.label]
         found.append(replace(finding, seconds=seconds))
     say(len(left), len(left))
     return found
+
+
+def _common_length(histories: Sequence[History]) -> float | None:
+    """Return one block length for several variants, so that they meet the same paths.
+
+    None where there are too few sessions to tell; `ask_results` says so of each.
+    """
+    if any(len(h.session_profits) < 2 for h in histories):
+        return None
+    wanted = [session_block_length(h.session_profits).block_length for h in histories]
+    # The longest of many variants' lengths would be an accident.
+    return float(np.median(wanted))
 
 
 def _unsaid(method: str, subject: Subject, seed: int, error: InputError) -> Finding:

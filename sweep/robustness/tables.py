@@ -24,6 +24,7 @@ from sweep.mc.functionals import Functional, plain
 from sweep.mc.ranks import LEVELS
 from sweep.mc.summary import Summary
 from sweep.output import Table, table_lines
+from sweep.robustness.compare import Comparison
 from sweep.robustness.finding import Finding
 from sweep.robustness.words import (
     MetricCells,
@@ -217,18 +218,25 @@ def _column(name: str, values: Sequence[Any]) -> Column:
     return Column(name, kind)
 
 
-def document(findings: Sequence[Finding]) -> dict[str, Any]:
+def document(findings: Sequence[Finding], comparisons: Sequence[Comparison] = ()) -> dict[str, Any]:
     """Return findings as ``-f json`` has them, without the paths.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+    comparisons : sequence of Comparison, optional
+        See `sweep.robustness.compare.comparisons_of`.
 
     Returns
     -------
     dict
         ``"summary"``: the rows of `robustness_table`; ``"findings"``: each in full, metrics
-        by names with units. NaN and infinities are None, with a reason.
+        by names with units; ``"comparisons"``. NaN and infinities are None, with a reason.
     """
     return {
         "summary": robustness_table(findings).records(),
         "findings": [_whole(f) for f in findings],
+        "comparisons": [c.to_dict() for c in comparisons],
     }
 
 
