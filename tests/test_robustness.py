@@ -28,6 +28,7 @@ from sweep.robustness.run import run_methods
 from sweep.robustness.shelf import CHUNK, Shelf
 from sweep.robustness.stress import _read
 from sweep.robustness.subject import Subject, history_of, subjects_of
+from sweep.robustness.tables import finding_lines
 from sweep.robustness.words import facts
 from sweep.schema import ROW
 from sweep.study import Study
@@ -475,6 +476,15 @@ def test_stress_has_the_slopes_that_costs_have(tmp_path: Path, cut: str) -> None
                 assert "still earns" in found.reasons[f"break_even_{name}"]
             else:
                 assert edge == pytest.approx(expected, rel=1e-4)
+
+
+def test_levels_of_stress_stand_under_whole_titles(study: Study) -> None:
+    finding = ask(study, "stress", mode="wave")[0]
+    assert finding.tables["latency_exponential"][0][0] == "level, ms, mean"
+    lines = [line.plain for line in finding_lines(finding, 80)]
+    titles = [line for line in lines if line.startswith("level, ")]
+    assert len(titles) == len(finding.tables)
+    assert not any("…" in line for line in titles)
 
 
 def test_break_even_lies_on_the_line_between_two_levels() -> None:
