@@ -395,5 +395,5 @@ def _about(ns: int) -> str:
 
 def _units(n: int, settings: ValidateSection) -> str:
     if isinstance(settings.unit, Duration):
-        return f"{counted(n, 'stretch', 'stretches')} of {settings.unit}"
+        return f"{counted(n, 'stretch')} of {settings.unit}"
     return counted(n, "session")

@@ -31,6 +31,7 @@ __all__ = [
     "is_missing",
     "kind_of",
     "metric_column",
+    "missing_value",
     "number",
     "pad",
     "parameter_column",
@@ -39,6 +40,7 @@ __all__ = [
     "price",
     "short",
     "timestamp",
+    "too_few",
 ]
 
 MISSING = "-"
@@ -198,9 +200,20 @@ def counted(n: int, noun: str, plural: str = "") -> str:
     noun : str
         In the singular.
     plural : str, optional
-        Where it is not the noun with an s.
+        Where it is not the noun with an s, or es behind a hiss.
     """
-    return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
+    ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    return f"{n:,} {noun if n == 1 else plural or noun + ending}"
+
+
+def missing_value(missing: int, n: int, noun: str) -> str:
+    """Return ``"1 of 4 replicates has no value"``, ``"2 of 4 replicates have no value"``."""
+    return f"{missing:,} of {counted(n, noun)} {'has' if missing == 1 else 'have'} no value"
+
+
+def too_few(n: int, noun: str) -> str:
+    """Return ``"1 path is too few"``, ``"20 paths are too few"``."""
+    return f"{counted(n, noun)} {'is' if n == 1 else 'are'} too few"
 
 
 def percent(share: float | None, decimals: int = 0) -> str:

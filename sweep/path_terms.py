@@ -19,6 +19,7 @@ import numpy as np
 
 from sweep.errors import InputError
 from sweep.expressions import Expression, compile_expression
+from sweep.format import missing_value
 from sweep.mc.functionals import FUNCTIONALS, Functional
 from sweep.metrics import METRICS
 from sweep.schema import FloatArray1D
@@ -92,7 +93,7 @@ class PathTerm:
             # Without a value is worst, and for this metric worst is high.
             found = self.functional.of(np.where(np.isnan(values), math.inf, values))
             if math.isinf(found.value):
-                return math.nan, f"{missing} of {n_paths} replicates have no value"
+                return math.nan, missing_value(missing, n_paths, "replicate")
         else:
             found = self.functional.of(values)
         if math.isfinite(found.value):

@@ -16,6 +16,7 @@ import numpy as np
 
 from sweep.blocks import evaluate_piece
 from sweep.errors import DataError, SweepError
+from sweep.kernel import KernelRef
 from sweep.models.simulate import simulate
 from sweep.models.spec import PathSpec
 from sweep.pathtask import PathOutcome, PathTask
@@ -23,7 +24,7 @@ from sweep.schema import ROW, FloatArray2D, Rows, Slice, Ticks
 from sweep.tasks import Carry, Context, Task, orders_in_flight, own_bytes
 from sweep.tickmap import hold, release
 
-__all__ = ["SimulatedContext", "evaluate_simulated"]
+__all__ = ["SimulatedContext", "check_simulated", "evaluate_simulated"]
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,27 @@ def evaluate_simulated(context: SimulatedContext, task: PathTask) -> PathOutcome
     )
 
 
+def check_simulated(kernel: KernelRef) -> None:
+    """Refuse a strategy that cannot run on simulated paths.
+
+    Raises
+    ------
+    DataError
+        If it has features, or arrays in its state.
+    """
+    if kernel.features or not kernel.resumable:
+        raise DataError(
+            f"{kernel.strategy_path}: runs on simulated paths only where it goes from session to "
+            f"session: without features(), and without arrays in State; or take the resampling of "
+            f"sessions' profit and loss, sweep mc -m pnl"
+        )
+
+
 def _evaluate(
     context: SimulatedContext, params: FloatArray2D, number: int
 ) -> tuple[Rows, list[tuple[int, str]], float]:
-    own = replace(context.context, kernel=context.context.kernel)
-    if own.kernel.features or not own.kernel.resumable:
-        raise DataError(
-            f"{own.kernel.strategy_path}: runs on simulated paths only where it goes from session "
-            f"to session: without features(), and without arrays in State"
-        )
+    own = context.context
+    check_simulated(own.kernel)
     path = f"simulated-{uuid.uuid4().hex}"
     carry: Carry | None = None
     base = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -133,6 +134,111 @@ def test_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> Non
     assert console.lines[0].endswith("net profit 5 % 12, 50 % 127, 95 % 243")
 
 
+def wave(out: Path, *arguments: object) -> Result:
+    """Ask of a variant that trades in every session."""
+    return mc(out, "--param", "mode=wave", *arguments)
+
+
+def test_blocks_are_named_by_every_way_out(out: Path, tmp_path: Path) -> None:
+    for method, block, text in (
+        ("sessions", None, "1 session (by default)"),
+        ("sessions", 2, "2 sessions on average (given)"),
+        ("sessions", "auto", "sessions on average (what the changes of the mid ask for"),
+        ("pnl", None, "(what the sessions ask for, by Politis & White)"),
+        ("pnl", 3, "3 sessions on average (given)"),
+        ("trades", 2, "2 sessions on average (given)"),
+        ("slots", None, "30 minutes (by default)"),
+        ("stationary", 300, "300 ticks on average (given)"),
+        ("moving", 1234, "1,234 ticks (given)"),
+    ):
+        words = ("-m", method, "--paths", 8, *(() if block is None else ("--block", block)))
+        page = tmp_path / f"{method}-{block}.html"
+        shown = wave(out, *words, "--html", page)
+        assert shown.code == 0, shown.err
+        (line,) = (x for x in shown.out.splitlines() if x.startswith("block  "))
+        assert text in line
+        assert "<dt>block</dt><dd>" + line[len("block") :].strip() in page.read_text().replace(
+            "&amp;", "&"
+        )
+        found = wave(out, *words, "-f", "json").json
+        own, row = found["findings"][0]["block"], found["summary"][0]
+        if isinstance(block, int):
+            assert (own["length"], own["origin"]) == (block, "given")
+        assert row["block"] == own["length"]
+        assert row["block_unit"] == own["unit"]
+        head, line_of = wave(out, *words, "-f", "csv").rows
+        assert float(line_of[head.index("block")]) == own["length"]
+    none = wave(out, "-m", "permutation", "--paths", 8, "-f", "json").json["findings"][0]
+    assert none["block"] is None
+
+
+def test_units_follow_the_blocks_of_sessions(out: Path) -> None:
+    def units(block: int) -> dict[str, Any]:
+        found = wave(out, "-m", "sessions", "--block", block, "--paths", 8, "-f", "json").json
+        return dict(found["findings"][0]["summaries"]["net_profit"]["units"])
+
+    alone, together = units(1), units(3)
+    assert alone["n"] == together["n"] == 10
+    assert alone["effective"] > together["effective"]
+    assert together["effective"] == 10 / 3
+    assert "in blocks of 3 on average are worth 3 independent ones" in together["reason"]
+    shown = wave(out, "-m", "sessions", "--block", 3, "--paths", 8).out
+    assert "10 sessions in blocks of 3 on average are worth 3 independent ones" in shown
+    assert "3 blocks of 3 sessions to draw from: too few units" in " ".join(shown.split())
+
+
+def test_nothing_is_summed_up_where_nothing_can_be_said(tmp_path: Path) -> None:
+    one = "data.synth={sessions=1, ticks_per_session=900, seed=3}"
+    study = make(tmp_path, one, SERIAL[1], trials=1).folder
+    found = mc(study, "-m", "pnl,trades,sessions", "--paths", 8)
+    assert found.code == 0, found.err
+    assert "no summary, because no method has paths to sum up; see above" in found.out
+    assert "p_loss" not in found.out
+    assert found.out.count("cannot be said, because") == 3
+    one_can = mc(study, "-m", "pnl,sessions,gbm", "--paths", 8)
+    assert "p_loss" in one_can.out
+
+
+def test_one_of_a_kind_is_not_many(out: Path) -> None:
+    for more in ((), ("--block", 10), ("--block", 1)):
+        found = wave(out, "--paths", 1, "-m", "pnl,trades,sessions", *more)
+        assert found.code == 0, found.err
+        many = r"(?<![\d.,/])1 (?:unit|path|session|block|replicate|trade)s\b"
+        assert not re.findall(many, found.out)
+    blocks = " ".join(wave(out, "--paths", 2, "-m", "stationary", "--block", 4000).out.split())
+    assert "too few units: 1 block, of the 30" in blocks
+    assert "that 1 block was seen and no others" in blocks
+
+
+def test_time_under_water_has_its_unit(out: Path) -> None:
+    found = wave(out, "-m", "pnl", "--paths", 8)
+    lines = [x for x in found.out.splitlines() if "longest_under_water" in x]
+    assert all("longest_under_water_sessions" in x for x in lines)
+    assert lines
+    document = wave(out, "-m", "pnl", "--paths", 8, "-f", "json").json["findings"][0]
+    assert "longest_under_water_sessions" in document["summaries"]
+
+
+class FakeTerminal(FakeConsole):
+    is_terminal = True
+
+
+def test_a_terminal_is_told_what_keeps_it_waiting(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(_Progress, "_draw", lambda self, line: seen.append(line))
+    monkeypatch.setattr("sweep.live.stderr_console", lambda **_: FakeTerminal())
+    assert mc(out, "-m", "sessions,gbm", "--paths", 8, "--seed", 77).code == 0
+    assert seen[0].startswith("sessions: compiling (once for each strategy)")
+    assert seen[1].startswith("sessions: 0 of 8")
+    fitting = next(k for k, line in enumerate(seen) if line.startswith("gbm: fitting the model"))
+    assert seen[fitting + 1].startswith("gbm: 0 of 8")
+    seen.clear()
+    assert mc(out, "-m", "sessions", "--paths", 8, "--quiet").code == 0
+    assert seen == []
+
+
 # -- what is written -------------------------------------------------------------------
 
 
@@ -240,6 +346,11 @@ def test_an_exported_path_is_the_one_that_was_evaluated(
         (("-m", "stationary", "--restart", "session"), "have no sessions to begin anew at"),
         (("-m", "pnl,slots", "--block", 5), "sessions for pnl, minutes for slots"),
         (("-m", "stationary"), "blocks of 5000 ticks are longer than the data"),
+        (
+            ("-m", "sessions", "--block", 1000),
+            "blocks of 1,000 sessions on average are longer than the data, 10 sessions; use a "
+            "block of 1 to 10 sessions",
+        ),
         (("-m", "slots", "--block", 7), "divide the day"),
         (("--filter", "net_profit > 0"), "net_profit > 0"),
         (("--filter", "net_profit >= 0"), "a filter is about functionals over paths"),

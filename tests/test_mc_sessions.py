@@ -359,7 +359,8 @@ def test_intervals_of_alternating_results_err_on_the_wide_side(n: int) -> None:
 
 def test_a_report_is_json_and_says_what_it_lacks() -> None:
     x = np.random.default_rng(5).standard_normal(60)
-    document = bootstrap_sessions(x, seed=1, n_paths=100, capital=50.0).to_dict()
+    # In blocks of one session, so that there are units enough for a tail.
+    document = bootstrap_sessions(x, seed=1, n_paths=100, block_length=1.0, capital=50.0).to_dict()
     text = json.dumps(document, allow_nan=False)
     assert json.loads(text) == document
     at = document["at"][0]
@@ -409,6 +410,25 @@ def test_few_sessions_claim_no_tail() -> None:
     assert math.isnan(quantiles[0.05].value)
     assert math.isfinite(quantiles[0.5].value)
     assert any("too few units: 12 sessions" in note for note in report.notes)
+
+
+def test_sessions_are_worth_the_blocks_that_they_are_drawn_in() -> None:
+    x = np.random.default_rng(2).standard_normal(120)
+    worth = {}
+    for length in (1.0, 2.0, 4.0, 40.0):
+        report = bootstrap_sessions(x, seed=1, n_paths=50, block_length=length)
+        worth[length] = report.units.effective
+        assert report.units.block == length
+        assert report.units.effective <= 120 / length
+        assert {s.units for s in report.at[0].statistics.values()} == {report.units}
+    assert worth[4.0] == 30.0
+    assert worth[40.0] == 3.0
+    assert sorted(worth.values(), reverse=True) == list(worth.values())
+    few = bootstrap_sessions(x, seed=1, n_paths=50, block_length=40.0).units
+    assert few.reason == (
+        "too few units: 120 sessions in blocks of 40 on average are worth 3 independent ones, of "
+        "the 30 that a tail needs"
+    )
 
 
 def test_bad_sessions_are_refused() -> None:

@@ -135,7 +135,7 @@ def test_replicates_without_a_value_are_the_worst_or_make_it_undefined() -> None
     for functional in (Functional("quantile", 0.1), Functional("cvar", 0.1), Functional("mean")):
         found = functional.of(values)
         assert math.isnan(found.value)
-        assert found.reason == "1 of 5 replicates have no value"
+        assert found.reason == "1 of 5 replicates has no value"
 
 
 @pytest.mark.parametrize("name", FUNCTIONALS)
@@ -197,7 +197,8 @@ def test_quantile_intervals_are_the_binomial_ones() -> None:
             assert math.isnan(q.low) if low is None else q.low == low
             assert math.isnan(q.high) if high is None else q.high == high
             if low is None or high is None:
-                assert q.reason == f"{n} replicates are too few for an interval at {q.level:g}"
+                few = "1 replicate is" if n == 1 else f"{n} replicates are"
+                assert q.reason == f"{few} too few for an interval at {q.level:g}"
 
 
 def test_tail_quantiles_are_not_claimed_of_few_units() -> None:

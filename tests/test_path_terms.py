@@ -151,7 +151,7 @@ def test_paths_without_a_value_are_worst_whichever_end_that_is() -> None:
     assert value("probability_of_loss(sharpe)", sharpe=x)[0] == 0.25
     assert value("probability_above(sharpe, 1.5)", sharpe=x)[0] == 0.5
     assert value("mean(sharpe)", sharpe=x) == (
-        pytest.approx(math.nan, nan_ok=True), "1 of 4 replicates have no value",
+        pytest.approx(math.nan, nan_ok=True), "1 of 4 replicates has no value",
     )  # fmt: skip
     assert "1 of 4" in value("quantile(sharpe, 0.2)", sharpe=x)[1]
     # A holding time is better the shorter it is: one that is missing counts as the longest.
@@ -160,7 +160,7 @@ def test_paths_without_a_value_are_worst_whichever_end_that_is() -> None:
     assert value("probability_above(mean_holding_time, 2.5)", mean_holding_time=x)[0] == 0.5
     none, why = value("quantile(mean_holding_time, 0.9)", mean_holding_time=x)
     assert math.isnan(none)
-    assert why == "1 of 4 replicates have no value"
+    assert why == "1 of 4 replicates has no value"
 
 
 def test_an_infinite_metric_has_no_functional() -> None:

@@ -498,3 +498,17 @@ def test_a_reader_is_told_what_the_data_do_not_support() -> None:
     blocks = prepare(ticks, ResampleSpec("circular", block=9)).warnings
     assert "pattern over the day" in blocks[0]
     assert prepare(ticks, ResampleSpec("slots")).units == 6
+    in_blocks = prepare(ticks, ResampleSpec(block=3))
+    assert in_blocks.units == 2
+    assert "2 blocks of 3 sessions to draw from" in " ".join(in_blocks.warnings)
+    assert "1 block of 6 sessions to draw" in " ".join(
+        prepare(ticks, ResampleSpec(block=6)).warnings
+    )
+
+
+def test_blocks_of_more_sessions_than_there_are_are_refused() -> None:
+    ticks = market(17)
+    with pytest.raises(DataError, match="blocks of 7 sessions on average are longer than the data"):
+        prepare(ticks, ResampleSpec(block=7))
+    with pytest.raises(DataError, match=r"6 sessions; use a block of 1 to 6 sessions$"):
+        prepare(ticks, ResampleSpec(block=6.01))

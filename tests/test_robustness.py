@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from sweep.api import create_study
 from sweep.engines.serial import SerialEngine
 from sweep.errors import DataError, EvaluationError, InputError, StoreError
 from sweep.metrics import metrics_of
+from sweep.models.calibrate import calibrate
 from sweep.pathtask import PathTask, evaluate_paths, path_context
 from sweep.resample import ResampleSpec
 from sweep.robustness import on_paths
@@ -26,6 +28,8 @@ from sweep.robustness.run import run_methods
 from sweep.robustness.shelf import CHUNK, Shelf
 from sweep.robustness.stress import _read
 from sweep.robustness.subject import Subject, history_of, subjects_of
+from sweep.robustness.tables import finding_lines
+from sweep.robustness.words import facts
 from sweep.schema import ROW
 from sweep.study import Study
 
@@ -290,12 +294,32 @@ def test_a_strategy_with_features_is_refused_on_paths_alone(tmp_path: Path) -> N
     )
     text = text.replace("step(state, tick, params)", "step(state, tick, params, features)")
     study = make(tmp_path, strategy=text, trials=1)
-    with pytest.raises(InputError, match="features"):
+    with pytest.raises(InputError, match=r"features.*sweep mc -m pnl"):
         ask(study, "sessions")
-    pnl, sessions = ask(study, "pnl", "sessions")
+    with pytest.raises(InputError, match=r"without features\(\).*sweep mc -m pnl"):
+        ask(study, "gbm")
+    pnl, *others = ask(study, "pnl", "sessions", "gbm")
     assert pnl.n_paths == 64
-    assert sessions.n_paths == 0
-    assert "cannot be said, because" in sessions.notes[0]
+    for other in others:
+        assert other.n_paths == 0
+        assert "cannot be said, because" in other.notes[0]
+
+
+def test_what_a_model_took_has_its_fit_in_it(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*arguments: Any, **settings: Any) -> Any:
+        time.sleep(0.5)
+        return calibrate(*arguments, **settings)
+
+    monkeypatch.setattr("sweep.robustness.run.calibrate", slow)
+    for _ in range(2):  # evaluated, and then from the shelf
+        began = time.perf_counter()
+        finding = ask(study, "gbm", n_paths=8, seed=91)[0]
+        passed = time.perf_counter() - began
+        assert 0.5 <= finding.fitting_seconds <= finding.seconds <= passed
+        assert dict(facts(finding))["took"].endswith("of it for fitting")
+    sessions = ask(study, "sessions", n_paths=8)[0]
+    assert sessions.fitting_seconds == 0.0
+    assert "fitting" not in dict(facts(sessions))["took"]
 
 
 # -- the shelf -------------------------------------------------------------------------
@@ -452,6 +476,15 @@ def test_stress_has_the_slopes_that_costs_have(tmp_path: Path, cut: str) -> None
                 assert "still earns" in found.reasons[f"break_even_{name}"]
             else:
                 assert edge == pytest.approx(expected, rel=1e-4)
+
+
+def test_levels_of_stress_stand_under_whole_titles(study: Study) -> None:
+    finding = ask(study, "stress", mode="wave")[0]
+    assert finding.tables["latency_exponential"][0][0] == "level, ms, mean"
+    lines = [line.plain for line in finding_lines(finding, 80)]
+    titles = [line for line in lines if line.startswith("level, ")]
+    assert len(titles) == len(finding.tables)
+    assert not any("…" in line for line in titles)
 
 
 def test_break_even_lies_on_the_line_between_two_levels() -> None:

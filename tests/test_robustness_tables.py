@@ -134,7 +134,7 @@ _SUMMARY = """\
 method    variant   paths  metric  observed   mean   q05  q50  q95  p_loss    rank  units  effective
 sessions  trial 17    400  sharpe      1.25  1.005  -0.8  1.0  2.8  24.75%  56.12%    250     250.00
 sessions  trial 4     400  sharpe      1.25  1.005     -  1.0    -  24.75%  56.12%     12      10.31
-not shown (-f csv has all): mean_error, unit, seed
+not shown (-f csv has all): mean_error, unit, block, block_unit, seed
 sessions, trial 4: too few units: 12 sessions are worth 10 independent ones, of the 30 that a tail
 needs"""
 
@@ -356,7 +356,7 @@ def test_paths_read_back_from_csv_to_the_bit(tmp_path: Path) -> None:
 def test_no_findings_are_no_rows(tmp_path: Path) -> None:
     assert robustness_table([]).rows == []
     assert [line.plain for line in robustness_lines([], 80)] == ["(no rows)"]
-    assert document([]) == {"summary": [], "findings": []}
+    assert document([]) == {"summary": [], "findings": [], "comparisons": []}
     write_table(tmp_path / "none.csv", paths_table([]))
     assert (tmp_path / "none.csv").read_text(encoding="utf-8") == "method,variant,path\n"
 

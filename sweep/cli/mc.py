@@ -23,6 +23,7 @@ from sweep.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sweep.robustness.compare import Comparison
     from sweep.robustness.finding import Finding
     from sweep.study import Study
 
@@ -153,6 +154,7 @@ def mc(
     what an interrupted run has finished is not evaluated again.
     """
     from sweep.cli.replay import refuse_existing, values_of
+    from sweep.robustness.compare import comparisons_of
     from sweep.robustness.run import run_methods
     from sweep.robustness.subject import subjects_of
     from sweep.runner import make_engine
@@ -185,7 +187,13 @@ def mc(
         interrupts.counting = True
         try:
             findings = run_methods(
-                study, subjects, engine, asked, progress=progress, interrupted=interrupts
+                study,
+                subjects,
+                engine,
+                asked,
+                progress=progress,
+                interrupted=interrupts,
+                stage=progress.stage,
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
@@ -194,8 +202,9 @@ def mc(
         finally:
             interrupts.counting = False
             engine.close(cancel=True)
-    _write(findings, files, force=force, quiet=quiet)
-    _show(study, findings, fmt, no_color=no_color)
+    comparisons = comparisons_of(findings, study.spec.study.objective[0], study.directions[0])
+    _write(findings, comparisons, files, force=force, quiet=quiet)
+    _show(study, findings, comparisons, fmt, no_color=no_color)
     if not any(files.values()):
         words = ["sweep", "mc", *([] if trial is None else [str(trial)])]
         words += ["--study", str(study.folder), "-m", ",".join(asked.methods)]
@@ -242,7 +251,12 @@ def _export(study: Study, asked: Any, export: tuple[int, str], *, quiet: bool) -
 
 
 def _write(
-    findings: Sequence[Finding], files: dict[str, str | None], *, force: bool, quiet: bool
+    findings: Sequence[Finding],
+    comparisons: Sequence[Comparison],
+    files: dict[str, str | None],
+    *,
+    force: bool,
+    quiet: bool,
 ) -> None:
     from sweep.output import write_csv, write_parquet
     from sweep.robustness.tables import paths_table
@@ -260,22 +274,30 @@ def _write(
     if files["html"]:
         from sweep.robustness.html import write_html
 
-        write_html(files["html"], findings, force=force)
+        write_html(files["html"], findings, comparisons=comparisons, force=force)
     for path in files.values():
         if path:
             note(f"written: {path}", quiet=quiet)
 
 
-def _show(study: Study, findings: Sequence[Finding], fmt: str, *, no_color: bool) -> None:
+def _show(
+    study: Study,
+    findings: Sequence[Finding],
+    comparisons: Sequence[Comparison],
+    fmt: str,
+    *,
+    no_color: bool,
+) -> None:
     from sweep.output import emit, json_text
-    from sweep.robustness.tables import document, robustness_table
+    from sweep.robustness.compared import comparison_lines, summary_with_comparisons
+    from sweep.robustness.tables import document
 
     if fmt == "json":
         head = {"study": study.name, "folder": study.folder}
-        sys.stdout.write(json_text({**head, **document(findings)}))
+        sys.stdout.write(json_text({**head, **document(findings, comparisons)}))
         return
     if fmt == "csv":
-        emit(robustness_table(findings), "csv")
+        emit(summary_with_comparisons(findings, comparisons), "csv")
         return
     from rich.text import Text
 
@@ -290,6 +312,7 @@ def _show(study: Study, findings: Sequence[Finding], fmt: str, *, no_color: bool
         if charts_wanted(sys.stdout):
             charts = chart_lines(finding, width or 80, ascii_only=needs_ascii(sys.stdout))
             lines += [*charts, *([Text()] if charts else [])]
+    lines += comparison_lines(comparisons, width)
     if len(findings) > 1:
         lines += robustness_lines(findings, width)
     print_lines(lines, no_color=no_color)
@@ -335,9 +358,17 @@ class _Progress:
             return
         self._drawn = now
         line = self._line(done, total, now - self._began, profits)
-        if not self._console.is_terminal:
+        if self._console.is_terminal:
+            self._draw(line)
+        else:
             self._console.print(line, soft_wrap=True)
-            return
+
+    def stage(self, method: str, text: str) -> None:
+        """Show what is being done before there are paths: on a terminal, where one waits."""
+        if self._console.is_terminal and not self._quiet:
+            self._draw(f"{method}: {text}")
+
+    def _draw(self, line: str) -> None:
         from rich.live import Live
         from rich.text import Text
 

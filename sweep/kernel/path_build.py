@@ -186,7 +186,7 @@ def build_path_kernel(strategy: Strategy, space: SearchSpace) -> PathKernelRef:
         raise StrategyError(
             f"{strategy.path}: features() are computed over ticks as they are recorded; a "
             f"strategy that is to run on resampled paths must do without (keep what it needs in "
-            f"its State), or take the resampling of sessions' profit and loss"
+            f"its State), or take the resampling of sessions' profit and loss, sweep mc -m pnl"
         )
     text, reason = path_kernel_text(strategy, space, _SYMBOL)
     reads = _reads(strategy.source)

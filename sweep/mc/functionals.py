@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sweep.errors import InputError
+from sweep.format import missing_value, too_few
 from sweep.schema import FloatArray1D
 
 __all__ = [
@@ -339,7 +340,7 @@ def _quantile(ordered: FloatArray1D, number: int, missing: int) -> Estimate:
     low, high = math.floor(number - rank_sd), math.ceil(number + rank_sd)
     value = float(ordered[number - 1])
     if low <= missing or high > n or low == high:
-        return Estimate(value, reason=f"{n} replicates are too few for an error this far out")
+        return Estimate(value, reason=f"{too_few(n, 'replicate')} for an error this far out")
     return Estimate(value, 0.5 * float(ordered[high - 1] - ordered[low - 1]))
 
 
@@ -352,4 +353,4 @@ def _cvar(values: FloatArray1D, alpha: float) -> Estimate:
 
 
 def _without(missing: int, n: int) -> str:
-    return f"{missing} of {n} replicates have no value"
+    return missing_value(missing, n, "replicate")

@@ -49,6 +49,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.bootstrap import optimal_block_length
+from sweep.format import counted, missing_value, too_few
 from sweep.schema import FloatArray1D
 
 __all__ = ["Ends", "Interval", "block_variance", "interval", "sampling_errors"]
@@ -197,9 +198,11 @@ def interval(
     inner = _ends(ratio, level)
     why = inner.reason
     if why is not None and not usable.all():
+        bad = paths.size - int(usable.sum())
+        are = "is one block or does" if bad == 1 else "are one block or do"
         why = (
-            f"{paths.size - int(usable.sum())} of {paths.size} paths are one block or do not "
-            f"vary: the blocks are too long for an interval"
+            f"{bad} of {counted(paths.size, 'path')} {are} not vary: the blocks are too long for "
+            f"an interval"
         )
     studentised = Ends(value - error * inner.high, value - error * inner.low, why)
     reason = studentised.reason
@@ -236,7 +239,7 @@ def _ends(values: FloatArray1D, level: float) -> Ends:
     if number >= 1:
         return Ends(float(ordered[number - 1]), float(ordered[n - missing - number]))
     if missing:
-        reason = f"{missing} of {n} paths have no value: too many for an interval"
+        reason = f"{missing_value(missing, n, 'path')}: too many for an interval"
     else:
-        reason = f"{n} paths are too few for an interval of {level:g}"
+        reason = f"{too_few(n, 'path')} for an interval of {level:g}"
     return Ends(math.nan, math.nan, reason)

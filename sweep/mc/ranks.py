@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.errors import InputError
+from sweep.format import missing_value, too_few
 from sweep.mc.functionals import order_statistic
 from sweep.schema import FloatArray1D
 
@@ -175,9 +176,10 @@ def quantiles(
         )
         reason = None
         if math.isnan(value) or (missing and any(map(math.isnan, ends))):
-            reason = f"{missing} of {n} replicates have no value and rank as the worst"
+            what = missing_value(missing, n, "replicate")
+            reason = f"{what} and rank{'s' if missing == 1 else ''} as the worst"
         elif any(map(math.isnan, ends)):
-            reason = f"{n} replicates are too few for an interval at {level:g}"
+            reason = f"{too_few(n, 'replicate')} for an interval at {level:g}"
         elif any(map(math.isinf, (value, *ends))):
             reason = "it lies among infinite replicates"
         found.append(Quantile(level, value, *ends, reason))

@@ -114,6 +114,7 @@ class SessionReport:
     level : float
         Of the intervals.
     units : Units
+        In blocks of L, at every length: the others are there to be compared.
     blocks : SessionBlocks
         What this variant's sessions ask for.
     block_length : float
@@ -309,7 +310,7 @@ def bootstrap_variants(
     session_statistics(columns, order, checked_capital(capital), observed)
     reports = []
     for v in range(n_variants):
-        units = count_units(columns[v], "session")
+        units = count_units(columns[v], "session", block=used)
         at = tuple(
             _at_length(length, columns[v], observed[v], paths[length][:, v], units, seed, level)
             for length in lengths
@@ -349,7 +350,7 @@ def _at_length(
     column = {name: paths[:, i] for i, name in enumerate(SESSION_COLUMNS)}
     value = dict(zip(SESSION_COLUMNS, observed.tolist(), strict=True))
     of_mean, of_sharpe = sampling_errors(profits, length)
-    method = f"stationary bootstrap of sessions, mean block {length:.3g} sessions"
+    method = f"stationary bootstrap of sessions, in blocks of {length:.3g} on average"
     statistics = {
         name: summarise(
             column[name],
@@ -400,8 +401,8 @@ def _notes(
         notes.append(units.reason)
     if used != blocks.block_length:
         notes.append(
-            f"blocks have {used:.3g} sessions on average; this variant's results ask for "
-            f"{blocks.block_length:.3g}"
+            f"blocks have {used:.3g} session{'' if used == 1.0 else 's'} on average; this "
+            f"variant's results ask for {blocks.block_length:.3g}"
         )
     for what, found in (("results", blocks.on_results), ("magnitudes", blocks.on_magnitudes)):
         if found.note is not None:

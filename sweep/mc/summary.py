@@ -11,7 +11,7 @@ enough to have shown a tail.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sweep.bootstrap import optimal_block_length
 from sweep.errors import InputError
+from sweep.format import counted
 from sweep.mc.functionals import Estimate, plain
 from sweep.mc.ranks import Observed, PValue, Quantile, p_value, place, quantiles
 from sweep.schema import FloatArray1D
@@ -39,13 +40,16 @@ class Units:
         Of one unit: ``"session"``, ``"trade"``.
     n : int
     effective : float
-        Independent units that would determine the mean as well: ``n R(0) / g(0)``, R(0)
-        the variance and g(0) the long-run variance of `sweep.bootstrap.BlockLength`; at
-        most n.
+        Independent units that they are worth: the smaller one of ``n R(0) / g(0)``, which
+        would determine the mean as well, R(0) the variance and g(0) the long-run variance
+        of `sweep.bootstrap.BlockLength`, and of ``n / block``, the blocks of a path, which
+        alone are drawn independently; at most n.
     too_few : bool
         Whether there are fewer than 30 effective ones.
     reason : str or None
         Why they are too few, or why there is no effective number.
+    block : float
+        Mean number of units that are drawn together.
     """
 
     name: str
@@ -53,6 +57,13 @@ class Units:
     effective: float
     too_few: bool
     reason: str | None
+    block: float = 1.0
+
+    @property
+    def text(self) -> str:
+        """The units in words: ``"67 sessions in blocks of 20 on average"``."""
+        blocks = f" in blocks of {self.block:.3g} on average" if self.block > 1.0 else ""
+        return f"{counted(self.n, self.name)}{blocks}"
 
 
 @dataclass(frozen=True)
@@ -107,7 +118,7 @@ class Summary:
         return found
 
 
-def count_units(values: FloatArray1D, name: str) -> Units:
+def count_units(values: FloatArray1D, name: str, *, block: float = 1.0) -> Units:
     """Return the number of units and of effective ones.
 
     Parameters
@@ -116,6 +127,8 @@ def count_units(values: FloatArray1D, name: str) -> Units:
         What each unit contributes, in order, finite.
     name : str
         Of one unit, in the singular.
+    block : float, optional
+        Mean number of consecutive units that are drawn together.
 
     Returns
     -------
@@ -130,18 +143,20 @@ def count_units(values: FloatArray1D, name: str) -> Units:
     values = np.asarray(values, np.float64)
     n = values.size
     if n < 2:
-        return Units(name, n, math.nan, True, f"too few units: {n} {name}(s)")
+        return Units(name, n, math.nan, True, f"too few units: {counted(n, name)}", block)
     blocks = optimal_block_length(values)
     variance = float(values.var())
     if values.min() == values.max():
-        return Units(name, n, math.nan, True, f"all {n} {name}s are equal")
+        return Units(name, n, math.nan, True, f"all {counted(n, name)} are equal", block)
     # Negative dependence would make more of them than there are.
     ratio = variance / blocks.long_run_variance if blocks.long_run_variance > 0.0 else 1.0
-    effective = n * min(ratio, 1.0)
-    if effective >= ENOUGH_UNITS:
-        return Units(name, n, effective, False, None)
-    reason = f"too few units: {n} {name}s are worth {effective:.0f} independent ones, of the "
-    return Units(name, n, effective, True, f"{reason}{ENOUGH_UNITS} that a tail needs")
+    effective = min(n * min(ratio, 1.0), n / max(block, 1.0))
+    found = Units(name, n, effective, effective < ENOUGH_UNITS, None, block)
+    if not found.too_few:
+        return found
+    worth = counted(round(effective), "independent one")
+    reason = f"{found.text} are worth {worth}, of the {ENOUGH_UNITS} that a tail needs"
+    return replace(found, reason=f"too few units: {reason}")
 
 
 def summarise(
@@ -205,8 +220,8 @@ def summarise(
     said = list(notes)
     if without.any():
         said.append(
-            f"{n_failed} replicates failed and {n_empty} had nothing to measure, of "
-            f"{values.size}: they rank as the worst, and the mean is that of the others"
+            f"{counted(n_failed, 'replicate')} failed and {n_empty:,} had nothing to measure, of "
+            f"{values.size:,}: they rank as the worst, and the mean is that of the others"
         )
     if units.too_few and units.reason is not None:
         said.append(units.reason)

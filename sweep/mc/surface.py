@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sweep.errors import InputError
+from sweep.format import counted
 from sweep.mc.functionals import plain
 from sweep.schema import FloatArray1D, FloatArray2D
 
@@ -151,7 +152,10 @@ def response_surface(points: FloatArray2D, values: FloatArray1D) -> Surface:
     rank = int((s > s.max(initial=0.0) * max(design.shape) * np.finfo(np.float64).eps).sum())
     reason = None
     if n <= rank:
-        reason = f"{n} points with a value determine {rank} coefficients and leave nothing to judge"
+        reason = (
+            f"{counted(n, 'point')} with a value determine{'s' if n == 1 else ''} "
+            f"{counted(rank, 'coefficient')} and leave{'s' if n == 1 else ''} nothing to judge"
+        )
     elif y.min() == y.max():
         reason = "all values are equal"
     if reason is not None:

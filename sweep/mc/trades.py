@@ -182,8 +182,8 @@ def bootstrap_trades(
         trade_statistics(profits, offsets, positions, paths[i])
     observed = np.empty(len(TRADE_COLUMNS))
     trade_statistics(profits, offsets, np.arange(n_sessions), observed)
-    units = count_units(totals, "session")
-    method = f"sessions of trades resampled, stationary, mean block {length:.3g} sessions"
+    units = count_units(totals, "session", block=length)
+    method = f"sessions of trades, stationary bootstrap in blocks of {length:.3g} on average"
     statistics = {
         name: summarise(
             paths[:, i],

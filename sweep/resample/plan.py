@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sweep.errors import DataError
+from sweep.format import counted
 from sweep.kernel.derive import PIECE, Grid
 from sweep.resample.draws import Blocks, SlotTable, draw_blocks, slot_table
 from sweep.resample.grid import find_grid
@@ -48,7 +49,8 @@ class Resampler:
         Nanoseconds between two ticks in the middle of all: the time step of the range's
         first tick, which has none of its own.
     units : int
-        Independent units that can be drawn: the effective sample size.
+        Independent units that can be drawn, in whole blocks: sessions by their mean block,
+        ticks by theirs.
     warnings : tuple of str
         What a reader of the results must know.
     """
@@ -104,8 +106,9 @@ def prepare(ticks: Ticks, spec: ResampleSpec, begin: int = 0, end: int | None = 
     Raises
     ------
     DataError
-        If the series has a single session, or is shorter than a block, or has quotes that
-        are no positive numbers, or does not lie on the grid that is asked for.
+        If the series has a single session, or is shorter than a block (in ticks or in
+        sessions), or has quotes that are no positive numbers, or does not lie on the grid
+        that is asked for.
     """
     end = len(ticks.ts) if end is None else end
     if not 0 <= begin < end <= len(ticks.ts):
@@ -247,9 +250,9 @@ def _units(spec: ResampleSpec, sessions: Sessions, n_ticks: int, warnings: list[
         return 1
     if spec.method in TICK_METHODS:
         units = int(n_ticks // spec.length)
-        name = "blocks"
+        name = "block"
     else:
-        units, name = len(sessions), "sessions"
+        units, name = len(sessions), "session"
         if units < 2:
             raise DataError(
                 f"resampling: {spec.method} needs several sessions, and the data have one; use "
@@ -268,12 +271,33 @@ def _units(spec: ResampleSpec, sessions: Sessions, n_ticks: int, warnings: list[
                 f"{alone} of {units} sessions are alone with their opening or closing time "
                 f"(cut off, half a day, a clock change) and stay where they are in every path"
             )
+        if spec.method == "sessions" and spec.length > 1.0:
+            _check_length(spec.length, units)
+            units, name = int(units // spec.length), f"block of {spec.length:.3g} sessions"
     if units < _FEW_UNITS:
         warnings.append(
-            f"{units} {name} to draw from: too few units for the tails of a distribution, "
-            f"however many paths are drawn"
+            f"{_counted(units, name)} to draw from: too few units for the tails of a "
+            f"distribution, however many paths are drawn"
         )
     return units
+
+
+def _counted(n: int, noun: str) -> str:
+    """Return a number with a noun that may have an attribute: ``2 blocks of 3 sessions``."""
+    head, *rest = noun.split(" ", 1)
+    return " ".join([counted(n, head), *rest])
+
+
+def _check_length(length: float, n: int) -> None:
+    """Refuse blocks of more sessions than there are."""
+    if length <= n:
+        return
+    most = n // _FEW_UNITS
+    better = f", or at most {most} for {_FEW_UNITS} blocks or more" if most > 1 else ""
+    raise DataError(
+        f"resampling: blocks of {length:,g} sessions on average are longer than the data, "
+        f"{n:,} sessions; use a block of 1 to {n:,} sessions{better}"
+    )
 
 
 def _step(ts: IntArray1D, begin: int, end: int, most: int = 1 << 20) -> int:

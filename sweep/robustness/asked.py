@@ -53,9 +53,9 @@ class MonteCarlo:
     block : float, "auto" or None
         Block length in the method's unit: sessions (``pnl``, ``trades``, ``sessions``),
         minutes (``slots``), ticks. None: the method's own, which for ``pnl`` and ``trades`` is
-        what the data ask for. ``"auto"``: what the changes of the mid ask for, by Politis &
-        White on the changes and on their magnitudes, whichever is longer; the same for all
-        variants.
+        what the data ask for (``pnl``: the median of several variants). ``"auto"``: what the
+        changes of the mid ask for, by Politis & White on the changes and on their magnitudes,
+        whichever is longer; the same for all variants.
     restart, level, tick_size, gap, opens
         See `sweep.resample.ResampleSpec`.
     radius : float

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.format import metric_column, percent
+from sweep.format import counted, metric_column, percent
 from sweep.robustness.finding import Finding
-from sweep.robustness.words import counted, main_metric
+from sweep.robustness.words import main_metric
 from sweep.schema import FloatArray1D
 
 __all__ = [

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
-from sweep.format import cell_width, clip, pad
+from sweep.format import cell_width, clip, counted, pad
 from sweep.robustness.chart_data import (
     axis_label,
     fans,
@@ -24,7 +24,7 @@ from sweep.robustness.chart_data import (
     window,
 )
 from sweep.robustness.finding import Finding
-from sweep.robustness.words import chart_title, counted, main_metric, metric_texts
+from sweep.robustness.words import chart_title, main_metric, metric_texts
 
 __all__ = ["chart_lines", "charts_wanted", "fan_lines", "histogram_lines", "needs_ascii"]
 

@@ -9,7 +9,37 @@ from sweep.mc.functionals import plain
 from sweep.mc.summary import Summary
 from sweep.schema import FloatArray1D
 
-__all__ = ["Finding"]
+__all__ = ["Block", "Finding"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """The blocks that a method draws.
+
+    Attributes
+    ----------
+    length : float
+        In units.
+    unit : str
+        ``"session"``, ``"minute"`` or ``"tick"``.
+    random : bool
+        Whether lengths are random, and this is their mean.
+    origin : str
+        ``"given"``, ``"by default"``, or what has found it out, in words.
+    """
+
+    length: float
+    unit: str
+    random: bool
+    origin: str
+
+    @property
+    def text(self) -> str:
+        """The blocks in words: ``"1.84 sessions on average (given)"``."""
+        shown = f"{self.length:,.0f}" if self.length >= 1000.0 else f"{self.length:.3g}"
+        ending = "" if shown == "1" else "s"
+        how = " on average" if self.random and self.length > 1.0 else ""
+        return f"{shown} {self.unit}{ending}{how} ({self.origin})"
 
 
 @dataclass(frozen=True)
@@ -29,6 +59,8 @@ class Finding:
     n_paths : int
         Replicates (paths, points, scenarios).
     seed : int
+    block : Block or None
+        What is drawn together, where the method draws blocks.
     observed : dict of str to float
         Metrics of the variant on the history itself.
     summaries : dict of str to Summary
@@ -47,7 +79,11 @@ class Finding:
     notes : tuple of str
         What a reader must know; "cannot be said, because ..." where it is so.
     seconds : float
-        Wall time.
+        Wall time, with what was done for all variants of the method together.
+    fitting_seconds : float
+        Of it, for fitting a model to the ticks.
+    session_profits : ndarray of shape (n_sessions,), float64, or None
+        What the variant earned in each session of the history, where sessions are drawn.
     """
 
     method: str
@@ -67,6 +103,9 @@ class Finding:
     reasons: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    fitting_seconds: float = 0.0
+    block: Block | None = None
+    session_profits: FloatArray1D | None = field(default=None, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the finding as JSON has it, without the paths; NaN is None, with a reason."""
@@ -77,6 +116,7 @@ class Finding:
             "params": dict(self.params),
             "n_paths": self.n_paths,
             "seed": self.seed,
+            "block": self.block,
             "observed": self.observed,
             "summaries": {name: s.to_dict() for name, s in self.summaries.items()},
             "figures": self.figures,
@@ -87,6 +127,7 @@ class Finding:
             "reasons": self.reasons,
             "notes": list(self.notes),
             "seconds": self.seconds,
+            "fitting_seconds": self.fitting_seconds,
         }
         whole: dict[str, Any] = plain(found)
         return whole

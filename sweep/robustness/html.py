@@ -9,6 +9,8 @@ from sweep.errors import InputError
 from sweep.format import MISSING, percent
 from sweep.mc.ranks import LEVELS
 from sweep.output import new_file
+from sweep.robustness.compare import Comparison
+from sweep.robustness.compared import Compared, compared
 from sweep.robustness.finding import Finding
 from sweep.robustness.plots import HINT, svg
 from sweep.robustness.tables import further_tables, metric_rows, summary_cells
@@ -18,12 +20,19 @@ from sweep.webpage import html_document, html_table, html_text, whole_table
 __all__ = ["page", "write_html"]
 
 
-def page(findings: Sequence[Finding], *, title: str = "Robustness") -> str:
+def page(
+    findings: Sequence[Finding],
+    *,
+    comparisons: Sequence[Comparison] = (),
+    title: str = "Robustness",
+) -> str:
     """Return findings as one HTML document.
 
     Parameters
     ----------
     findings : sequence of Finding
+    comparisons : sequence of Comparison, optional
+        See `sweep.robustness.compare.comparisons_of`.
     title : str, optional
 
     Returns
@@ -37,7 +46,7 @@ def page(findings: Sequence[Finding], *, title: str = "Robustness") -> str:
     if why_not:
         body.append(f'<p class="dim">{html_text(why_not)}</p>')
     if findings:
-        body.append(_summary(findings))
+        body += [_summary(findings), *map(_compared, compared(comparisons))]
     else:
         body.append("<p>No method was run.</p>")
     for i, (finding, chart) in enumerate(zip(findings, charts, strict=True)):
@@ -49,6 +58,7 @@ def write_html(
     path: str | os.PathLike[str],
     findings: Sequence[Finding],
     *,
+    comparisons: Sequence[Comparison] = (),
     title: str = "Robustness",
     force: bool = False,
 ) -> None:
@@ -61,7 +71,7 @@ def write_html(
     SweepError
         If writing fails. No part of a file is left then.
     """
-    text = page(findings, title=title)
+    text = page(findings, comparisons=comparisons, title=title)
     with new_file(path, force=force) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -84,6 +94,13 @@ def _summary(findings: Sequence[Finding]) -> str:
         for i, row in enumerate(rows)
     ]
     return html_table(names, linked, texts)
+
+
+def _compared(part: Compared) -> str:
+    rows = [[html_text(cell) for cell in row] for row in part.rows]
+    said = [f"<li>{html_text(sentence)}</li>" for sentence in part.sentences]
+    table = html_table(part.names, rows, [k < 2 for k in range(len(part.names))])
+    return "\n".join([f"<h3>{html_text(part.title)}</h3>", table, "<ul>", *said, "</ul>"])
 
 
 def _section(finding: Finding, chart: str, number: int) -> str:

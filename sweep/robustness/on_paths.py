@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sweep.engines.base import Engine
 from sweep.errors import EvaluationError, InputError
+from sweep.format import counted
 from sweep.mc.functionals import Functional
 from sweep.mc.summary import ENOUGH_UNITS, Units, count_units, summarise
 from sweep.metrics import METRICS, metrics_of
@@ -21,11 +22,11 @@ from sweep.pathfile import export_path
 from sweep.pathtask import PathContext, PathOutcome, PathTask, evaluate_paths, path_context
 from sweep.resample import ResampleSpec, prepare
 from sweep.robust import with_restart
-from sweep.robustness.finding import Finding
+from sweep.robustness.finding import Block, Finding
 from sweep.robustness.gather import gather
 from sweep.robustness.shelf import CHUNK, Shelf
 from sweep.robustness.subject import Subject, history_of
-from sweep.schema import ROW, STATUS_BAD_ORDER, STATUS_ERROR, Rows
+from sweep.schema import ROW, STATUS_BAD_ORDER, STATUS_ERROR, FloatArray1D, Rows
 from sweep.simulated import SimulatedContext, evaluate_simulated
 from sweep.study import Study
 from sweep.tickmap import attach
@@ -70,11 +71,19 @@ class Asked:
         ``progress(done, total, net_profits)``: paths, and the first variant's so far.
     interrupted : callable or None
         See `sweep.robustness.gather.gather`.
+    stage : callable or None
+        ``stage(text)``: what is being done before there are paths, which may take long.
     """
 
     n_paths: int
     progress: Callable[[int, int, Any], None] | None = None
     interrupted: Callable[[], int] | None = None
+    stage: Callable[[str], None] | None = None
+
+    def say(self, text: str) -> None:
+        """Say what is being done."""
+        if self.stage is not None:
+            self.stage(text)
 
 
 def on_resampled(
@@ -107,6 +116,7 @@ def on_resampled(
     first, end = setup.tick_slices[0].begin, setup.tick_slices[-1].end
     params = np.stack([s.row for s in subjects])
     spec, said = with_restart(setup.context, spec, params, first, end)
+    asked.say("compiling (once for each strategy), looking through the ticks")
     context = path_context(setup.context, setup.strategy, setup.space, spec, first, end)
     plain = replace(spec, method="identity", block=None, restart=spec.restarts)
     own = path_context(setup.context, setup.strategy, setup.space, plain, first, end)
@@ -119,7 +129,7 @@ def on_resampled(
     findings = []
     searched = _searched_note(study, context, asked.n_paths)
     for k, subject in enumerate(subjects):
-        units = _units(study, subject, spec, context)
+        units, profits = _units(study, subject, spec, context)
         failed = _failed_note(rows[k], lambda task: evaluate_paths(context, task), subject)
         findings.append(
             _finding(
@@ -131,6 +141,8 @@ def on_resampled(
                     *failed, *_restart_note(spec), *said, *searched, *context.resampler.warnings
                 ),
                 seconds=time.perf_counter() - began,
+                block=_block(spec),
+                session_profits=profits,
             )
         )  # fmt: skip
     return findings
@@ -289,15 +301,30 @@ def _rows(
     return rows[:, : asked.n_paths]
 
 
-def _units(study: Study, subject: Subject, spec: ResampleSpec, context: PathContext) -> Units:
-    """Return what is drawn, and how much information it holds on this variant."""
+def _units(
+    study: Study, subject: Subject, spec: ResampleSpec, context: PathContext
+) -> tuple[Units, FloatArray1D | None]:
+    """Return what is drawn, how much it holds on this variant, and its sessions' profits."""
     if spec.method in ("sessions", "slots"):
-        history = history_of(study, subject, gap=spec.gap, opens=spec.opens)
-        return count_units(history.session_profits, "session")
+        profits = history_of(study, subject, gap=spec.gap, opens=spec.opens).session_profits
+        block = spec.length if spec.method == "sessions" else 1.0
+        return count_units(profits, "session", block=block), profits
     n = context.resampler.units
     few = n < ENOUGH_UNITS
-    reason = f"too few units: {n} blocks, of the {ENOUGH_UNITS} that a tail needs" if few else None
-    return Units("block", n, float(n), few, reason)
+    reason = f"too few units: {counted(n, 'block')}, of the {ENOUGH_UNITS} that a tail needs"
+    return Units("block", n, float(n), few, reason if few else None), None
+
+
+def _block(spec: ResampleSpec) -> Block | None:
+    """Return the blocks that paths are joined of."""
+    if spec.method == "identity":
+        return None
+    return Block(
+        length=float(spec.length),
+        unit={"sessions": "session", "slots": "minute"}.get(spec.method, "tick"),
+        random=spec.method in ("sessions", "stationary"),
+        origin="by default" if spec.block is None else "given",
+    )
 
 
 def _bad(rows: Rows) -> NDArray[np.bool_]:
@@ -317,7 +344,7 @@ def _failed_note(
     # Rows from the shelf have no reason with them.
     again = evaluate(PathTask(0, subject.row[None], first, first + 1))
     why = again.failures[0][2] if again.failures else "the evaluation failed"
-    return (f"failed on {len(bad):,} of {len(rows):,} paths, which have no value; {why}",)
+    return (f"failed on {len(bad):,} of {counted(len(rows), 'path')}, without a value; {why}",)
 
 
 def _searched_note(study: Study, context: PathContext, n_paths: int) -> tuple[str, ...]:
@@ -359,6 +386,8 @@ def _finding(
     seed: int,
     notes: tuple[str, ...],
     seconds: float,
+    block: Block | None = None,
+    session_profits: FloatArray1D | None = None,
 ) -> Finding:
     ppy = study.periods_per_year
     bad = _bad(rows)
@@ -404,4 +433,6 @@ def _finding(
         paths={name: found[name] for name in METRICS},
         notes=notes,
         seconds=seconds,
+        block=block,
+        session_profits=session_profits,
     )

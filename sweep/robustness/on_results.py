@@ -15,11 +15,14 @@ from sweep.mc.paths import SESSION_COLUMNS
 from sweep.mc.sessions import bootstrap_sessions, session_paths
 from sweep.mc.timing import random_entry, shift_positions
 from sweep.mc.trades import TRADE_COLUMNS, bootstrap_trades
-from sweep.robustness.finding import Finding
+from sweep.robustness.finding import Block, Finding
 from sweep.robustness.subject import History, Subject
 from sweep.schema import FloatArray1D, FloatArray2D
 
 __all__ = ["RESULT_METHODS", "ask_results"]
+
+#: Where a block length comes from that nobody has given.
+_FOUND_OUT = "what the sessions ask for, by Politis & White"
 
 #: Paths of a fan chart.
 _CURVES = 1_000
@@ -33,6 +36,7 @@ def ask_results(
     seed: int,
     n_paths: int,
     block_length: float | None = None,
+    origin: str = "given",
 ) -> Finding:
     """Ask one method that needs no ticks about a variant.
 
@@ -46,6 +50,8 @@ def ask_results(
     seed, n_paths : int
     block_length : float, optional
         Mean number of sessions in a block; chosen by the data where it is not given.
+    origin : str, optional
+        Of a block length that is given, see `sweep.robustness.finding.Block`.
 
     Returns
     -------
@@ -67,6 +73,9 @@ def ask_results(
         rest = ask(history, seed, n_paths, block_length)
     except (InputError, DataError) as error:
         rest = {"n_paths": 0, "notes": (f"cannot be said, because {error}",)}
+    if "block_length" in rest.get("figures", {}):
+        origin = origin if block_length is not None else _FOUND_OUT
+        rest["block"] = Block(rest["figures"]["block_length"], "session", True, origin)
     return Finding(**head, **rest, seconds=time.perf_counter() - began)
 
 
@@ -100,7 +109,7 @@ def _sessions(h: History, seed: int, n_paths: int, length: float | None) -> dict
     )
     return {
         "n_paths": n_paths,
-        "summaries": _renamed(chosen.statistics, "sharpe_per_session"),
+        "summaries": _renamed(chosen.statistics, "session"),
         "figures": {
             "block_length": report.block_length,
             "block_length_of_results": report.blocks.on_results.stationary,
@@ -116,8 +125,9 @@ def _sessions(h: History, seed: int, n_paths: int, length: float | None) -> dict
         "tables": {"sensitivity to the block length": (names, rows)},
         "paths": _renamed(
             dict(zip(SESSION_COLUMNS, np.ascontiguousarray(paths.T), strict=True)),
-            "sharpe_per_session",
+            "session",
         ),
+        "session_profits": h.session_profits,
         "curves": {"profit": _fan(h.session_profits, report.block_length, seed, n_paths)},
         "reasons": _reasons(
             mean_low_90=report.mean.reason,
@@ -143,7 +153,7 @@ def _trades(h: History, seed: int, n_paths: int, length: float | None) -> dict[s
     )
     return {
         "n_paths": n_paths,
-        "summaries": _renamed(report.statistics, "sharpe_per_trade"),
+        "summaries": _renamed(report.statistics, "trade"),
         "figures": {
             "block_length": report.block_length,
             "n_trades": float(report.n_trades),
@@ -166,7 +176,7 @@ def _permutation(h: History, seed: int, n_paths: int, _length: float | None) -> 
     )
     return {
         "n_paths": report.n_paths,
-        "summaries": _renamed(report.statistics, "sharpe_per_trade"),
+        "summaries": _renamed(report.statistics, "trade"),
         "figures": {"n_trades": float(report.n_trades)},
         "paths": _columns(ORDER_COLUMNS, report.paths),
         "notes": report.notes,
@@ -218,14 +228,18 @@ _AS_METRICS = {
 }
 
 
-def _renamed(found: dict[str, Any], sharpe: str) -> dict[str, Any]:
-    names = {**_AS_METRICS, "sharpe": sharpe}
+def _renamed(found: dict[str, Any], unit: str) -> dict[str, Any]:
+    names = {
+        **_AS_METRICS,
+        "sharpe": f"sharpe_per_{unit}",
+        "longest_under_water": f"longest_under_water_{unit}s",
+    }
     return {names.get(name, name): value for name, value in found.items()}
 
 
 def _columns(names: Iterable[str], paths: FloatArray2D) -> dict[str, FloatArray1D]:
     columns = dict(zip(names, np.ascontiguousarray(paths.T), strict=True))
-    return _renamed(columns, "sharpe_per_trade")
+    return _renamed(columns, "trade")
 
 
 def _fan(profits: FloatArray1D, length: float, seed: int, n_paths: int) -> FloatArray2D:

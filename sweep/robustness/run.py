@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
+
 from sweep.engines.base import Engine
 from sweep.errors import DataError, InputError, StrategyError
 from sweep.expressions import Condition
+from sweep.format import counted
+from sweep.mc.sessions import session_block_length
 from sweep.models.calibrate import calibrate
 from sweep.models.spec import PathSpec
 from sweep.names import did_you_mean
@@ -22,6 +27,7 @@ from sweep.robustness.on_results import RESULT_METHODS, ask_results
 from sweep.robustness.stress import stress
 from sweep.robustness.subject import History, Subject, history_of, subjects_of
 from sweep.runner import make_engine
+from sweep.simulated import check_simulated
 from sweep.study import Study
 
 __all__ = ["monte_carlo", "run_methods"]
@@ -86,6 +92,7 @@ def run_methods(
     *,
     progress: Progress | None = None,
     interrupted: Callable[[], int] | None = None,
+    stage: Callable[[str, str], None] | None = None,
 ) -> list[Finding]:
     """Ask methods about variants, the cheapest first.
 
@@ -101,6 +108,8 @@ def run_methods(
         variant's paths so far, or None.
     interrupted : callable, optional
         See `sweep.robustness.gather.gather`.
+    stage : callable, optional
+        ``stage(method, text)``: what is being done before a method has paths to count.
 
     Returns
     -------
@@ -125,7 +134,11 @@ def run_methods(
             if progress is not None:
                 progress(method, done, total, profits)
 
-        paths = Asked(asked.n_paths, say, interrupted)
+        def begin(text: str, method: str = method) -> None:
+            if stage is not None:
+                stage(method, text)
+
+        paths = Asked(asked.n_paths, say, interrupted, begin)
         try:
             found = _ask(study, left, engine, method, asked, paths, histories)
             answered = True
@@ -152,21 +165,7 @@ def _ask(
     """Ask one method about some variants."""
     say: Any = paths.progress
     if method in RESULT_METHODS:
-        found = []
-        for k, subject in enumerate(left):
-            say(k, len(left))
-            known = histories.get(subject.label)
-            if known is None:
-                known = history_of(study, subject, gap=asked.gap, opens=asked.opens)
-            histories[subject.label] = known
-            found.append(
-                ask_results(
-                    method, subject, known,
-                    seed=asked.seed, n_paths=asked.n_paths, block_length=asked.number,
-                )
-            )  # fmt: skip
-        say(len(left), len(left))
-        return found
+        return _from_results(study, left, method, asked, paths, histories)
     if method == "neighbourhood":
         return neighbourhood(
             study, left, engine, seed=asked.seed, points=asked.n_paths, radius=asked.radius,
@@ -181,7 +180,57 @@ def _ask(
         return _simulated(study, left, engine, method, asked, paths)
     spec, said = asked.resampling_of(study, method)
     resampled = on_resampled(study, left, engine, spec, paths)
+    if asked.block == "auto":
+        origin = "what the changes of the mid ask for, by Politis & White"
+        resampled = [
+            replace(f, block=f.block and replace(f.block, origin=origin)) for f in resampled
+        ]
     return [replace(finding, notes=(*said, *finding.notes)) for finding in resampled]
+
+
+def _from_results(
+    study: Study,
+    left: Sequence[Subject],
+    method: str,
+    asked: MonteCarlo,
+    paths: Asked,
+    histories: dict[str, History],
+) -> list[Finding]:
+    """Ask a method that needs no ticks about some variants."""
+    say: Any = paths.progress
+    replayed = {}
+    for k, subject in enumerate(left):
+        say(k, len(left))
+        began = time.perf_counter()
+        if subject.label not in histories:
+            histories[subject.label] = history_of(study, subject, gap=asked.gap, opens=asked.opens)
+        replayed[subject.label] = time.perf_counter() - began
+    length, origin = asked.number, "given"
+    if method == "pnl" and length is None and len(left) > 1:
+        length = _common_length([histories[subject.label] for subject in left])
+        origin = "the median of what the variants' sessions ask for, by Politis & White"
+    found = []
+    for subject in left:
+        finding = ask_results(
+            method, subject, histories[subject.label],
+            seed=asked.seed, n_paths=asked.n_paths, block_length=length, origin=origin,
+        )  # fmt: skip
+        seconds = finding.seconds + replayed[subject.label]
+        found.append(replace(finding, seconds=seconds))
+    say(len(left), len(left))
+    return found
+
+
+def _common_length(histories: Sequence[History]) -> float | None:
+    """Return one block length for several variants, so that they meet the same paths.
+
+    None where there are too few sessions to tell; `ask_results` says so of each.
+    """
+    if any(len(h.session_profits) < 2 for h in histories):
+        return None
+    wanted = [session_block_length(h.session_profits).block_length for h in histories]
+    # The longest of many variants' lengths would be an accident.
+    return float(np.median(wanted))
 
 
 def _unsaid(method: str, subject: Subject, seed: int, error: InputError) -> Finding:
@@ -202,10 +251,14 @@ def _simulated(
     paths: Asked,
 ) -> list[Finding]:
     setup = study.mapped
+    check_simulated(setup.context.kernel)  # before a fit that may take long
     ticks = study.mapped_ticks.between(setup.tick_slices[0].begin, setup.tick_slices[-1].end)
+    paths.say(f"fitting the model to {counted(len(ticks.ts), 'tick')}")
+    began = time.perf_counter()
     fit = calibrate(
         method, ticks.ts, ticks.bid, ticks.ask, arrivals=asked.arrivals, seed=asked.seed
     )
+    fitting = time.perf_counter() - began
     spec = replace(fit.spec, effect=asked.effect, effect_size=asked.effect_size)
     spec = _by_hand(spec, asked.model)
     if spec.effect != "none" and not spec.effect_size:
@@ -226,7 +279,10 @@ def _simulated(
         "the fit": (("parameter", "estimate", "standard error"), estimates),
         "data against paths of the fit": (names, rows),
     }
-    return [replace(f, tables=tables) for f in found]
+    return [
+        replace(f, tables=tables, seconds=f.seconds + fitting, fitting_seconds=fitting)
+        for f in found
+    ]
 
 
 def _by_hand(spec: PathSpec, given: tuple[tuple[str, float], ...]) -> PathSpec:

@@ -256,7 +256,7 @@ def _finding(
             lines.append(
                 (level, mean, error, *(float(np.mean(found[n][places])) for n in _KEPT[1:4]))
             )
-        names = (f"{factor.name}, {factor.unit}", "net profit", "MC error", *_KEPT[1:4])
+        names = (f"level, {factor.unit}", "net profit", "MC error", *_KEPT[1:4])
         tables[factor.name] = (names, tuple(lines))
         slope, edge, why = _read(np.array([line[:2] for line in lines]), observed["net_profit"])
         figures[f"profit_per_{factor.per.replace(' ', '_')}_of_{factor.name}"] = slope

@@ -24,6 +24,7 @@ from sweep.mc.functionals import Functional, plain
 from sweep.mc.ranks import LEVELS
 from sweep.mc.summary import Summary
 from sweep.output import Table, table_lines
+from sweep.robustness.compare import Comparison
 from sweep.robustness.finding import Finding
 from sweep.robustness.words import (
     MetricCells,
@@ -88,6 +89,8 @@ def robustness_table(findings: Sequence[Finding]) -> Table:
         Column("unit", "text", priority=6),
         Column("units", "count", priority=5),
         Column("effective", "number", priority=5),
+        Column("block", "number", priority=8),
+        Column("block_unit", "text", priority=9),
         Column("seed", "integer", priority=9),
         Column("reason", "text", priority=9),
     )
@@ -99,7 +102,8 @@ def _row(finding: Finding) -> list[Any]:
     lost = _probability_of_loss(finding)
     if name is None:
         found = [finding.method, finding.variant, finding.n_paths, *[None] * 7]
-        return [*found, lost, *[None] * 4, finding.seed, "; ".join(finding.notes) or None]
+        reason = "; ".join(finding.notes) or None
+        return [*found, lost, *[None] * 4, *_block_cells(finding), finding.seed, reason]
     s = finding.summaries[name]
     at = {q.level: q for q in s.quantiles}
     placed = s.observed
@@ -120,9 +124,15 @@ def _row(finding: Finding) -> list[Any]:
         s.units.name,
         s.units.n,
         s.units.effective,
+        *_block_cells(finding),
         finding.seed,
         "; ".join(r for r in reasons if r is not None) or None,
     ]
+
+
+def _block_cells(finding: Finding) -> tuple[float | None, str | None]:
+    block = finding.block
+    return (None, None) if block is None else (block.length, block.unit)
 
 
 def _probability_of_loss(finding: Finding) -> float | None:
@@ -208,18 +218,25 @@ def _column(name: str, values: Sequence[Any]) -> Column:
     return Column(name, kind)
 
 
-def document(findings: Sequence[Finding]) -> dict[str, Any]:
+def document(findings: Sequence[Finding], comparisons: Sequence[Comparison] = ()) -> dict[str, Any]:
     """Return findings as ``-f json`` has them, without the paths.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+    comparisons : sequence of Comparison, optional
+        See `sweep.robustness.compare.comparisons_of`.
 
     Returns
     -------
     dict
         ``"summary"``: the rows of `robustness_table`; ``"findings"``: each in full, metrics
-        by names with units. NaN and infinities are None, with a reason.
+        by names with units; ``"comparisons"``. NaN and infinities are None, with a reason.
     """
     return {
         "summary": robustness_table(findings).records(),
         "findings": [_whole(f) for f in findings],
+        "comparisons": [c.to_dict() for c in comparisons],
     }
 
 
@@ -249,6 +266,8 @@ def robustness_lines(findings: Sequence[Finding], width: int | None) -> list[Tex
     table, cells = summary_cells(findings)
     if not table.rows:
         return table_lines(table, width)
+    if all(main_metric(f) is None for f in findings):
+        return wrapped("no summary, because no method has paths to sum up; see above", width, "dim")
     mixed = len(set(map(main_metric, findings))) > 1
     blocks = [
         # Without the metric's name, numbers of several metrics could not be told apart.

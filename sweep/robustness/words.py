@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 from sweep.format import (
     MISSING,
+    Kind,
     as_cells,
     cell_width,
     clean,
     clip,
     count,
+    counted,
     duration,
     elide,
     fixed,
@@ -32,7 +34,6 @@ from sweep.robustness.finding import Finding
 __all__ = [
     "MetricCells",
     "chart_title",
-    "counted",
     "error_text",
     "facts",
     "figure_rows",
@@ -69,12 +70,6 @@ def params_text(finding: Finding) -> str:
     )
 
 
-def counted(n: int, noun: str) -> str:
-    """Return ``"1 path"``, ``"1,000 paths"``."""
-    ending = "" if n == 1 else "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
-    return f"{n:,} {noun}{ending}"
-
-
 def chart_title(finding: Finding, width: int | None = None, *, of: str = "") -> str:
     """Return what a chart is headed with: method, variant, number of paths, what is drawn.
 
@@ -93,13 +88,18 @@ def chart_title(finding: Finding, width: int | None = None, *, of: str = "") -> 
 # -- numbers ---------------------------------------------------------------------------
 
 
+def _kind(name: str) -> Kind:
+    """Return how a metric is shown: a study's, or a count of units that its name has."""
+    return "count" if name.startswith("longest_under_water_") else metric_column(name).kind
+
+
 def metric_texts(name: str, values: Sequence[float], *, digits: int = 5) -> list[str]:
     """Show values of one metric with as many decimals each.
 
     Amounts of cash have `digits` significant digits here and not always two decimals: the
     error of a quantile is seldom below a cent.
     """
-    kind = metric_column(name).kind
+    kind = _kind(name)
     plain = [float(v) for v in values]
     if kind in ("number", "cash"):
         return fixed(plain, digits)
@@ -108,7 +108,7 @@ def metric_texts(name: str, values: Sequence[float], *, digits: int = 5) -> list
 
 def value_with_unit(name: str, value: float) -> str:
     """Show one value of a metric by itself."""
-    kind = metric_column(name).kind
+    kind = _kind(name)
     if is_missing(value):
         return MISSING
     if kind in ("number", "cash", "count"):
@@ -119,7 +119,7 @@ def value_with_unit(name: str, value: float) -> str:
 def _like(texts: Sequence[str], name: str, value: float) -> str:
     """Show a value with as many decimals as the quantiles beside it have."""
     decimals = {len(text.partition(".")[2]) for text in texts if "." in text}
-    exact = metric_column(name).kind in ("number", "cash") and math.isfinite(value)
+    exact = _kind(name) in ("number", "cash") and math.isfinite(value)
     if not exact or len(decimals) != 1 or any("e" in text for text in texts):
         return value_with_unit(name, value)
     return f"{value:,.{decimals.pop()}f}"
@@ -127,7 +127,7 @@ def _like(texts: Sequence[str], name: str, value: float) -> str:
 
 def error_text(name: str, error: float) -> str:
     """Show a standard error: two digits, in the unit of its metric."""
-    kind = metric_column(name).kind
+    kind = _kind(name)
     if is_missing(error):
         return MISSING
     if kind == "share":
@@ -214,11 +214,16 @@ def facts(finding: Finding) -> list[tuple[str, str]]:
         found.append(("parameters", params_text(finding)))
     summaries = finding.summaries
     found += _labelled("resampled", {n: s.method for n, s in summaries.items()})
+    if finding.block is not None:
+        found.append(("block", finding.block.text))
     found += _labelled("units", {n: _units(s.units) for n, s in summaries.items()})
     found.append(("paths", count(finding.n_paths)))
     found.append(("seed", str(finding.seed)))
     if finding.seconds > 0.0:
-        found.append(("took", duration(finding.seconds)))
+        took = duration(finding.seconds)
+        if finding.fitting_seconds > 0.0:
+            took += f", {duration(finding.fitting_seconds)} of it for fitting"
+        found.append(("took", took))
     return [(label, clean(text)) for label, text in found]
 
 
@@ -235,10 +240,10 @@ def _names(texts: dict[str, str], text: str) -> str:
 
 
 def _units(units: Units) -> str:
-    n = counted(units.n, units.name)
     if units.reason is not None:
-        return units.reason if str(units.n) in units.reason else f"{n}: {units.reason}"
-    return f"{n}, worth {number(units.effective, 3)} independent ones"
+        known = counted(units.n, units.name) in units.reason
+        return units.reason if known else f"{units.text}: {units.reason}"
+    return f"{units.text}, worth {number(units.effective, 3)} independent ones"
 
 
 def no_value(finding: Finding) -> str:
@@ -286,7 +291,7 @@ def sentences(finding: Finding) -> list[str]:
 
 
 def _counts_failures(summary: Summary, note: str) -> bool:
-    return note.startswith(f"{summary.n_failed} replicates failed and {summary.n_empty} had")
+    return note.startswith(f"{counted(summary.n_failed, 'replicate')} failed and ")
 
 
 def _p_sentence(name: str, p: PValue) -> str:
@@ -294,7 +299,7 @@ def _p_sentence(name: str, p: PValue) -> str:
         return f"p-value of {name}: none, {p.reason}; null: {p.null}"
     return (
         f"p-value of {name}: {_p(p)}, the chance of a value {_AS_EXTREME[p.alternative]} if "
-        f"{p.null} ({p.n_extreme:,} of {p.n_paths:,} paths)"
+        f"{p.null} ({p.n_extreme:,} of {counted(p.n_paths, 'path')})"
     )
 
 
@@ -305,8 +310,8 @@ def _errors(finding: Finding) -> str:
         other = "what another history would have given (sampling error) does not show here"
     else:
         other = (
-            f"that {counted(units.n, units.name)} were seen and no others (sampling error) is "
-            "another matter, which more paths do not make smaller"
+            f"that {counted(units.n, units.name)} {'was' if units.n == 1 else 'were'} seen and no "
+            "others (sampling error) is another matter, which more paths do not make smaller"
         )
     return (
         f"+/- and [ ] are the error of having drawn {counted(finding.n_paths, 'path')} (Monte "
