@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from sweep.contract import Watch
 from sweep.errors import SpaceError, StrategyError, SweepError
+from sweep.format import counted
 from sweep.futures import FUTURES, another_future, cut_places, with_equal_stamps
 from sweep.kernel import Kernel, build_kernel, load_kernel, plain_kernel
 from sweep.schema import STATUS_BAD_ORDER, Account, Costs, FloatArray1D, Slice, Ticks
@@ -47,6 +48,8 @@ _PLAIN_WARMUP = 50_000
 _PLAIN_POINTS = 3
 #: Ticks on which look-ahead is tested, and variants.
 _FEATURE_TICKS = 40_000
+#: The same where one variant's parameters reach further, and ticks of a session then.
+_MOST_REACH, _PER_SESSION = 250_000, 12_500
 _POINTS = 4
 
 #: Ticks on which look-back is tested, places at which features begin anew, ticks compared
@@ -169,12 +172,17 @@ def check_look_ahead(strategy: Strategy, space: SearchSpace, row: FloatArray1D) 
     checks = Checks(strategy, space, generated_ticks(1, 100) if few else generated_ticks())
     checks.rows = [row]
     try:
-        (found,) = checks.looks_ahead()
+        reach = 0 if few else checks.reach(row)
+        if 2 * reach > _FEATURE_TICKS:
+            checks.ticks = generated_ticks(-(-2 * reach // _PER_SESSION), _PER_SESSION)
+        (found,) = checks.looks_ahead(max(_FEATURE_TICKS, 2 * reach))
     except _Stop as stop:
         found = stop.args[0]
     except SweepError as error:
         found = Finding("look-ahead", NOTE, f"not tested: {error}")
     assert isinstance(found, Finding)
+    if found.status == OK and not few:
+        return replace(found, advice="a test on generated ticks, and no proof")
     return found
 
 
@@ -323,21 +331,41 @@ class Checks:
         arrays = self.kernel.features(ticks, self.kernel.params(row))
         return dict(zip(self.kernel.ref.features, arrays, strict=True))
 
-    def looks_ahead(self) -> Iterator[Finding]:
+    def reach(self, row: FloatArray1D) -> int:
+        """Return over how many ticks a variant may reach: its longest number of any kind.
+
+        What is longer than `_MOST_REACH` is taken for a time or an amount, not for ticks.
+        """
+        params = self.kernel.params(row)
+        found = [self.kernel.warmup(params), *(v for v in params if isinstance(v, (int, float)))]
+        if self.strategy.function("lookback") is not None:
+            found.append(self._lookback(row))
+        return max((int(abs(v)) for v in found if abs(v) <= _MOST_REACH), default=0)
+
+    def looks_ahead(self, most: int = _FEATURE_TICKS) -> Iterator[Finding]:
         """Replace the ticks after a place: nothing before it may change a bit.
 
         The first point meets every kind of future at every place, the others a kind each in
         turn: what looks ahead for one point mostly does for all.
+
+        Parameters
+        ----------
+        most : int, optional
+            Ticks on which it is tested, at most.
         """
         if not self.kernel.ref.features:
             yield Finding("look-ahead", OK, "none possible: step() is given one tick at a time")
             return
-        ticks = with_equal_stamps(self.ticks.between(0, min(len(self.ticks.ts), _FEATURE_TICKS)))
+        ticks = with_equal_stamps(self.ticks.between(0, min(len(self.ticks.ts), most)))
         cuts = cut_places(ticks.ts)
         kinds = list(FUTURES)
         tried = untried = 0
         for i, row in enumerate(self.rows):
             whole = self._features(ticks, row)
+            if all(_says_nothing(values) for values in whole.values()):
+                text = f"not tested: features are the same at each of {len(ticks.ts):,} ticks"
+                yield Finding("look-ahead", NOTE, f"{text}, at {self._shown(row)}")
+                return
             for k, cut in enumerate(cuts):
                 for kind in kinds if not i else kinds[(i + k) % len(kinds) :][:1]:
                     tried += 1
@@ -358,7 +386,7 @@ class Checks:
             "look-ahead",
             OK,
             f"none found: features keep every bit when later ticks are {said} ({len(cuts)} places, "
-            f"{len(self.rows)} points{missed})",
+            f"{counted(len(self.rows), 'point')}{missed})",
         )
 
     def _same_before(
@@ -704,6 +732,11 @@ _COMPILE_ADVICE = (
     "start(), step() and what they call may use numbers, tuples, arrays, math and NumPy's "
     "functions; anything else belongs into features()"
 )
+
+
+def _says_nothing(values: FloatArray1D) -> bool:
+    known = values[~np.isnan(values)]
+    return not len(known) or bool((known == known[0]).all())
 
 
 def _span(values: Sequence[int]) -> str:

@@ -9,7 +9,16 @@ import pytest
 from cli_helpers import Result, sweep
 from study_helpers import ROOT, STRATEGY
 
-from sweep.check import FAIL, NOTE, OK, Checks, Finding, check_strategy, generated_ticks
+from sweep.check import (
+    FAIL,
+    NOTE,
+    OK,
+    Checks,
+    Finding,
+    check_look_ahead,
+    check_strategy,
+    generated_ticks,
+)
 from sweep.futures import FUTURES, another_future, cut_places, with_equal_stamps
 from sweep.resample.sessions import find_sessions
 from sweep.schema import Ticks
@@ -476,3 +485,51 @@ def test_a_missing_strategy_file_fails(tmp_path: Path) -> None:
     result = sweep("check", tmp_path / "none.py")
     assert result.code == 2
     assert "no such strategy file" in result.out
+
+
+PEEKING = (
+    HEAD.replace("integer(2, 50, default=10)", "integer(0, 10**12, default=10)")
+    + """class Features(NamedTuple):
+    later: np.ndarray
+
+
+def features(ticks, params):
+    later = np.zeros_like(ticks.mid)
+    n = max(len(later) - params.n, 0)
+    later[:n] = ticks.mid[params.n :]
+    return Features(later)
+
+
+def step(state, tick, params, features):
+    return State(features.later, state.k), 1.0
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("n", "status", "text"),
+    [
+        (1_000, FAIL, "feature later at tick"),
+        # Further than the ticks of a plain check reach.
+        (60_000, FAIL, "feature later at tick"),
+        # No number of ticks, but it shows nothing on these either.
+        (10**12, NOTE, "not tested: features are the same at each of 40,000 ticks"),
+        (0, OK, "none found"),
+    ],
+)
+def test_one_variant_is_tested_as_far_as_its_parameters_reach(
+    n: int, status: str, text: str
+) -> None:
+    strategy = strategy_from_source(PEEKING, "peeking.py")
+    space = SearchSpace.of(strategy.params)
+    found = check_look_ahead(strategy, space, space.encode({"n": n}))
+    assert (found.status, text in found.text) == (status, True), found
+    assert (found.advice == "a test on generated ticks, and no proof") == (status == OK)
+
+
+def test_a_step_alone_cannot_look_ahead() -> None:
+    strategy = strategy_from_source(STRATEGY, "mine.py")
+    space = SearchSpace.of(strategy.params)
+    found = check_look_ahead(strategy, space, space.defaults)
+    assert (found.status, found.advice) == (OK, "")
+    assert "none possible" in found.text

@@ -509,6 +509,18 @@ def test_a_reader_that_goes_away_is_no_failure(study: Path, fmt: str) -> None:
         assert (run.wait(timeout=60), err) == (0, "")
 
 
+def test_a_failure_that_nobody_reads_is_one(tmp_path: Path) -> None:
+    """So that a script with pipefail is not told that a bad strategy passed."""
+    path = tmp_path / "bad.py"
+    path.write_text(STRATEGY.replace("def step(", "def stop("))
+    run = process("check", path)
+    assert run.stdout is not None
+    run.stdout.close()
+    assert run.stderr is not None
+    run.stderr.close()
+    assert run.wait(timeout=60) == 2
+
+
 def test_a_run_whose_notes_nobody_reads_goes_on(tmp_path: Path) -> None:
     run = process("run", write_study(tmp_path, trials=6), "--out", tmp_path / "out", *SERIAL)
     assert run.stderr is not None

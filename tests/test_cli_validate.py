@@ -233,8 +233,11 @@ def test_settings_are_listed_by_what_the_tests_say(study: Path, tmp_path: Path) 
 def test_no_setting_is_listed_where_nothing_can_be_said(tmp_path: Path) -> None:
     file = tmp_path / "s.csv"
     result = validate(ran(tmp_path, trials=6), "--csv", file)
-    assert result.code == 0, result.err
-    assert "not written, since of no setting anything is said" in result.err
+    assert result.code == 2
+    assert (
+        "not written, since of no setting anything is said. Cannot be said, because" in result.err
+    )
+    assert result.out.startswith("Cannot be said, because there is 1 session;")
     assert not file.exists()
 
 
@@ -279,12 +282,17 @@ def test_a_rule_that_knows_the_future_is_told_before_anything_else(
     assert "feature later at tick" in said.partition("winner")[0]
     found = validate(peeking, "-q", "-f", "json").json["verdict"]
     assert found["grade"] == "cannot be said"
+    assert {c["grade"] for c in found["claims"]} == {"cannot be said"}
+    assert found["standings"] is None
+    assert "by fold" not in sweep("validate", peeking, "--bootstraps", 100).out
     assert any(note.startswith("look-ahead: ") for note in found["notes"])
     # A winner that does not use the future is called what it is.
     kinds = {"strategy": PEEKING, "sampler": "random", "trials": 1}
     blind = validate(ran(tmp_path / "honest", "--set", "space.ahead=0", **kinds))
     assert "looks ahead" not in blind.out
-    assert "look-ahead: none found: features keep every bit" in " ".join(blind.out.split())
+    said = " ".join(blind.out.split())
+    assert "look-ahead: none found: features keep every bit" in said
+    assert "1 point); a test on generated ticks, and no proof" in said
 
 
 def test_the_first_of_a_front_is_called_so(tmp_path: Path) -> None:

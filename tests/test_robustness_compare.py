@@ -77,13 +77,12 @@ def test_differences_are_those_of_the_exported_paths(out: Path, tmp_path: Path) 
         assert c["error"] == pytest.approx(np.std(apart, ddof=1) / PATHS**0.5)
         assert c["better"] == np.count_nonzero(apart > 0.0) / PATHS
         assert c["equal"] == np.count_nonzero(apart == 0.0) / PATHS
-        assert c["better_error"] == pytest.approx(
-            math.sqrt(c["better"] * (1.0 - c["better"]) / PATHS)
-        )
-        # Order statistics 4 and 76 of 80.
+        share = (c["better"] * PATHS + 1) / (PATHS + 2)
+        assert c["better_error"] == pytest.approx(math.sqrt(share * (1.0 - share) / PATHS))
+        # Order statistics 4 and 77 of 80.
         ordered = np.sort(apart)
         if c["interval"] == "percentile":
-            assert (c["low"], c["high"]) == (ordered[3], ordered[75])
+            assert (c["low"], c["high"]) == (ordered[3], ordered[76])
         assert (c["low"] is None) == (c["interval"] is None) == (c["reason"] is not None)
         seen = history[c["method"]]
         if c["method"] == "gbm":
@@ -276,7 +275,25 @@ def test_an_interval_that_paths_without_a_value_reach_into_is_none() -> None:
     assert (c.interval, c.n_without) == (None, 4)
     assert math.isnan(c.low)
     assert math.isnan(c.high)
-    assert "4 of 40 replicates have no value" in str(c.reason)
+    assert "no value on too many paths" in str(c.reason)
+
+
+def test_an_interval_is_mirrored_where_variants_are_exchanged() -> None:
+    """Whichever of the two lacks a value on some paths, and whichever comes first."""
+    rng = np.random.default_rng(2)
+    profits, values = rng.standard_normal((2, 60)), rng.standard_normal((2, 200))
+    values[1, :6] = math.nan
+    values[0, 6:9] = math.nan
+    pair = two_of(*values, block=Block(1.0, "session", True, "given"))
+    pair = [replace(f, session_profits=x) for f, x in zip(pair, profits, strict=True)]
+    one, two = only(pair), only(pair[::-1])
+    assert one.n_without == two.n_without == 9
+    assert (one.low, one.high) == (-two.high, -two.low)
+    # Where the second has no value the first is the better one, by as much as one likes.
+    apart = np.where(np.arange(200) < 6, np.inf, values[0] - values[1])
+    apart[6:9] = -np.inf
+    ordered = np.sort(apart)
+    assert (one.low, one.high) == (ordered[9], ordered[190])
 
 
 def test_drawdown_by_sessions_is_compared_with_drawdown_by_sessions(out: Path) -> None:
@@ -308,7 +325,7 @@ def test_a_comparison_says_how_sure_it_is_and_which_error_is_which(out: Path) ->
     assert "(Monte Carlo error), which more paths make smaller" in said
     assert "(sampling error), which more paths do not make smaller" in said
     assert "is better than mode=flip" in said
-    assert words.rows[0][5] == "100.0% +/- 0.0%"
+    assert words.rows[0][5] == "100.0% +/- 1.2%"
     noise = np.random.default_rng(5).standard_normal((2, 60))
     pair = two_of(np.linspace(-1.0, 2.0, 99), np.zeros(99), block=Block(1, "session", True, "x"))
     pair = [replace(f, session_profits=x) for f, x in zip(pair, noise, strict=True)]

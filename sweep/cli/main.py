@@ -12,7 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TextIO, cast
 
 import click
 
@@ -47,19 +47,6 @@ _COMMANDS = {
 
 class _LazyGroup(click.Group):
     """A group that imports a command's module when the command is used."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; end it quietly where the reader of its output wants no more."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            # Caught here: click ends the program with a failure, and without a word.
-            _silence_stdout()
-        except SystemExit as error:
-            # So does rich.
-            if not isinstance(error.__context__, BrokenPipeError):
-                raise
-        return EXIT_OK
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -111,8 +98,8 @@ def run_command(arguments: Sequence[str]) -> int:
     Returns
     -------
     int
-        0: done, or the reader of the output wants no more. 1: a run failed. 2: the input is
-        wrong, nothing was changed. 130: interrupted; what was finished is kept.
+        0: done. 1: a run failed. 2: the input is wrong, nothing was changed. 130:
+        interrupted; what was finished is kept.
     """
     debug = "--debug" in arguments or bool(os.environ.get("SWEEP_DEBUG"))
     # Wherever it stands: one who wants a traceback has already typed the rest.
@@ -135,9 +122,6 @@ def run_command(arguments: Sequence[str]) -> int:
             traceback.print_exc()
         _say(f"error: {error}")
         return error.exit_code
-    except BrokenPipeError:
-        _silence_stdout()
-        return EXIT_OK
     except MemoryError:
         _say("error: there is not enough memory; try fewer workers with -j, or fewer ticks")
         return EXIT_FAILED
@@ -150,7 +134,34 @@ def run_command(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """Run the command line of this process and end it."""
+    sys.stdout = cast(TextIO, _Outlet(sys.stdout))
     sys.exit(run_command(sys.argv[1:]))
+
+
+class _Outlet:
+    """A stream whose reader may go away: what comes then is dropped.
+
+    So a command goes on to its own end, and its exit code says how that was.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            _silence_stdout()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            _silence_stdout()
 
 
 def _say(text: str) -> None:

@@ -94,6 +94,7 @@ def validate(
     permit is tested, and said in plain sentences, each graded strong, weak, luck, or cannot be
     said; the verdict is as good as the poorest test that pays for the search.
     """
+    from sweep.check import FAIL
     from sweep.cli.replay import refuse_existing
     from sweep.errors import InputError
 
@@ -113,21 +114,29 @@ def validate(
         _show_splits(study, fmt, no_color=no_color)
         return
     from sweep.validation.evidence import Settings
-    from sweep.validation.of_study import evidence_of, surface_of_study
+    from sweep.validation.of_study import evidence_of, look_ahead_of, surface_of_study
     from sweep.validation.report import Report
     from sweep.validation.verdict import verdict
 
     settings = Settings(bootstraps, block, study.spec.study.seed if seed is None else seed)
-    if not study.best(1):
-        evidence_of(study)  # refuses a study without a winner, before folds are searched
-    tested, walk = _walked(study, wanted=not no_walk_forward, quiet=quiet)
-    evidence = evidence_of(study, out_of_sample=tested)
+    # First, since it may spare a search in folds; it also refuses a study without a winner.
+    note("look-ahead ...", quiet=quiet)
+    looked = look_ahead_of(study)
+    wanted = not no_walk_forward and looked.status != FAIL
+    tested, walk = _walked(study, wanted=wanted, quiet=quiet)
+    evidence = evidence_of(study, out_of_sample=tested, looked=looked)
     found = verdict(evidence, settings, progress=lambda what: note(f"{what} ...", quiet=quiet))
     report = Report(found, surface_of_study(study), walk, _standings(study, found))
     _write(study, report, files, force=force, quiet=quiet)
     _show(study, report, fmt, no_color=no_color)
+    if csv_file is not None and found.standings is None:
+        raise InputError(
+            f"--csv {csv_file}: not written, since of no setting anything is said. {found.sentence}"
+        )
     if html is None:
-        hint(["sweep", "validate", str(study.folder), "--html", "validate.html"], quiet=quiet)
+        more = [part for override in overrides for part in ("--set", override)]
+        call = ["sweep", "validate", str(study.folder), *more, "--html", "validate.html"]
+        hint(call, quiet=quiet)
     else:
         hint(["sweep", "mc", "--study", str(study.folder)], quiet=quiet)
 
@@ -227,8 +236,9 @@ def _standings(study: Study, verdict: Verdict, *, whole: bool = False) -> Table 
             return replace(column, name=f"param_{column.name}") if column.name in taken else column
         return column if whole else replace(column, name=_SHOWN.get(column.name, column.name))
 
+    alike = [None] * len(found.numbers) if found.alike is None else found.alike.tolist()
     rows = [
-        (*(row[k] for k in kept), found.sharpe[place], found.p[place], bool(found.alike[place]))
+        (*(row[k] for k in kept), found.sharpe[place], found.p[place], alike[place])
         for row, place in zip(trials.rows, order, strict=True)
     ]
     columns = (*(named(trials.columns[k]) for k in kept), *tested)
@@ -257,12 +267,10 @@ def _write(
         write_html(html, report, title=f"{study.name}: validation", force=force)
     if csv_file is not None:
         whole = _standings(study, report.verdict, whole=True)
-        if whole is None:
-            reason = report.verdict.claims[0].sentence
-            note(f"{csv_file}: not written, since of no setting anything is said. {reason}")
-            files = {**files, "csv": None}
-        else:
+        if whole is not None:
             write_csv(csv_file, whole, force=force)
+        else:
+            files = {**files, "csv": None}
     if json_file is not None:
         write_json(json_file, _document(study, report), force=force)
     for path in files.values():

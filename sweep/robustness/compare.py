@@ -19,7 +19,6 @@ import numpy as np
 
 from sweep.errors import InputError
 from sweep.mc.functionals import plain
-from sweep.mc.ranks import quantiles
 from sweep.mc.sessions import bootstrap_sessions
 from sweep.mc.summary import count_units
 from sweep.objective import compile_objective
@@ -71,14 +70,16 @@ class Comparison:
         Shares of paths on which the first is better, and on which they are equal; NaN for a
         functional, which is of all paths together.
     better_error : float
-        ``sqrt(p (1 - p) / B)`` (Monte Carlo error).
+        ``sqrt(p (1 - p) / B)`` (Monte Carlo error), p with a path more on either side, since
+        no number of paths makes a share of 0 or 1 sure.
     low, high : float
         Ends of a 90 % interval of the difference: the sampling error. NaN where sessions
         are not what is drawn, or are too few.
     interval : str or None
         ``"studentised"``, see `sweep.mc.intervals` (net profit by ``pnl``, whose paths have
         errors of their own), or ``"percentile"``: the order statistics of the differences
-        that enclose 90 % of them.
+        that enclose 90 % of them, as many from either end; a path on which one variant has
+        no value counts beyond all others, for the one that has.
     reason : str or None
         Why a number is NaN.
     """
@@ -232,7 +233,9 @@ def _by_path(
     sign = 1.0 if quantity.higher else -1.0
     ranks = [np.where(np.isnan(x), -math.inf, sign * x) for x in (a, b)]
     better = float((ranks[0] > ranks[1]).mean())
-    low, high, which, why = _interval(first, other, quantity.text, apart)
+    # Beyond all others where one of the two has no value, on the side of the other.
+    whole = np.where(np.isnan(apart), _beyond(ranks[0], ranks[1], sign), apart)
+    low, high, which, why = _interval(first, other, quantity.text, whole)
     return {
         "n_without": n - kept.size,
         "observed": _observed(first, column) - _observed(other, column),
@@ -240,7 +243,7 @@ def _by_path(
         "error": error,
         "better": better,
         "equal": float((ranks[0] == ranks[1]).mean()),
-        "better_error": math.sqrt(better * (1.0 - better) / n),
+        "better_error": math.sqrt((n * better + 1) * (n - n * better + 1) / n) / (n + 2),
         "low": low,
         "high": high,
         "interval": which,
@@ -283,13 +286,19 @@ def _interval(
         n = a.size
         why = None if found.reason is None else f"no interval of the difference: {found.reason}"
         return n * found.low, n * found.high, "studentised" if why is None else None, why
-    tail = 0.5 * (1.0 - LEVEL)
-    ends = quantiles(apart, levels=(tail, 1.0 - tail))
-    low, high = (end.value for end in ends)
-    if math.isnan(low) or math.isnan(high):
-        why = next(end.reason for end in ends if math.isnan(end.value))
+    # As many order statistics from either end, so that exchanged variants exchange them.
+    ranked = np.sort(apart)
+    k = max(math.ceil(0.5 * (1.0 - LEVEL) * ranked.size) - 1, 0)
+    low, high = float(ranked[k]), float(ranked[-1 - k])
+    if not (math.isfinite(low) and math.isfinite(high)):
+        why = "one of the two has no value on too many paths"
         return math.nan, math.nan, None, f"no interval of the difference: {why}"
     return low, high, "percentile", None
+
+
+def _beyond(a: FloatArray1D, b: FloatArray1D, sign: float) -> FloatArray1D:
+    """Return infinite differences for paths on which one of two has no value, by their ranks."""
+    return np.where(a == b, 0.0, np.where(a > b, sign, -sign) * math.inf)
 
 
 def _by_functional(first: Finding, other: Finding, quantity: _Quantity) -> dict[str, Any]:

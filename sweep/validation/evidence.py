@@ -224,14 +224,14 @@ class Standings:
     p : ndarray of shape (n_variants,), float64
         That the setting earns no more than nothing, adjusted for all of them (StepM); NaN
         where there is no test.
-    alike : ndarray of shape (n_variants,), bool
-        Whether it is in the model confidence set of the best; none where there is no such set.
+    alike : ndarray of shape (n_variants,), bool, or None
+        Whether it is in the model confidence set of the best; None where there is no such set.
     """
 
     numbers: IntArray1D
     sharpe: FloatArray1D
     p: FloatArray1D
-    alike: NDArray[np.bool_]
+    alike: NDArray[np.bool_] | None
 
     def order(self) -> IntArray1D:
         """Return places from the best to the poorest: by p, then by Sharpe ratio, then by trial."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from sweep.check import FAIL, NOTE, check_look_ahead
-from sweep.errors import InputError, SweepError
+from sweep.check import FAIL, NOTE, OK, Finding, check_look_ahead
+from sweep.errors import InputError, ReplayMismatchError
 from sweep.records import COMPLETE, FAILED, INFEASIBLE
 from sweep.robustness.around import study_plateaus
 from sweep.schema import FloatArray1D, IntArray1D
@@ -20,13 +20,28 @@ from sweep.validation.evidence import Evidence, Held, OutOfSample
 from sweep.validation.surface import Surface, surface_of_trials
 from sweep.validation.walk import session_changes
 
-__all__ = ["evidence_of", "sessions_per_year", "surface_of_study"]
+__all__ = ["evidence_of", "look_ahead_of", "sessions_per_year", "surface_of_study"]
 
 _YEAR = 365.25 * 86400e9
 
 
+def look_ahead_of(study: Study) -> Finding:
+    """Test a study's strategy for look-ahead, at the parameters of its winner.
+
+    Raises
+    ------
+    InputError
+        If no trial is complete.
+    """
+    params = study.board.trial(_winner(study)).params
+    return check_look_ahead(saved_strategy(study.folder, study.spec), study.space, params)
+
+
 def evidence_of(
-    study: Study, *, out_of_sample: OutOfSample | str = "no walk-forward was run"
+    study: Study,
+    *,
+    out_of_sample: OutOfSample | str = "no walk-forward was run",
+    looked: Finding | None = None,
 ) -> Evidence:
     """Return what a study holds on its winner.
 
@@ -35,32 +50,30 @@ def evidence_of(
     study : Study
     out_of_sample : OutOfSample or str, optional
         Of a walk-forward.
+    looked : Finding, optional
+        What `look_ahead_of` found; it is asked where this is not given.
 
     Raises
     ------
     InputError
         If no trial is complete.
     """
-    best = study.best(1)
-    if not best:
-        raise InputError(
-            f"{study.folder}: there is no winner to validate: no trial is complete and meets the "
-            f"requirements; see: sweep trials {study.folder}"
-        )
-    trial = study.board.trial(best[0])
-    number = trial.duplicate_of if trial.duplicate_of >= 0 else best[0]
+    winner = _winner(study)
+    trial = study.board.trial(winner)
+    number = trial.duplicate_of if trial.duplicate_of >= 0 else winner
     own = study.board.evaluated()
     more: dict[str, Any] = {
         "n_own": own,
         "n_in_folds": study.tried.get(IN_FOLDS, 0),
-        "notes": _of_several(study, best[0]) if len(study.directions) > 1 else (),
-        "held": _held(study, best[0]),
+        "notes": _of_several(study, winner) if len(study.directions) > 1 else (),
+        "held": _held(study, winner),
         "out_of_sample": out_of_sample,
     }
-    tested = check_look_ahead(saved_strategy(study.folder, study.spec), study.space, trial.params)
-    if tested.status != NOTE:
-        more["looks_ahead"] = tested.text if tested.status == FAIL else ""
-    more["notes"] = (*more["notes"], f"look-ahead: {tested.text}")
+    looked = look_ahead_of(study) if looked is None else looked
+    if looked.status != NOTE:
+        more["looks_ahead"] = looked.text if looked.status == FAIL else ""
+    caution = f"; {looked.advice}" if looked.advice and looked.status == OK else ""
+    more["notes"] = (*more["notes"], f"look-ahead: {looked.text}{caution}")
     try:
         kept = study.session_returns()
     except InputError as error:
@@ -79,6 +92,16 @@ def evidence_of(
         per_year=sessions_per_year(kept.edges),
         **more,
     )
+
+
+def _winner(study: Study) -> int:
+    best = study.best(1)
+    if not best:
+        raise InputError(
+            f"{study.folder}: there is no winner to validate: no trial is complete and meets the "
+            f"requirements; see: sweep trials {study.folder}"
+        )
+    return best[0]
 
 
 def sessions_per_year(edges: IntArray1D) -> float:
@@ -129,10 +152,17 @@ def _held(study: Study, number: int) -> Held | str:
 
 def _held_returns(study: Study, number: int) -> FloatArray1D | None:
     """Return what a trial returned in each session of the holdout; None without the ticks."""
+    if study.spec.data.store == "stream":
+        return None  # its ticks are in no store, and need not be for this
     try:
         curve = study.replay(number, on="holdout").replay
-    except SweepError:
+    except InputError:
         return None
+    if curve.row.tobytes() != study.opened[number].row.tobytes():
+        raise ReplayMismatchError(
+            f"TRIAL {number} DOES NOT REPLAY on the holdout. Its figures cannot be trusted. Please "
+            f"report this with the study's folder."
+        )
     cuts = find_cuts(curve.ts, 0, len(curve.ts))
     capital = float(study.about["capital"])
     return session_changes(curve.ts, curve.equity, capital, np.array(cuts.stamps)) / capital

@@ -28,6 +28,8 @@ __all__ = ["block_length", "verdict"]
 #: Claims whose poorest grade is the verdict's: the winner alone, and the two tests that pay
 #: for the search with its own session returns.
 _DECIDE = ("record", "best of all", "which settings")
+#: All that the search's session returns are tested for.
+_TESTED = ("record", "number tried", *_DECIDE[1:], "best in cash", "alternatives", "choosing")
 #: Without these and at least as good, nothing is strong. The deflated Sharpe ratio knows the
 #: number of settings alone, and not their dependence: it is too strict to say luck by itself.
 _DOUBT = ("number tried",)
@@ -47,7 +49,7 @@ _BLIND = (
 )
 
 
-_FUTURE = "the strategy looks ahead, so that no figure below means anything"
+_FUTURE = "the strategy looks ahead, so that no figure of it means anything"
 
 
 def verdict(
@@ -84,14 +86,17 @@ def verdict(
         claims.holdout(evidence.held),
         claims.walked_forward(evidence.out_of_sample, evidence.per_year),
     )
+    if evidence.looks_ahead:
+        names = (*_TESTED, "holdout", "walk-forward")
+        nothing = tuple(claims.unknown(name, "the strategy looks ahead") for name in names)
+        return _made(evidence, nothing, math.nan, settings)
     if n < claims.FEWEST or not variants:
         there = "there is 1 session" if n == 1 else f"there are {n} sessions"
         few = f"{there}; at least {claims.FEWEST} are needed"
         reason = few if variants else evidence.missing or "no variant has session returns"
-        names = ("record", "number tried", *_DECIDE[1:], "best in cash", "alternatives", "choosing")
         more = claims.FEWEST - n
         change = f"{more} more session{'' if more == 1 else 's'}" if variants else ""
-        said = (*(claims.unknown(name, reason, change) for name in names), *outside)
+        said = (*(claims.unknown(name, reason, change) for name in _TESTED), *outside)
         return _made(evidence, said, math.nan, settings)
 
     # Sums over columns depend on their layout; rows make it one.
@@ -125,8 +130,9 @@ def _standings(evidence: Evidence, better: StepM, near: ModelConfidenceSet | str
     with np.errstate(divide="ignore", invalid="ignore"):
         sharpe = evidence.returns.mean(axis=0) / evidence.returns.std(axis=0, ddof=1)
     sharpe[evidence.returns.min(axis=0) == evidence.returns.max(axis=0)] = np.nan
-    alike = np.zeros(n, bool)
+    alike = None
     if not isinstance(near, str) and not near.reason:
+        alike = np.zeros(n, bool)
         alike[near.included] = True
     return Standings(
         numbers=evidence.numbers,
