@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from sweep.errors import InputError, LedgerError, StudyLockedError
+from sweep.aside import held, put_on_record
+from sweep.errors import InputError
 from sweep.records import Opened
 from sweep.study import ReplayResult, Study
 
@@ -39,33 +38,12 @@ def open_holdout(study: Study, variant: int | Mapping[str, Any]) -> ReplayResult
     InputError
         If there is no such trial, or no holdout.
     """
-    lock = FileLock(str(study.folder / "lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StudyLockedError(
-            f"{study.folder}: the study is running; its holdout can be opened when it has ended"
-        ) from None
-    except OSError as error:
-        raise LedgerError(
-            f"{study.folder}: opening the holdout is recorded there, and it cannot be written: "
-            f"{error.strerror}"
-        ) from None
-    try:
-        study._load()  # another process may have gone on with it since it was opened
+    with held(study, "opening the holdout"):
         number, params = _identity(study, variant)
         found = study.replay(variant, on="holdout")
         if not any(o.params.tobytes() == params.tobytes() for o in study.opened.values()):
-            record = Opened(number, params, found.replay.row)
-            study.ledger.open()
-            try:
-                study.ledger.append(record)
-            finally:
-                study.ledger.close()
-            study.take(record)
+            put_on_record(study, Opened(number, params, found.replay.row))
         return found
-    finally:
-        lock.release()
 
 
 def _identity(study: Study, variant: int | Mapping[str, Any]) -> tuple[int, Any]:

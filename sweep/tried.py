@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from filelock import FileLock, Timeout
-
-from sweep.errors import InputError, LedgerError, StudyLockedError
+from sweep.aside import held, put_on_record
+from sweep.errors import InputError
 from sweep.records import Tried
 from sweep.study import Study
 
@@ -43,26 +42,6 @@ def record_evaluations(study: Study, source: str, count: int) -> None:
             f"evaluations are recorded by their source and a count of 0 or more, "
             f"found {source!r} and {count}"
         )
-    lock = FileLock(str(study.folder / "lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StudyLockedError(
-            f"{study.folder}: the study is running; what was evaluated beside it can be "
-            f"recorded when it has ended"
-        ) from None
-    except OSError as error:
-        raise LedgerError(f"{study.folder}: cannot be written: {error.strerror}") from None
-    try:
-        study._load()  # another process may have gone on with it since it was opened
-        if count <= study.tried.get(source, 0):
-            return
-        record = Tried(source, count)
-        study.ledger.open()
-        try:
-            study.ledger.append(record)
-        finally:
-            study.ledger.close()
-        study.take(record)
-    finally:
-        lock.release()
+    with held(study, "what was evaluated beside it"):
+        if count > study.tried.get(source, 0):
+            put_on_record(study, Tried(source, count))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 from sweep.format import as_cells, clean
-from sweep.output import Table
+from sweep.output import Table, new_file
 
-__all__ = ["html_document", "html_table", "html_text", "whole_table"]
+__all__ = ["html_document", "html_table", "html_text", "whole_table", "write_page"]
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #d0d0d0; --dim: #666; --paper: #fff; --ink: #1a1a1a; }
@@ -80,3 +81,17 @@ def html_table(names: Sequence[str], rows: Sequence[Sequence[str]], texts: Seque
         f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody>\n</table></div>"
     )
+
+
+def write_page(path: str | os.PathLike[str], document: str, *, force: bool = False) -> None:
+    """Write what `html_document` gave to a file.
+
+    Raises
+    ------
+    InputError
+        If the file exists and ``force`` is not given, or its folder does not.
+    SweepError
+        If writing fails. No part of a file is left then.
+    """
+    with new_file(path, force=force) as temporary:
+        temporary.write_text(document, encoding="utf-8")

@@ -32,6 +32,7 @@ from sweep.overfit import (
     probabilistic_sharpe_ratio,
     probabilistic_sharpe_ratio_2025,
     sharpe_ratio,
+    sharpe_ratios,
     sharpe_standard_error,
     sharpe_standard_error_hac,
     sharpe_standard_error_normal,
@@ -458,3 +459,12 @@ def test_adjusted_p_values_are_ordered(p: list[float]) -> None:
 def test_what_is_no_p_value_is_refused() -> None:
     with pytest.raises(InputError, match=r"found 1.5 at place 1"):
         holm([0.1, 1.5])
+
+
+def test_ratios_of_columns_are_those_of_each() -> None:
+    returns = np.random.default_rng(4).standard_normal((60, 5))
+    returns[:, 3] = 0.25
+    found = sharpe_ratios(returns)
+    assert np.isnan(found).tolist() == [False, False, False, True, False]
+    expected = [sharpe_ratio(column).value for column in returns.T]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)

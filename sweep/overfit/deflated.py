@@ -22,6 +22,7 @@ from sweep.overfit.sharpe import (
     check_shape,
     moments,
     shape_factor,
+    sharpe_ratios,
     sharpe_standard_error,
 )
 from sweep.overfit.statistic import MIN_SESSIONS, Statistic, matrix, missing
@@ -319,7 +320,7 @@ def deflated_sharpe_of_best(returns: ArrayLike, *, n_trials: int | None = None) 
         return DeflatedBest(-1, None, none, none, variants - len(varied))
 
     part = r[:, varied]
-    ratios = part.mean(axis=0) / part.std(axis=0, ddof=1)
+    ratios = sharpe_ratios(part)
     variance = float(np.var(ratios, ddof=1))
     best = int(varied[np.argmax(ratios)])
     found = moments(r[:, best])

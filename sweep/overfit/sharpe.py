@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from sweep.errors import InputError
 from sweep.format import counted
 from sweep.overfit.statistic import Statistic, missing, series
-from sweep.schema import FloatArray1D
+from sweep.schema import FloatArray1D, FloatArray2D
 
 __all__ = [
     "AnnualSharpe",
@@ -27,6 +27,7 @@ __all__ = [
     "moments",
     "newey_west_lags",
     "sharpe_ratio",
+    "sharpe_ratios",
     "sharpe_standard_error",
     "sharpe_standard_error_hac",
     "sharpe_standard_error_normal",
@@ -122,6 +123,25 @@ def sharpe_ratio(
     if found.reason:
         return missing(found.reason)
     return Statistic(found.sharpe * math.sqrt(periods_per_year))
+
+
+def sharpe_ratios(returns: FloatArray2D) -> FloatArray1D:
+    """Return the ratio of each variant, per period; NaN for those without variance.
+
+    Parameters
+    ----------
+    returns : ndarray of shape (n_sessions, n_variants), float64
+        Finite.
+
+    Returns
+    -------
+    ndarray of shape (n_variants,), float64
+        To about the last digit those of `sharpe_ratio`, whose sums are exact.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = returns.mean(axis=0) / returns.std(axis=0, ddof=1)
+    ratios[returns.min(axis=0) == returns.max(axis=0)] = np.nan
+    return np.asarray(ratios)
 
 
 # -- standard errors -------------------------------------------------------------------

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from sweep.errors import InputError
 from sweep.format import MISSING, percent
 from sweep.mc.ranks import LEVELS
-from sweep.output import new_file
 from sweep.robustness.compare import Comparison
 from sweep.robustness.compared import Compared, compared
 from sweep.robustness.finding import Finding
 from sweep.robustness.plots import HINT, svg
 from sweep.robustness.tables import further_tables, metric_rows, summary_cells
 from sweep.robustness.words import facts, figure_rows, metric_cells, sentences, value_with_unit
-from sweep.webpage import html_document, html_table, html_text, whole_table
+from sweep.webpage import html_document, html_table, html_text, whole_table, write_page
 
 __all__ = ["page", "write_html"]
 
@@ -62,18 +61,8 @@ def write_html(
     title: str = "Robustness",
     force: bool = False,
 ) -> None:
-    """Write `page` to a file.
-
-    Raises
-    ------
-    InputError
-        If the file exists and ``force`` is not given, or its folder does not.
-    SweepError
-        If writing fails. No part of a file is left then.
-    """
-    text = page(findings, comparisons=comparisons, title=title)
-    with new_file(path, force=force) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Write `page` to a file; see `sweep.webpage.write_page`."""
+    write_page(path, page(findings, comparisons=comparisons, title=title), force=force)
 
 
 def _charts(findings: Sequence[Finding]) -> tuple[list[str], str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sweep.check import FAIL, NOTE, OK, Finding, check_look_ahead
-from sweep.errors import InputError, ReplayMismatchError
+from sweep.errors import InputError, ReplayMismatchError, StoreError
 from sweep.records import COMPLETE, FAILED, INFEASIBLE
 from sweep.robustness.around import study_plateaus
 from sweep.schema import FloatArray1D, IntArray1D
@@ -156,7 +156,7 @@ def _held_returns(study: Study, number: int) -> FloatArray1D | None:
         return None  # its ticks are in no store, and need not be for this
     try:
         curve = study.replay(number, on="holdout").replay
-    except InputError:
+    except (InputError, StoreError):
         return None
     if curve.row.tobytes() != study.opened[number].row.tobytes():
         raise ReplayMismatchError(

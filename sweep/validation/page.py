@@ -6,12 +6,11 @@ import math
 import os
 
 from sweep.format import fixed
-from sweep.output import new_file
 from sweep.validation.evidence import Claim, Verdict
 from sweep.validation.report import LEGEND, Report, facts, walk_tables
 from sweep.validation.surface import HeatMap, Profile
 from sweep.validation.surface_lines import cluster_table, neighbour_table, sentences
-from sweep.webpage import html_document, html_table, html_text, whole_table
+from sweep.webpage import html_document, html_table, html_text, whole_table, write_page
 
 __all__ = ["page", "write_html"]
 
@@ -70,18 +69,8 @@ def write_html(
     title: str = "Validation",
     force: bool = False,
 ) -> None:
-    """Write `page` to a file.
-
-    Raises
-    ------
-    InputError
-        If the file exists and ``force`` is not given, or its folder does not.
-    SweepError
-        If writing fails. No part of a file is left then.
-    """
-    text = page(report, title=title)
-    with new_file(path, force=force) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Write `page` to a file; see `sweep.webpage.write_page`."""
+    write_page(path, page(report, title=title), force=force)
 
 
 def _claim(claim: Claim) -> str:

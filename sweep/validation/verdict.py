@@ -9,7 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from sweep.bootstrap import optimal_block_length
-from sweep.overfit import Draws, ModelConfidenceSet, StepM, session_draws
+from sweep.format import counted
+from sweep.overfit import Draws, ModelConfidenceSet, StepM, session_draws, sharpe_ratios
 from sweep.validation import claims
 from sweep.validation.evidence import (
     LUCK,
@@ -47,8 +48,6 @@ _BLIND = (
     "none of these tests sees look-ahead: a rule that knows the future passes them all; "
     "sweep check tests for it"
 )
-
-
 _FUTURE = "the strategy looks ahead, so that no figure of it means anything"
 
 
@@ -91,11 +90,11 @@ def verdict(
         nothing = tuple(claims.unknown(name, "the strategy looks ahead") for name in names)
         return _made(evidence, nothing, math.nan, settings)
     if n < claims.FEWEST or not variants:
-        there = "there is 1 session" if n == 1 else f"there are {n} sessions"
+        there = f"there {'is' if n == 1 else 'are'} {counted(n, 'session')}"
         few = f"{there}; at least {claims.FEWEST} are needed"
         reason = few if variants else evidence.missing or "no variant has session returns"
         more = claims.FEWEST - n
-        change = f"{more} more session{'' if more == 1 else 's'}" if variants else ""
+        change = counted(more, "more session") if variants else ""
         said = (*(claims.unknown(name, reason, change) for name in _TESTED), *outside)
         return _made(evidence, said, math.nan, settings)
 
@@ -127,16 +126,13 @@ def verdict(
 
 def _standings(evidence: Evidence, better: StepM, near: ModelConfidenceSet | str) -> Standings:
     n = evidence.returns.shape[1]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sharpe = evidence.returns.mean(axis=0) / evidence.returns.std(axis=0, ddof=1)
-    sharpe[evidence.returns.min(axis=0) == evidence.returns.max(axis=0)] = np.nan
     alike = None
     if not isinstance(near, str) and not near.reason:
         alike = np.zeros(n, bool)
         alike[near.included] = True
     return Standings(
         numbers=evidence.numbers,
-        sharpe=sharpe * math.sqrt(evidence.per_year),
+        sharpe=sharpe_ratios(evidence.returns) * math.sqrt(evidence.per_year),
         p=np.full(n, np.nan) if better.reason else better.p_values,
         alike=alike,
     )
