@@ -16,7 +16,6 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +26,12 @@ from sweep.judge import Judge
 from sweep.metrics import merge
 from sweep.proposals import Points
 from sweep.records import COMPLETE, FAILED, STATES, Part, Stretch
+from sweep.repeats import Repeats
 from sweep.schema import ROW, STATUS_ERROR, FloatArray2D, IntArray1D, Rows, Slice
 from sweep.session_cuts import cells_of, earned_in_cells, session_sums
 from sweep.tasks import Outcome, Task
 
-__all__ = ["Course", "Exhaustive", "Repeats", "Tally", "finished_block"]
+__all__ = ["Course", "Exhaustive", "Tally", "finished_block"]
 
 #: Times that a variant may lose its worker, evaluated alone, before it is given up.
 LOSSES = 3
@@ -326,108 +326,6 @@ class Exhaustive:
         if found is not None:
             self._taken = found.end
         return found
-
-
-# -- points that come again ------------------------------------------------------------
-
-
-class _Table(NamedTuple):
-    """Points by their hashes, sorted by the first."""
-
-    keys: NDArray[np.uint64]
-    checks: NDArray[np.uint64]
-    numbers: IntArray1D
-
-    def find(self, keys: NDArray[np.uint64], checks: NDArray[np.uint64]) -> IntArray1D:
-        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        same = (self.keys[places] == keys) & (self.checks[places] == checks)
-        return np.where(same, self.numbers[places], -1)
-
-    def merged(self, other: _Table) -> _Table:
-        keys = np.concatenate([self.keys, other.keys])
-        order = np.argsort(keys, kind="stable")
-        return _Table(
-            keys[order],
-            np.concatenate([self.checks, other.checks])[order],
-            np.concatenate([self.numbers, other.numbers])[order],
-        )
-
-
-class Repeats:
-    """Which points came before, and as which trial: 24 bytes for each distinct one.
-
-    Rows are known by two 64-bit hashes of their bits. That two different ones agree in
-    both does not happen; that they agree in the first is seen, and costs an evaluation.
-    """
-
-    def __init__(self) -> None:
-        self._tables: list[_Table] = []  # each at least twice as long as the next
-
-    def find(self, rows: FloatArray2D) -> IntArray1D:
-        """Return the trial that each row was added as, or -1.
-
-        Parameters
-        ----------
-        rows : ndarray of shape (n_rows, n_params), float64
-
-        Returns
-        -------
-        ndarray of shape (n_rows,), int64
-        """
-        return self._find(_hash(rows, _ODD_1), _hash(rows, _ODD_2))
-
-    def _find(self, keys: NDArray[np.uint64], checks: NDArray[np.uint64]) -> IntArray1D:
-        found = np.full(len(keys), -1, np.int64)
-        for table in self._tables:
-            found = np.maximum(found, table.find(keys, checks))
-        return found
-
-    def add(self, first: int, rows: FloatArray2D) -> IntArray1D:
-        """Add the points of consecutive trials; return the trial that each repeats, or -1.
-
-        Parameters
-        ----------
-        first : int
-            Number of the first trial.
-        rows : ndarray of shape (n_rows, n_params), float64
-
-        Returns
-        -------
-        ndarray of shape (n_rows,), int64
-        """
-        keys, checks = _hash(rows, _ODD_1), _hash(rows, _ODD_2)
-        found = self._find(keys, checks)
-        new = np.flatnonzero(found < 0)
-        if not len(new):
-            return found
-        # The first of equal ones stands for them: the sort is stable.
-        order = new[np.argsort(keys[new], kind="stable")]
-        begins = np.ones(len(order), bool)
-        begins[1:] = keys[order][1:] != keys[order][:-1]
-        leaders = order[begins]
-        leader = leaders[np.cumsum(begins) - 1]
-        same = (order != leader) & (checks[order] == checks[leader])
-        found[order[same]] = first + leader[same]
-        self._tables.append(_Table(keys[leaders], checks[leaders], first + leaders))
-        while len(self._tables) > 1 and len(self._tables[-2].keys) < 2 * len(self._tables[-1].keys):
-            last = self._tables.pop()
-            self._tables[-1] = self._tables[-1].merged(last)
-        return found
-
-
-_ODD_1, _ODD_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
-
-
-def _hash(rows: FloatArray2D, odd: np.uint64) -> NDArray[np.uint64]:
-    """Return a hash of each row's bits, in the manner of MurmurHash3's finaliser."""
-    bits = np.ascontiguousarray(rows).view(np.uint64)
-    found = np.full(len(rows), odd)
-    for column in bits.T:
-        found = (found ^ column) * odd
-        found ^= found >> np.uint64(32)
-        found *= np.uint64(0xD6E8FEB86659FD93)
-        found ^= found >> np.uint64(29)
-    return found
 
 
 # -- finished trials -------------------------------------------------------------------

@@ -17,7 +17,6 @@ import numpy as np
 
 from sweep.engines.base import Engine
 from sweep.errors import EvaluationError, InputError
-from sweep.exhaustive import Repeats
 from sweep.foldplan import Plan
 from sweep.folds import Folds
 from sweep.format import counted
@@ -26,6 +25,7 @@ from sweep.kernel import load_kernel
 from sweep.pieces import evaluate_pieces, merge_pieces
 from sweep.proposals import make_points
 from sweep.records import COMPLETE, FAILED, STATES
+from sweep.repeats import Repeats
 from sweep.robustness.gather import gather
 from sweep.rowshelf import RowShelf
 from sweep.schema import STATUS_ERROR, FloatArray1D, FloatArray2D, IntArray1D, Rows

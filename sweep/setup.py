@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from sweep.errors import DataError, SpaceError, StudyFileError
 from sweep.kernel import build_kernel
 from sweep.metrics import METRICS
 from sweep.parts import PREFIXES, SESSIONS
+from sweep.pass_sizes import Sizes, check_streamable, sizes_for
 from sweep.path_terms import has_terms
 from sweep.pathtask import path_context
 from sweep.proposals import DESIGNS, depends_on_results
@@ -41,9 +42,6 @@ from sweep.strategy import Strategy, load_strategy, strategy_from_source
 from sweep.tasks import Context, Outcome, evaluate, orders_in_flight
 from sweep.tick_reader import Seen
 from sweep.tickmap import attach
-
-if TYPE_CHECKING:
-    from sweep.stream import Sizes
 
 __all__ = ["Setup", "is_robust", "prepare", "pruning_steps", "sizes_of"]
 
@@ -234,7 +232,6 @@ def _prepare_stream(
 ) -> Setup:
     """Return the setup for ticks that are never in the store; see `prepare`."""
     # Here, since few studies need them.
-    from sweep.stream import check_streamable, sizes_for
     from sweep.survey import survey
 
     check_stream(spec)
@@ -273,10 +270,8 @@ def sizes_of(setup: Setup, memory: int, edges: tuple[int, ...] = ()) -> Sizes:
     Raises
     ------
     InputError
-        See `sweep.stream.sizes_for`.
+        See `sweep.pass_sizes.sizes_for`.
     """
-    from sweep.stream import sizes_for
-
     n_slices = len(setup.slices)
     return sizes_for(
         memory,

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweep.board import Board
-from sweep.exhaustive import LOSSES, Course, Exhaustive, Repeats, Tally
+from sweep.exhaustive import LOSSES, Course, Exhaustive, Tally
 from sweep.records import COMPLETE, FAILED, STATES, Finished, Part, Stretch
+from sweep.repeats import Repeats
 from sweep.schema import ROW, Slice
 from sweep.tasks import Outcome, Task
 

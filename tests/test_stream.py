@@ -32,13 +32,14 @@ from sweep.engines.local import LocalEngine
 from sweep.engines.serial import SerialEngine
 from sweep.errors import DataError, InputError, StoreError, StrategyError
 from sweep.kernel import build_kernel
+from sweep.pass_sizes import Sizes, sizes_for
 from sweep.schema import Account, Costs, Slice, Ticks
 from sweep.slices import cut_evenly
 from sweep.sources import SourceSpec, fingerprint, open_chunks, write_parquet
 from sweep.space import SearchSpace
 from sweep.store import import_ticks
 from sweep.strategy import strategy_from_source
-from sweep.stream import Sizes, Streamed, evaluate_stream, sizes_for
+from sweep.stream import Streamed, evaluate_stream
 from sweep.synth import SynthSpec
 from sweep.tasks import Context, Outcome, Task, evaluate, orders_in_flight
 from sweep.tick_reader import Seen

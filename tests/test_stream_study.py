@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 from study_helpers import run_small, write_study
 
-from sweep import store
+from sweep import passes, store
 from sweep.api import create_study
 from sweep.engines.local import LocalEngine
 from sweep.errors import DataError, InputError, StudyFileError
+from sweep.pass_sizes import sizes_for
 from sweep.runner import run_study
 from sweep.sources import write_parquet
 from sweep.study import Study
@@ -75,15 +77,22 @@ def test_nothing_is_put_into_the_store(tmp_path: Path, monkeypatch: pytest.Monke
 def test_more_variants_than_a_pass_takes_take_more_passes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dataclasses import replace
+    seen: list[int] = []
+    real = passes.evaluate_stream
 
-    from sweep import stream
+    def counted(source: Any, context: Any, params: Any, *rest: Any, **how: Any) -> Any:
+        seen.append(len(params))
+        return real(source, context, params, *rest, **how)
 
-    real = stream.sizes_for
-    small = lambda *a, **k: replace(real(*a, **k), variants=7)  # noqa: E731
-    monkeypatch.setattr(stream, "sizes_for", small)
+    small = lambda *a, **k: replace(sizes_for(*a, **k), variants=7)  # noqa: E731
+    for module in ("setup", "stream"):
+        monkeypatch.setattr(f"sweep.{module}.sizes_for", small)
+    monkeypatch.setattr(passes, "evaluate_stream", counted)
     streamed, _ = run_small(tmp_path, STREAM, sampler="random", out="b")
     monkeypatch.undo()
+    # 24 trials, and the winners again: on the search range and on the holdout.
+    assert seen[:4] == [7, 7, 7, 3]
+    assert len(seen) == 6
     stored, _ = run_small(tmp_path, sampler="random", out="a")
     assert same_trials(stored, streamed)
 

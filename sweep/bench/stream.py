@@ -33,9 +33,10 @@ from sweep.bench.kernel import context_of
 from sweep.bench.ticks import market
 from sweep.checks import Checker, Chunk
 from sweep.engines.local import LocalEngine
+from sweep.pass_sizes import batch_size
 from sweep.schema import FloatArray2D, Rows, Slice
 from sweep.sources import SourceSpec
-from sweep.stream import batch_size, evaluate_stream
+from sweep.stream import evaluate_stream
 from sweep.synth import generate
 from sweep.tasks import Context, Task, evaluate
 from sweep.tick_reader import Seen
