@@ -158,7 +158,7 @@ def test_who_has_no_value_is_worse_and_not_in_the_mean() -> None:
     assert math.isnan(c.error)
     assert "one path shows no spread" in str(c.reason)
     (words,) = compared([c])
-    assert any("no value on 3 paths" in sentence for sentence in words.sentences)
+    assert any("no finite value on 3 paths" in sentence for sentence in words.sentences)
     nothing = only(two_of([math.nan] * 4, [1.0] * 4))
     assert math.isnan(nothing.difference)
     assert nothing.better == 0.0

@@ -58,8 +58,8 @@ class Comparison:
     higher : bool
         Whether higher is better.
     n_paths, n_without : int
-        Paths, and those without a value of either variant: they are not in the mean, and
-        who has none there is the worse one.
+        Paths, and those without a finite value of both variants: they are not in the mean,
+        and who has no value there is the worse one.
     observed : float
         Difference on the history; NaN where there is none, as with a simulated market.
     difference, error : float

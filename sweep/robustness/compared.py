@@ -106,8 +106,8 @@ def _sentences(some: list[Comparison]) -> list[str]:
         )
     said += [_verdict(c) for c in some if not is_missing(c.low)]
     said += [
-        f"{c.metric} has no value on {counted(c.n_without, 'path')} for {c.first} or {c.other}: "
-        f"not in the mean, and the one without is the worse"
+        f"{c.metric} has no finite value on {counted(c.n_without, 'path')} for {c.first} or "
+        f"{c.other}: not in the mean; the one without any is the worse there"
         for c in some
         if c.n_without
     ]
