@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.text import Text
 
 from sweep.errors import InputError, SweepError
-from sweep.format import Column, as_cells, clean, is_missing, plain, timestamp
+from sweep.format import Column, as_cells, cell_width, clean, is_missing, plain, timestamp
 from sweep.layout import Arranged, Block, arrange
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "json_text",
     "new_file",
     "table_lines",
+    "wrapped",
     "write_csv",
     "write_json",
     "write_parquet",
@@ -47,6 +48,9 @@ __all__ = [
 ]
 
 FORMATS = ("table", "json", "csv")
+
+#: Columns that a label before wrapped text takes.
+_LABEL_WIDTH = 12
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,28 @@ def table_lines(
         for line in lines:
             line.truncate(width, overflow="ellipsis")
     return lines
+
+
+def wrapped(
+    text: str, width: int | None, style: str = "", *, label: str = "", first: str = ""
+) -> list[Text]:
+    """Break a text at spaces; lines after the first stand under its beginning."""
+    head = f"{label:<{_LABEL_WIDTH}}" if label else first
+    room = math.inf if width is None else max(width - len(head), 1)
+    lines = [""]
+    for word in clean(text).split(" "):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if cell_width(joined) <= room:
+            lines[-1] = joined
+        elif lines[-1]:
+            lines.append(word)
+        else:
+            lines[-1] = word
+    found = []
+    for i, line in enumerate(lines):
+        start = head if not i else " " * len(head)
+        found.append(Text.assemble((start, "dim" if label else style), (line, style)))
+    return found
 
 
 def _dropped_note(laid: Arranged, hint: str) -> Text:

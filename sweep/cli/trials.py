@@ -91,7 +91,7 @@ def trials(
 
 
 def _plateaus(study: Study) -> dict[bytes, float]:
-    from sweep.robustness.around import study_plateaus
+    from sweep.plateaus import study_plateaus
 
     return study_plateaus(study)
 

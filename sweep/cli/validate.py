@@ -189,7 +189,7 @@ def _show_splits(study: Study, fmt: str, *, no_color: bool) -> None:
     from rich.text import Text
 
     from sweep.cli.tables import print_lines, screen_width
-    from sweep.robustness.tables import wrapped
+    from sweep.output import wrapped
 
     width = screen_width()
     lines = [*splits_picture(folds, min(width or 100, 100)), Text()]

@@ -12,11 +12,10 @@ import numpy as np
 from sweep.engines.base import Engine
 from sweep.errors import EvaluationError
 from sweep.mc.neighbourhood import neighbours, plateau_width, profiles, scaled
-from sweep.mc.plateau import plateau_scores
 from sweep.mc.summary import Units, summarise
 from sweep.mc.surface import response_surface, share_above
 from sweep.metrics import METRICS, merge, metrics_of
-from sweep.records import COMPLETE
+from sweep.plateaus import study_plateaus
 from sweep.robustness.finding import Finding
 from sweep.robustness.gather import gather
 from sweep.robustness.subject import Subject
@@ -24,7 +23,7 @@ from sweep.schema import STATUS_BAD_ORDER, STATUS_ERROR, FloatArray1D, FloatArra
 from sweep.study import Study, metrics_of_row
 from sweep.tasks import Task, evaluate
 
-__all__ = ["neighbourhood", "rows_of", "study_plateaus"]
+__all__ = ["neighbourhood", "rows_of"]
 
 #: Variants of a task.
 _BATCH = 64
@@ -138,24 +137,6 @@ def rows_of(
 
     gather(engine, evaluate, calls, take, interrupted=interrupted)
     return np.concatenate(found)
-
-
-def study_plateaus(study: Study) -> dict[bytes, float]:
-    """Return the plateau score of every complete trial of a study, by its parameters.
-
-    See `sweep.mc.plateau.plateau_scores`: the median objective of its nearest neighbours
-    among the trials, relative to its own.
-    """
-    board = study.board
-    numbers = np.flatnonzero(np.array(board.in_state(COMPLETE)))
-    if len(numbers) < 3:
-        return {}
-    block = board.select(numbers)
-    found = plateau_scores(
-        study.space, block.params, np.ascontiguousarray(block.values[:, 0]), study.directions[0]
-    )
-    scores = zip(block.params, found.score.tolist(), strict=True)
-    return {row.tobytes(): score for row, score in scores}
 
 
 def _values(study: Study, rows: Rows) -> FloatArray1D:

@@ -11,10 +11,10 @@ from rich.text import Text
 
 from sweep.format import MISSING, Column, counted, is_missing, percent
 from sweep.layout import Block, arrange
-from sweep.output import Table
+from sweep.output import Table, wrapped
 from sweep.robustness.compare import Comparison
 from sweep.robustness.finding import Finding
-from sweep.robustness.tables import robustness_table, wrapped
+from sweep.robustness.tables import robustness_table
 from sweep.robustness.words import error_text, metric_texts
 
 __all__ = ["Compared", "compared", "comparison_lines", "summary_with_comparisons"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import inf, isnan, nan
+from math import isnan, nan
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from sweep.layout import Block, arrange
 from sweep.mc.functionals import Functional, plain
 from sweep.mc.ranks import LEVELS
 from sweep.mc.summary import Summary
-from sweep.output import Table, table_lines
+from sweep.output import Table, table_lines, wrapped
 from sweep.robustness.compare import Comparison
 from sweep.robustness.finding import Finding
 from sweep.robustness.words import (
@@ -47,7 +47,6 @@ __all__ = [
     "robustness_lines",
     "robustness_table",
     "summary_cells",
-    "wrapped",
 ]
 
 #: Metrics whose sign says whether a path lost, the surest first.
@@ -56,7 +55,6 @@ _LOSSES = ("net_profit", "total_return", "expectancy", "sharpe")
 _OF_METRIC = ("observed", "mean", "q05", "q50", "q95")
 _LEVELS = (0.05, 0.5, 0.95)
 _GAP = 2
-_LABEL = 12
 _OPTIONAL_ROWS = ("observed", "rank", "p-value")
 
 
@@ -382,25 +380,3 @@ def _as_block(cells: MetricCells, quantiles: Sequence[str], labels: Sequence[str
 def _laid(rows: Sequence[str], blocks: Sequence[Block], width: int | None) -> list[Text]:
     laid = arrange([Block("", tuple(rows), 0, False), *blocks], width)
     return [Text(laid.titles, "bold"), *(Text(row) for row in laid.rows)]
-
-
-def wrapped(
-    text: str, width: int | None, style: str = "", *, label: str = "", first: str = ""
-) -> list[Text]:
-    """Break a text at spaces; lines after the first stand under its beginning."""
-    head = f"{label:<{_LABEL}}" if label else first
-    room = inf if width is None else max(width - len(head), 1)
-    lines = [""]
-    for word in clean(text).split(" "):
-        joined = f"{lines[-1]} {word}" if lines[-1] else word
-        if cell_width(joined) <= room:
-            lines[-1] = joined
-        elif lines[-1]:
-            lines.append(word)
-        else:
-            lines[-1] = word
-    found = []
-    for i, line in enumerate(lines):
-        start = head if not i else " " * len(head)
-        found.append(Text.assemble((start, "dim" if label else style), (line, style)))
-    return found

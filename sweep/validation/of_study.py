@@ -9,8 +9,8 @@ import numpy as np
 
 from sweep.check import FAIL, NOTE, OK, Finding, check_look_ahead
 from sweep.errors import InputError, ReplayMismatchError, StoreError
+from sweep.plateaus import study_plateaus
 from sweep.records import COMPLETE, FAILED, INFEASIBLE
-from sweep.robustness.around import study_plateaus
 from sweep.schema import FloatArray1D, IntArray1D
 from sweep.session_days import find_cuts
 from sweep.study import Study

@@ -12,8 +12,7 @@ from rich.text import Text
 
 from sweep.foldtables import paths_table, walk_forward_table, wander_table
 from sweep.format import Column, cell_width, number
-from sweep.output import Table, table_lines
-from sweep.robustness.tables import wrapped
+from sweep.output import Table, table_lines, wrapped
 from sweep.validation.evidence import LUCK, STRONG, UNKNOWN, WEAK, Claim, Verdict
 from sweep.validation.surface import Surface
 from sweep.validation.surface_lines import surface_lines

@@ -10,8 +10,7 @@ import numpy as np
 from rich.text import Text
 
 from sweep.format import MISSING, Column, cell_width, clip, elide, fixed, number, pad, percent
-from sweep.output import Table, table_lines
-from sweep.robustness.tables import wrapped
+from sweep.output import Table, table_lines, wrapped
 from sweep.validation.regions import Cluster
 from sweep.validation.surface import HeatMap, Profile, Surface
 
