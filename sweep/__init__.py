@@ -26,9 +26,9 @@ os.environ["NUMBA_DISABLE_INTEL_SVML"] = "1"
 if TYPE_CHECKING:
     from sweep.api import create_study, monte_carlo, open_study, run
     from sweep.errors import SweepError
-    from sweep.robustness.finding import Finding
-    from sweep.runner import Summary
-    from sweep.study import Study
+    from sweep.montecarlo.finding import Finding
+    from sweep.study.runner import Summary
+    from sweep.study.study import Study
 
 
 __all__ = [
@@ -44,9 +44,9 @@ __all__ = [
 ]
 
 _HOME = {
-    "Finding": "sweep.robustness.finding",
-    "Study": "sweep.study",
-    "Summary": "sweep.runner",
+    "Finding": "sweep.montecarlo.finding",
+    "Study": "sweep.study.study",
+    "Summary": "sweep.study.runner",
     "SweepError": "sweep.errors",
     "create_study": "sweep.api",
     "monte_carlo": "sweep.api",

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweep.robustness.run import monte_carlo
-from sweep.runner import Summary, run_study
-from sweep.snapshot import Snapshot
-from sweep.spec import load_spec
-from sweep.study import Study
-from sweep.study_folder import find_study
+from sweep.montecarlo.run import monte_carlo
+from sweep.report.snapshot import Snapshot
+from sweep.study.file.spec import load_spec
+from sweep.study.folder import find_study
+from sweep.study.runner import Summary, run_study
+from sweep.study.study import Study
 
 __all__ = ["create_study", "monte_carlo", "open_study", "run"]
 

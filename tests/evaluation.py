@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sweep.fills import CARRY, FILL, terms_of
+from sweep.backtest.tasks import orders_in_flight
 from sweep.kernel import Kernel, build_kernel, empty_state, load_kernel, plain_kernel
+from sweep.kernel.accounting import CARRY, FILL, terms_of
 from sweep.schema import ROW, Account, Costs, Slice, Ticks
-from sweep.space import SearchSpace
-from sweep.strategy import Strategy
-from sweep.tasks import orders_in_flight
+from sweep.strategy.declare import Strategy
+from sweep.strategy.space import SearchSpace
 
 _KERNELS: dict[tuple[str, bool], Kernel] = {}
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sweep.mc.summary import Units, count_units, summarise
-from sweep.robustness.finding import Finding
+from sweep.montecarlo.finding import Finding
+from sweep.stats.summary import Units, count_units, summarise
 
 SEED = 7
 

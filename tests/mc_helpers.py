@@ -9,9 +9,9 @@ import numpy as np
 from study_helpers import run_small
 
 from sweep.engines.serial import SerialEngine
-from sweep.robustness.finding import Finding
-from sweep.robustness.run import monte_carlo
-from sweep.study import Study
+from sweep.montecarlo.finding import Finding
+from sweep.montecarlo.run import monte_carlo
+from sweep.study.study import Study
 
 #: ``wave`` follows a mean, ``hold`` buys and keeps, ``never`` does nothing, ``flip`` pays the
 #: spread at every tick; above ``ceiling`` the order is no number.

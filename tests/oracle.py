@@ -27,7 +27,7 @@ from sweep.schema import (
     Tick,
     Ticks,
 )
-from sweep.strategy import AccountState
+from sweep.strategy.declare import AccountState
 
 
 @dataclass(frozen=True)

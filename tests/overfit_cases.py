@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sweep.overfit import Draws, given_draws
+from sweep.stats.overfit import Draws, given_draws
 
 CASES: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parent / "data" / "overfit-cases.json").read_text(encoding="utf-8")

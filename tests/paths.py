@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from sweep.backtest.tasks import Context, Task, evaluate, orders_in_flight
 from sweep.kernel import build_kernel
-from sweep.metrics import merge
-from sweep.pathtask import PathContext, path_context
-from sweep.resample import ResampleSpec, derive_ticks, plan_path
+from sweep.scenarios.evaluate import PathContext, path_context
+from sweep.scenarios.resample import ResampleSpec, derive_ticks, plan_path
 from sweep.schema import STATUS_BAD_ORDER, Account, Costs, Slice, Ticks
-from sweep.space import SearchSpace
-from sweep.strategy import Strategy
-from sweep.tasks import Context, Task, evaluate, orders_in_flight
-from sweep.tickmap import attach
+from sweep.stats.metrics import merge
+from sweep.strategy.declare import Strategy
+from sweep.strategy.space import SearchSpace
+from sweep.ticks.mapped import attach
 from tests.evaluation import wide_space
 from tests.generators import SECOND, read_only
-from tests.test_lanes import held
+from tests.kernel.test_lanes import held
 
 MINUTE = 60 * SECOND
 DAY = 1_440 * MINUTE

@@ -10,8 +10,8 @@ from typing import Any
 
 from sweep.api import create_study
 from sweep.engines.serial import SerialEngine
-from sweep.runner import Summary, run_study
-from sweep.study import Study
+from sweep.study.runner import Summary, run_study
+from sweep.study.study import Study
 
 ROOT = Path(__file__).parent.parent
 
@@ -110,7 +110,7 @@ RUNNER = """
 import sys
 from sweep.api import create_study
 from sweep.engines.serial import SerialEngine
-from sweep.runner import run_study
+from sweep.study.runner import run_study
 
 if __name__ == "__main__":
     path, out, engine, *settings = sys.argv[1:]

@@ -13,19 +13,19 @@ from typing import Any
 import click
 import pytest
 
-from sweep.checks import CHECKS, Policies
 from sweep.cli.main import cli
-from sweep.metrics import METRICS
-from sweep.names import PRUNERS, SAMPLERS
-from sweep.proposals import DESIGNS
-from sweep.pruning import OPTIONS
-from sweep.ranges import Override
-from sweep.records import STATES
-from sweep.samplers import MODEL_SAMPLERS, sampler_options
-from sweep.sections import _COLUMNS, StudySection
-from sweep.spec import SECTIONS
-from sweep.strategy import ARGUMENTS
-from sweep.synth import EFFECTS, SynthSpec
+from sweep.search.pruning import OPTIONS
+from sweep.search.samplers import MODEL_SAMPLERS, sampler_options
+from sweep.stats.metrics import METRICS
+from sweep.strategy.declare import ARGUMENTS
+from sweep.study.file.ranges import Override
+from sweep.study.file.sections import _COLUMNS, StudySection
+from sweep.study.file.spec import SECTIONS
+from sweep.study.proposals import DESIGNS
+from sweep.study.records import STATES
+from sweep.text_names import PRUNERS, SAMPLERS
+from sweep.ticks.quality import CHECKS, Policies
+from sweep.ticks.synthetic import EFFECTS, SynthSpec
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -177,7 +177,7 @@ def test_the_functions_for_features_are_documented() -> None:
 
 
 def test_the_strategy_in_the_docs_compiles(tmp_path: Path) -> None:
-    from sweep.check import check_strategy
+    from sweep.backtest.strategy_checks.checks import check_strategy
 
     text = (DOCS / "strategies.md").read_text(encoding="utf-8")
     block = re.search(r"```python\n(.*?)```", text, re.DOTALL)
@@ -243,10 +243,10 @@ def test_the_window_in_the_docs_is_the_default() -> None:
 
 
 def test_the_statistics_of_overfitting_are_documented() -> None:
-    import sweep.overfit
+    import sweep.stats.overfit
 
     text = (DOCS / "overfit.md").read_text(encoding="utf-8")
-    functions = [n for n in sweep.overfit.__all__ if n.islower()]
+    functions = [n for n in sweep.stats.overfit.__all__ if n.islower()]
     assert [n for n in functions if f"`{n}`" not in text] == []
 
 

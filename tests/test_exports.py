@@ -35,6 +35,9 @@ def test_the_package_exports_lazily() -> None:
 
 def test_workers_import_nothing_heavy() -> None:
     heavy = "optuna pandas pyarrow rich sqlalchemy click"  # Numba itself looks for scipy
-    code = f"import sys, sweep.tasks\nprint([m for m in '{heavy}'.split() if m in sys.modules])"
+    code = (
+        "import sys, sweep.backtest.tasks\n"
+        f"print([m for m in '{heavy}'.split() if m in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweep.format import (
+from sweep.stats.metrics import METRICS
+from sweep.text import (
     as_cells,
     bytes_text,
     cell_width,
@@ -28,7 +29,6 @@ from sweep.format import (
     short,
     timestamp,
 )
-from sweep.metrics import METRICS
 
 
 @pytest.mark.parametrize(

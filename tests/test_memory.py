@@ -8,7 +8,7 @@ from study_helpers import write_study
 
 from sweep.api import create_study
 from sweep.engines.local import LocalEngine
-from sweep.runner import run_study
+from sweep.study.runner import run_study
 
 
 def test_memory_of_a_worker_does_not_grow_with_the_ticks(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import click
 import pytest
 
 from sweep.cli.main import cli
-from sweep.spec import load_spec
+from sweep.study.file.spec import load_spec
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from sweep.outcomes import Outcome, Proposal
-from sweep.space import SearchSpace
-from sweep.strategy import Space, boolean, categorical, integer, real
-from sweep.trials import Sampler
+from sweep.search.optuna_sampler import Sampler
+from sweep.search.outcomes import Outcome, Proposal
+from sweep.strategy.declare import Space, boolean, categorical, integer, real
+from sweep.strategy.space import SearchSpace
 
 
 class Numbers(Space):

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sweep.backtest.tasks import Context, Task, evaluate, orders_in_flight
 from sweep.bench.frame import (
     BenchError,
     BenchResult,
@@ -36,10 +37,9 @@ from sweep.bench.scalar import COUNTS, SUMS, Arms, write_arms
 from sweep.bench.ticks import bench_ticks
 from sweep.kernel import build_kernel
 from sweep.schema import Account, Costs, FloatArray2D, Slice, TickHandle, Ticks
-from sweep.space import SearchSpace
-from sweep.strategy import load_strategy
-from sweep.tasks import Context, Task, evaluate, orders_in_flight
-from sweep.tickmap import attach
+from sweep.strategy.declare import load_strategy
+from sweep.strategy.space import SearchSpace
+from sweep.ticks.mapped import attach
 
 __all__ = ["CLOCK", "RATE", "WORKLOADS", "Workload", "context_of", "run", "strategy_file"]
 

@@ -18,7 +18,7 @@ import psutil
 from sweep.bench.frame import BenchError, Settings
 from sweep.bench.kernel import CLOCK, RATE, strategy_file
 from sweep.bench.ticks import market
-from sweep.synth import SynthSpec
+from sweep.ticks.synthetic import SynthSpec
 
 __all__ = ["Launched", "Process", "Sample", "launch", "memory_of", "write_study"]
 

@@ -18,17 +18,17 @@ from typing import Any
 
 import numpy as np
 
+from sweep.backtest.tasks import Task, evaluate
 from sweep.bench.frame import BenchError, BenchResult, Figure, Settings, figure, ratios, timed
 from sweep.bench.kernel import CLOCK, RATE, WORKLOADS, Workload, context_of, strategy_file
 from sweep.bench.scalar import COUNTS, SUMS, write_arms
 from sweep.bench.ticks import bench_ticks
-from sweep.pathtask import PathContext, PathTask, evaluate_paths, path_context
-from sweep.resample import ResampleSpec, derive_ticks, plan_path
+from sweep.scenarios.evaluate import PathContext, PathTask, evaluate_paths, path_context
+from sweep.scenarios.resample import ResampleSpec, derive_ticks, plan_path
 from sweep.schema import Slice, Ticks
-from sweep.space import SearchSpace
-from sweep.strategy import load_strategy
-from sweep.tasks import Task, evaluate
-from sweep.tickmap import attach
+from sweep.strategy.declare import load_strategy
+from sweep.strategy.space import SearchSpace
+from sweep.ticks.mapped import attach
 
 __all__ = ["run"]
 

@@ -30,9 +30,9 @@ import sweep
 from sweep.bench.frame import BenchError, BenchResult, Figure, Settings, figure, ratios
 from sweep.bench.ticks import bench_ticks
 from sweep.errors import InputError
-from sweep.names import known_names
 from sweep.schema import FloatArray1D, TickHandle
-from sweep.tickmap import attach, column_path
+from sweep.text_names import known_names
+from sweep.ticks.mapped import attach, column_path
 
 __all__ = ["ARMS", "PYTHON_VARIABLE", "Arm", "Found", "Sized", "differences", "run", "variants"]
 

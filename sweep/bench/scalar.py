@@ -3,7 +3,7 @@
 This is what a user of Numba would write who knows it well: state in local variables,
 what is rare in functions, one variant after the other. The same text runs as vanilla
 Python, on lists. Every floating-point operation is in the order in which Sweep does it
-(`sweep.fills`), so that the results are the same bits.
+(`sweep.kernel.accounting`), so that the results are the same bits.
 """
 
 from __future__ import annotations

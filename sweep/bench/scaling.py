@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
+from sweep.backtest.tasks import Context, Task, evaluate
 from sweep.bench.frame import BenchError, BenchResult, Figure, Settings, figure, ratios, timed
 from sweep.bench.kernel import WORKLOADS, context_of
 from sweep.bench.launch import launch, write_study
 from sweep.bench.ticks import bench_ticks
 from sweep.engines.local import LocalEngine
 from sweep.schema import Slice
-from sweep.tasks import Context, Task, evaluate
 
 __all__ = ["run"]
 

@@ -27,19 +27,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweep import sources, store
+from sweep.backtest.stream.pass_sizes import batch_size
+from sweep.backtest.stream.reader import Seen
+from sweep.backtest.stream.run import evaluate_stream
+from sweep.backtest.tasks import Context, Task, evaluate
 from sweep.bench.frame import BenchError, BenchResult, Figure, Settings, figure, ratios, timed
 from sweep.bench.kernel import context_of
 from sweep.bench.ticks import market
-from sweep.checks import Checker, Chunk
 from sweep.engines.local import LocalEngine
-from sweep.pass_sizes import batch_size
 from sweep.schema import FloatArray2D, Rows, Slice
-from sweep.sources import SourceSpec
-from sweep.stream import evaluate_stream
-from sweep.synth import generate
-from sweep.tasks import Context, Task, evaluate
-from sweep.tick_reader import Seen
+from sweep.ticks import source as sources
+from sweep.ticks import store
+from sweep.ticks.quality import Checker, Chunk
+from sweep.ticks.source import SourceSpec
+from sweep.ticks.synthetic import generate
 
 __all__ = ["run"]
 

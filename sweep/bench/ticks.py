@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sweep.bench.frame import Settings
 from sweep.schema import TickHandle
-from sweep.synth import SynthSpec
+from sweep.ticks.synthetic import SynthSpec
 
 __all__ = ["bench_ticks", "generated", "market"]
 
@@ -22,8 +22,8 @@ def market(ticks: int) -> SynthSpec:
 
 def generated(ticks: int) -> TickHandle:
     """Return some ``ticks`` generated ticks, from the store or put there."""
-    from sweep.sources import SourceSpec
-    from sweep.store import import_ticks
+    from sweep.ticks.source import SourceSpec
+    from sweep.ticks.store import import_ticks
 
     return import_ticks(SourceSpec(path="synth", synth=market(ticks))).handle
 
@@ -37,8 +37,8 @@ def bench_ticks(settings: Settings, ticks: int, quick: int) -> TickHandle:
     ticks, quick : int
         How many to generate, and how many in a quick run.
     """
-    from sweep.sources import SourceSpec
-    from sweep.store import import_ticks
+    from sweep.ticks.source import SourceSpec
+    from sweep.ticks.store import import_ticks
 
     if settings.source is None or settings.source == "synth":
         return generated(quick if settings.quick else ticks)

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from sweep.bench.frame import BenchError, BenchResult, Figure, Settings, figure, ratios, timed
 from sweep.errors import InputError
-from sweep.overfit import (
+from sweep.schema import FloatArray2D
+from sweep.stats.overfit import (
     Draws,
     cscv,
     given_draws,
@@ -33,7 +34,6 @@ from sweep.overfit import (
     spa,
     stepm,
 )
-from sweep.schema import FloatArray2D
 
 __all__ = ["run"]
 

@@ -17,19 +17,19 @@ from pathlib import Path
 import numpy as np
 
 from sweep.api import create_study
+from sweep.backtest.tasks import Task, evaluate
 from sweep.bench.frame import BenchError, BenchResult, Settings, figure, ratios, timed
 from sweep.bench.launch import write_study
 from sweep.engines.serial import SerialEngine
-from sweep.foldplan import plan_pieces
-from sweep.folds import Folds, make_folds, unit_edges
-from sweep.foldsearch import CHUNK, candidates
-from sweep.pieces import evaluate_pieces, merge_pieces
-from sweep.quantities import Duration
-from sweep.study import Study
-from sweep.tasks import Task, evaluate
-from sweep.validate_section import ValidateSection
-from sweep.walkforward import walk_forward
-from sweep.walkresult import WalkForwardResult
+from sweep.study.file.validate_section import ValidateSection
+from sweep.study.study import Study
+from sweep.units import Duration
+from sweep.validation.foldplan import plan_pieces
+from sweep.validation.folds import Folds, make_folds, unit_edges
+from sweep.validation.walkforward.evaluate import evaluate_pieces, merge_pieces
+from sweep.validation.walkforward.result import WalkForwardResult
+from sweep.validation.walkforward.run import walk_forward
+from sweep.validation.walkforward.shared_search import CHUNK, candidates
 
 __all__ = ["run"]
 

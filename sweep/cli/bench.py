@@ -53,7 +53,7 @@ def bench(
     """
     from sweep.bench.frame import Settings, machine
     from sweep.bench.registry import BENCHES, run_bench
-    from sweep.output import json_text
+    from sweep.report.table import json_text
 
     silent = flags["quiet"]
     if name is None:
@@ -85,9 +85,9 @@ def bench(
 
 def _print_list(*, no_color: bool) -> None:
     from sweep.bench.registry import BENCHES
-    from sweep.cli.tables import print_lines, screen_width
-    from sweep.format import Column
-    from sweep.output import Table, table_lines
+    from sweep.cli.trial_tables import print_lines, screen_width
+    from sweep.report.table import Table, table_lines
+    from sweep.text import Column
 
     columns = (Column("bench", "text", priority=0), Column("question", "text", priority=0))
     rows = [(name, entry.question) for name, entry in BENCHES.items()]
@@ -97,9 +97,9 @@ def _print_list(*, no_color: bool) -> None:
 def _print(result: BenchResult, machine: dict[str, str], *, no_color: bool) -> None:
     from rich.text import Text
 
-    from sweep.cli.tables import print_lines, screen_width
-    from sweep.format import Column, kind_of
-    from sweep.output import Table, table_lines
+    from sweep.cli.trial_tables import print_lines, screen_width
+    from sweep.report.table import Table, table_lines
+    from sweep.text import Column, kind_of
 
     width = screen_width()
     lines = [

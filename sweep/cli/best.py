@@ -49,11 +49,11 @@ def best(
     row a trial: parameters, objectives, metrics, metrics on the holdout, all digits,
     times in seconds (columns ending in _s), shares as fractions.
     """
-    from sweep.cli import report
-    from sweep.cli.tables import print_lines, screen_width, trials_table
+    from sweep.cli import study_report as report
+    from sweep.cli.trial_tables import print_lines, screen_width, trials_table
     from sweep.errors import InputError
-    from sweep.format import counted
-    from sweep.output import emit, json_text, write_csv
+    from sweep.report.table import emit, json_text, write_csv
+    from sweep.text import counted
 
     if path is not None and not path.lower().endswith(".csv"):
         raise InputError(f"--csv {path}: the name must end in .csv; -f csv prints instead")

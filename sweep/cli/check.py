@@ -11,7 +11,7 @@ from sweep.cli.options import format_option, hint, no_color_option, quiet_option
 from sweep.errors import EXIT_INPUT
 
 if TYPE_CHECKING:
-    from sweep.check import CheckReport
+    from sweep.backtest.strategy_checks.checks import CheckReport
     from sweep.schema import Ticks
 
 __all__ = ["check"]
@@ -31,9 +31,9 @@ def check(file: str, source: str | None, quiet: bool, no_color: bool, fmt: str) 
 
     Each check is a line, and a failed one says what to do. Exit code 2 if one failed.
     """
-    from sweep.check import check_strategy
-    from sweep.format import Column
-    from sweep.output import Table, emit, json_text
+    from sweep.backtest.strategy_checks.checks import check_strategy
+    from sweep.report.table import Table, emit, json_text
+    from sweep.text import Column
 
     ticks = None if source is None else _ticks(source, quiet=quiet, no_color=no_color)
     report = check_strategy(file, ticks)
@@ -59,9 +59,9 @@ def check(file: str, source: str | None, quiet: bool, no_color: bool, fmt: str) 
 
 def _ticks(path: str, *, quiet: bool, no_color: bool) -> Ticks:
     from sweep.cli.progress import ImportProgress
-    from sweep.sources import SourceSpec
-    from sweep.store import import_ticks
-    from sweep.tickmap import attach
+    from sweep.ticks.mapped import attach
+    from sweep.ticks.source import SourceSpec
+    from sweep.ticks.store import import_ticks
 
     with ImportProgress(quiet=quiet, no_color=no_color) as progress:
         found = import_ticks(SourceSpec(path=path), progress=progress)
@@ -72,9 +72,9 @@ def _ticks(path: str, *, quiet: bool, no_color: bool) -> Ticks:
 def _print(report: CheckReport, *, no_color: bool) -> None:
     from rich.text import Text
 
-    from sweep.cli.tables import print_lines, screen_width
-    from sweep.format import Column
-    from sweep.output import Table, table_lines
+    from sweep.cli.trial_tables import print_lines, screen_width
+    from sweep.report.table import Table, table_lines
+    from sweep.text import Column
 
     width = screen_width()
     lines = [Text(report.path, "bold")]

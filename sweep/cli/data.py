@@ -20,8 +20,8 @@ from sweep.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from sweep.sources import SourceSpec
-    from sweep.store import Entry, Imported
+    from sweep.ticks.source import SourceSpec
+    from sweep.ticks.store import Entry, Imported
 
 __all__ = ["data"]
 
@@ -104,8 +104,8 @@ def info(source: str, verify: bool, quiet: bool, no_color: bool, fmt: str, **opt
     A KEY, or its beginning, is one that `sweep data list` shows. A SOURCE that is not
     in the store is imported.
     """
-    from sweep import tickmap
     from sweep.errors import StoreError
+    from sweep.ticks import mapped as tickmap
 
     entry = _find(source, any(options.values()))
     if entry is None:
@@ -129,9 +129,9 @@ def info(source: str, verify: bool, quiet: bool, no_color: bool, fmt: str, **opt
 @format_option
 def list_(quiet: bool, no_color: bool, fmt: str) -> None:
     """List the ticks in the store, those used last first."""
-    from sweep.format import Column, bytes_text
-    from sweep.output import Table, emit
-    from sweep.store import list_entries
+    from sweep.report.table import Table, emit
+    from sweep.text import Column, bytes_text
+    from sweep.ticks.store import list_entries
 
     entries = list_entries()
     columns = (
@@ -168,8 +168,8 @@ def clear(keys: tuple[str, ...], everything: bool, store: str | None, quiet: boo
     The sources are not touched: a study imports its ticks again when it needs them.
     """
     from sweep.errors import EXIT_FAILED, EXIT_OK
-    from sweep.output import json_text
-    from sweep.store import clear as clear_store
+    from sweep.report.table import json_text
+    from sweep.ticks.store import clear as clear_store
 
     if bool(keys) == everything:
         raise click.UsageError("name the keys to remove (see: sweep data list), or use --all")
@@ -212,10 +212,10 @@ def synth(out: Path, force: bool, quiet: bool, fmt: str, **options: Any) -> None
     Equal options give equal ticks. docs/study-file.md describes the model.
     """
     from sweep.errors import InputError
-    from sweep.format import counted
-    from sweep.output import json_text, new_file
-    from sweep.sources import write_parquet
-    from sweep.synth import SynthSpec, generate
+    from sweep.report.table import json_text, new_file
+    from sweep.text import counted
+    from sweep.ticks.source import write_parquet
+    from sweep.ticks.synthetic import SynthSpec, generate
 
     spec = SynthSpec(**{name: value for name, value in options.items() if value is not None})
     if out.suffix != ".parquet":
@@ -235,10 +235,10 @@ def synth(out: Path, force: bool, quiet: bool, fmt: str, **options: Any) -> None
 
 def _spec(source: str, options: dict[str, Any]) -> SourceSpec:
     """Make the source of a command line."""
-    from sweep.checks import CHECKS, Policies
     from sweep.errors import DataError
-    from sweep.names import known_names
-    from sweep.sources import SourceSpec
+    from sweep.text_names import known_names
+    from sweep.ticks.quality import CHECKS, Policies
+    from sweep.ticks.source import SourceSpec
 
     policies = dict(_pair("--policy", text) for text in options["policies"])
     for name in policies:
@@ -264,7 +264,7 @@ def _imported(
     spec: SourceSpec, store: str, *, quiet: bool = False, no_color: bool = False
 ) -> Imported:
     from sweep.cli.progress import ImportProgress
-    from sweep.store import import_ticks
+    from sweep.ticks.store import import_ticks
 
     with ImportProgress(quiet=quiet, no_color=no_color) as progress:
         return import_ticks(
@@ -275,7 +275,7 @@ def _imported(
 def _find(text: str, with_options: bool) -> Entry | None:
     """Return the entry that a key's beginning, or a source's path, names."""
     from sweep.errors import StoreError
-    from sweep.store import list_entries
+    from sweep.ticks.store import list_entries
 
     entries = list_entries()
     path = str(Path(text).expanduser().absolute())
@@ -300,7 +300,7 @@ def _is_stale(entry: Entry) -> bool:
 
 def _keys(given: Sequence[str], store: str | None) -> list[str]:
     """Replace paths by the keys of all that was imported from there."""
-    from sweep.store import list_entries
+    from sweep.ticks.store import list_entries
 
     keys = []
     for text in given:
@@ -338,9 +338,9 @@ def _handle_of(document: dict[str, Any]) -> Any:
 
 def _show(document: dict[str, Any], fmt: str, *, no_color: bool) -> None:
     """Write the report of an import as ``-f`` asks."""
-    from sweep.checks import TickReport
-    from sweep.format import Column
-    from sweep.output import Table, emit, json_text, table_lines
+    from sweep.report.table import Table, emit, json_text, table_lines
+    from sweep.text import Column
+    from sweep.ticks.quality import TickReport
 
     report = TickReport.from_dict(document["report"])
     if fmt == "json":
@@ -360,7 +360,7 @@ def _show(document: dict[str, Any], fmt: str, *, no_color: bool) -> None:
         return
     from rich.text import Text
 
-    from sweep.cli.tables import print_lines, screen_width
+    from sweep.cli.trial_tables import print_lines, screen_width
 
     width = screen_width()
     shown = (
@@ -381,7 +381,7 @@ def _show(document: dict[str, Any], fmt: str, *, no_color: bool) -> None:
 
 def _plain(document: dict[str, Any], report: Any) -> dict[str, Any]:
     """Describe an import for programs: times ISO 8601, durations in seconds."""
-    from sweep.checks import format_stamp
+    from sweep.ticks.quality import format_stamp
 
     return {
         "key": document["key"],
@@ -430,16 +430,16 @@ def _row(entry: Entry, *, short: bool) -> tuple[Any, ...]:
 
 
 def _emit_keys(removed: Sequence[str], in_use: Sequence[str]) -> None:
-    from sweep.format import Column
-    from sweep.output import Table, emit
+    from sweep.report.table import Table, emit
+    from sweep.text import Column
 
     rows = [(k, True) for k in removed] + [(k, False) for k in in_use]
     emit(Table((Column("key", "text"), Column("removed", "boolean")), rows), "csv")
 
 
 def _emit_file(out: Path, rows: int, size: int) -> None:
-    from sweep.format import Column
-    from sweep.output import Table, emit
+    from sweep.report.table import Table, emit
+    from sweep.text import Column
 
     columns = (
         Column("path", "text"),

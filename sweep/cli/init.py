@@ -24,9 +24,9 @@ def init(folder: str, name: str | None, force: bool, quiet: bool) -> None:
     They run at once, on generated ticks. Results go to results/DIR, or results/NAME.
     Nothing is overwritten without --force.
     """
-    from sweep.output import new_file
-    from sweep.strategy_template import strategy_template
-    from sweep.study_template import study_template
+    from sweep.cli.strategy_template import strategy_template
+    from sweep.cli.templates import study_template
+    from sweep.report.table import new_file
 
     if name is not None and not re.fullmatch(r"\w[\w-]*", name):
         raise InputError(f"--name {name}: use letters, digits, - and _ only")

@@ -23,9 +23,9 @@ from sweep.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sweep.robustness.compare import Comparison
-    from sweep.robustness.finding import Finding
-    from sweep.study import Study
+    from sweep.montecarlo.compare import Comparison
+    from sweep.montecarlo.finding import Finding
+    from sweep.study.study import Study
 
 __all__ = ["mc"]
 
@@ -154,16 +154,16 @@ def mc(
     what an interrupted run has finished is not evaluated again.
     """
     from sweep.cli.replay import refuse_existing, values_of
-    from sweep.robustness.compare import comparisons_of
-    from sweep.robustness.run import run_methods
-    from sweep.robustness.subject import subjects_of
-    from sweep.runner import make_engine
+    from sweep.montecarlo.compare import comparisons_of
+    from sweep.montecarlo.run import run_methods
+    from sweep.montecarlo.subject import subjects_of
+    from sweep.study.runner import make_engine
 
     files = {name: given.pop(name) for name in _ENDINGS}
     _check_endings(files)
     refuse_existing({**files, "export": export[1] if export is not None else None}, force)
     if files["png"]:
-        from sweep.robustness.plots import need_matplotlib
+        from sweep.montecarlo.report.plots import need_matplotlib
 
         need_matplotlib()
     study = open_study(folder, source)
@@ -220,7 +220,7 @@ def _check_endings(files: dict[str, str | None]) -> None:
 
 
 def _asked(study: Study, condition: str | None, given: dict[str, Any]) -> Any:
-    from sweep.robustness.asked import asked_of
+    from sweep.montecarlo.request import asked_of
 
     settings: dict[str, Any] = {"condition": condition}
     given = {**given, "model": tuple(map(_number, given["model"]))}
@@ -242,7 +242,7 @@ def _number(text: str) -> tuple[str, float]:
 
 
 def _export(study: Study, asked: Any, export: tuple[int, str], *, quiet: bool) -> None:
-    from sweep.robustness.on_paths import export_ticks
+    from sweep.montecarlo.methods.ticks import export_ticks
 
     number, file = export
     rows = export_ticks(study, asked, number, file)
@@ -258,8 +258,8 @@ def _write(
     force: bool,
     quiet: bool,
 ) -> None:
-    from sweep.output import write_csv, write_parquet
-    from sweep.robustness.tables import paths_table
+    from sweep.montecarlo.report.tables import paths_table
+    from sweep.report.table import write_csv, write_parquet
 
     if files["csv"] or files["parquet"]:
         table = paths_table(findings)
@@ -268,11 +268,11 @@ def _write(
         if files["parquet"]:
             write_parquet(files["parquet"], table, force=force)
     if files["png"]:
-        from sweep.robustness.plots import write_png
+        from sweep.montecarlo.report.plots import write_png
 
         write_png(files["png"], findings, force=force)
     if files["html"]:
-        from sweep.robustness.html import write_html
+        from sweep.montecarlo.report.html import write_html
 
         write_html(files["html"], findings, comparisons=comparisons, force=force)
     for path in files.values():
@@ -288,9 +288,9 @@ def _show(
     *,
     no_color: bool,
 ) -> None:
-    from sweep.output import emit, json_text
-    from sweep.robustness.compared import comparison_lines, summary_with_comparisons
-    from sweep.robustness.tables import document
+    from sweep.montecarlo.report.compared import comparison_lines, summary_with_comparisons
+    from sweep.montecarlo.report.tables import document
+    from sweep.report.table import emit, json_text
 
     if fmt == "json":
         head = {"study": study.name, "folder": study.folder}
@@ -301,9 +301,9 @@ def _show(
         return
     from rich.text import Text
 
-    from sweep.cli.tables import print_lines, screen_width
-    from sweep.robustness.charts import chart_lines, charts_wanted, needs_ascii
-    from sweep.robustness.tables import finding_lines, robustness_lines
+    from sweep.cli.trial_tables import print_lines, screen_width
+    from sweep.montecarlo.report.charts import chart_lines, charts_wanted, needs_ascii
+    from sweep.montecarlo.report.tables import finding_lines, robustness_lines
 
     width = screen_width()
     lines: list[Text] = []
@@ -325,7 +325,7 @@ class _Progress:
     """
 
     def __init__(self, *, quiet: bool, no_color: bool) -> None:
-        from sweep.live import stderr_console
+        from sweep.report.live import stderr_console
 
         self._quiet = quiet
         self._console = stderr_console(no_color=no_color)
@@ -380,7 +380,7 @@ class _Progress:
             self._live.update(text, refresh=True)
 
     def _line(self, done: int, total: int, elapsed: float, profits: Any) -> str:
-        from sweep.format import duration, short
+        from sweep.text import duration, short
 
         parts = [f"{self._method}: {done:,} of {total:,}"]
         fresh = done - self._first

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from sweep.study import Study
+    from sweep.study.study import Study
 
 __all__ = [
     "force_option",
@@ -63,8 +63,8 @@ def open_study(folder: str | Path | None, source: str | None = None) -> Study:
     source : str, optional
         Where its ticks are now.
     """
-    from sweep.study import Study
-    from sweep.study_folder import find_study
+    from sweep.study.folder import find_study
+    from sweep.study.study import Study
 
     study = Study.open(find_study(folder))
     if source is not None:

@@ -6,8 +6,8 @@ import time
 from types import TracebackType
 from typing import Any
 
-from sweep.format import bytes_text, count, duration, percent, short
-from sweep.live import stderr_console
+from sweep.report.live import stderr_console
+from sweep.text import bytes_text, count, duration, percent, short
 
 __all__ = ["ImportProgress"]
 

@@ -21,8 +21,8 @@ from sweep.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from sweep.output import Table
-    from sweep.study import ReplayResult, Study
+    from sweep.report.table import Table
+    from sweep.study.study import ReplayResult, Study
 
 __all__ = ["refuse_existing", "replay", "values_of"]
 
@@ -82,13 +82,13 @@ def replay(
     to the bit. Files are CSV or Parquet by their ending, with all digits; money in the
     quote currency, times in UTC.
     """
-    from sweep.output import emit, json_text
+    from sweep.report.table import emit, json_text
 
     study = open_study(folder, source)
     refuse_existing(paths, force)
     variant = _variant(study, trial, params)
     if on == "holdout":
-        from sweep.holdout import open_holdout
+        from sweep.study.holdout import open_holdout
 
         found = open_holdout(study, variant)
     else:
@@ -150,7 +150,7 @@ def _variant(study: Study, trial: int | None, params: tuple[str, ...]) -> int | 
 def values_of(study: Study, params: tuple[str, ...]) -> dict[str, Any]:
     """Return the values that ``--param NAME=VALUE`` gives, by name."""
     from sweep.errors import SpaceError
-    from sweep.space import parse_value
+    from sweep.strategy.space import parse_value
 
     values = {}
     for item in params:
@@ -169,7 +169,7 @@ def values_of(study: Study, params: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _said(study: Study, variant: int | dict[str, Any], found: ReplayResult) -> str:
-    from sweep.format import counted
+    from sweep.text import counted
 
     if found.on == "holdout":
         n = len(study.opened)
@@ -194,9 +194,9 @@ def _print(
 ) -> None:
     from rich.text import Text
 
-    from sweep.cli.tables import metrics_table, print_lines, screen_width
-    from sweep.format import counted
-    from sweep.output import Table, table_lines
+    from sweep.cli.trial_tables import metrics_table, print_lines, screen_width
+    from sweep.report.table import Table, table_lines
+    from sweep.text import counted
 
     width = screen_width()
     heading = Text(_name(variant), "bold").append(f"   {_said(study, variant, found)}", "dim")
@@ -230,7 +230,7 @@ def _document(
 
 def _metric_cells(found: ReplayResult) -> Iterator[tuple[str, float]]:
     """Yield the metrics by their names with units, counts as whole numbers."""
-    from sweep.format import metric_column
+    from sweep.text import metric_column
 
     for name, value in found.metrics.items():
         column = metric_column(name)
@@ -238,8 +238,8 @@ def _metric_cells(found: ReplayResult) -> Iterator[tuple[str, float]]:
 
 
 def _row_table(variant: int | dict[str, Any], found: ReplayResult) -> Table:
-    from sweep.format import Column, metric_column, parameter_column
-    from sweep.output import Table
+    from sweep.report.table import Table
+    from sweep.text import Column, metric_column, parameter_column
 
     names = list(found.params)
     columns = [Column("trial", "integer"), Column("on", "text")]
@@ -254,9 +254,9 @@ def _row_table(variant: int | dict[str, Any], found: ReplayResult) -> Table:
 
 
 def _trades_table(found: ReplayResult) -> Table:
-    from sweep.format import Column
-    from sweep.output import Table
-    from sweep.trips import round_trips
+    from sweep.backtest.trades import round_trips
+    from sweep.report.table import Table
+    from sweep.text import Column
 
     trips = round_trips(found.replay.fills)
     sides = {1: "long", -1: "short"}
@@ -292,8 +292,8 @@ def _trades_table(found: ReplayResult) -> Table:
 
 
 def _fills_table(found: ReplayResult) -> Table:
-    from sweep.format import Column
-    from sweep.output import Table
+    from sweep.report.table import Table
+    from sweep.text import Column
 
     fills = found.replay.fills
     columns = (
@@ -320,8 +320,8 @@ def _write_files(
     force: bool,
     quiet: bool,
 ) -> None:
-    from sweep.format import counted
-    from sweep.output import write_table
+    from sweep.report.table import write_table
+    from sweep.text import counted
 
     if (path := paths["trades"]) is not None:
         write_table(path, trades, force=force)
@@ -337,8 +337,8 @@ def _write_files(
 
 def _write_equity(path: str, found: ReplayResult, force: bool) -> None:
     """Write one row a tick: by columns, since there may be a hundred million."""
-    from sweep.format import Column
-    from sweep.output import new_file, write_rows
+    from sweep.report.table import new_file, write_rows
+    from sweep.text import Column
 
     r = found.replay
     if Path(path).suffix.lower() == ".parquet":

@@ -11,11 +11,11 @@ import click
 
 from sweep.cli.options import format_option, hint, no_color_option, note, quiet_option
 from sweep.errors import EXIT_INTERRUPTED
-from sweep.names import SAMPLERS
+from sweep.text_names import SAMPLERS
 
 if TYPE_CHECKING:
-    from sweep.runner import Summary
-    from sweep.study import Study
+    from sweep.study.runner import Summary
+    from sweep.study.study import Study
 
 __all__ = ["run"]
 
@@ -90,9 +90,9 @@ def _prepare(
     no_color: bool,
 ) -> Study:
     from sweep.cli.progress import ImportProgress
-    from sweep.format import counted
-    from sweep.spec import load_spec
-    from sweep.study import Study
+    from sweep.study.file.spec import load_spec
+    from sweep.study.study import Study
+    from sweep.text import counted
 
     spec = load_spec(path, overrides=overrides, flags=flags)
     with ImportProgress(quiet=quiet, no_color=no_color) as progress:
@@ -114,8 +114,8 @@ def _prepare(
 
 
 def _run(study: Study, interrupts: Any, *, quiet: bool, no_color: bool) -> Summary:
-    from sweep.live import LiveDisplay
-    from sweep.runner import run_study
+    from sweep.report.live import LiveDisplay
+    from sweep.study.runner import run_study
 
     said = 0
     with LiveDisplay(quiet=quiet, no_color=no_color) as display:
@@ -155,9 +155,9 @@ def _show(
     quiet: bool,
     no_color: bool,
 ) -> None:
-    from sweep.cli import report
-    from sweep.cli.tables import print_lines, screen_width, trials_table
-    from sweep.output import emit, json_text
+    from sweep.cli import study_report as report
+    from sweep.cli.trial_tables import print_lines, screen_width, trials_table
+    from sweep.report.table import emit, json_text
 
     best = list(summary.best) or study.best()
     checked = bool(summary.best)

@@ -36,9 +36,9 @@ def show(
     """
     from rich.text import Text
 
-    from sweep.cli import report
-    from sweep.cli.tables import print_lines, screen_width
-    from sweep.output import Table, emit, json_text
+    from sweep.cli import study_report as report
+    from sweep.cli.trial_tables import print_lines, screen_width
+    from sweep.report.table import Table, emit, json_text
 
     study = open_study(folder, source)
     report.say_damaged(study, quiet=quiet)
@@ -52,7 +52,7 @@ def show(
     if fmt == "json":
         sys.stdout.write(json_text(document))
     elif fmt == "csv":
-        from sweep.format import Column
+        from sweep.text import Column
 
         facts = [(k, v) for k, v in document.items() if isinstance(v, str | int | float | bool)]
         facts += list(report.trial_counts(study).items())

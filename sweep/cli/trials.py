@@ -18,10 +18,10 @@ from sweep.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from sweep.board import TrialBlock
-    from sweep.output import Table
+    from sweep.report.table import Table
     from sweep.schema import IntArray1D
-    from sweep.study import Study
+    from sweep.study.study import Study
+    from sweep.study.trials import TrialBlock
 
 __all__ = ["trials"]
 
@@ -65,8 +65,8 @@ def trials(
     Columns are those of `-f csv`: parameters, metrics, objectives, state. A table shows
     20 rows unless --top says otherwise; JSON and CSV have all.
     """
-    from sweep.cli import report
-    from sweep.output import emit, emit_pieces
+    from sweep.cli import study_report as report
+    from sweep.report.table import emit, emit_pieces
 
     study = open_study(folder)
     report.say_damaged(study, quiet=quiet)
@@ -91,7 +91,7 @@ def trials(
 
 
 def _plateaus(study: Study) -> dict[bytes, float]:
-    from sweep.plateaus import study_plateaus
+    from sweep.study.plateaus import study_plateaus
 
     return study_plateaus(study)
 
@@ -104,9 +104,9 @@ def _table(study: Study, numbers: list[int], scores: dict[bytes, float] | None) 
     """Return trials as a table, with their plateau scores where they are asked for."""
     import numpy as np
 
-    from sweep.cli.tables import trials_table
-    from sweep.format import Column
-    from sweep.output import Table
+    from sweep.cli.trial_tables import trials_table
+    from sweep.report.table import Table
+    from sweep.text import Column
 
     table = trials_table(study, numbers)
     if scores is None:
@@ -139,8 +139,8 @@ def _chosen(
     import numpy as np
 
     from sweep.errors import InputError
-    from sweep.expressions import parse_where
-    from sweep.names import known_names
+    from sweep.search.expressions import parse_where
+    from sweep.text_names import known_names
 
     if ascending and sort_by is None:
         raise click.UsageError("--ascending needs --sort-by COLUMN")
@@ -180,8 +180,8 @@ def _chosen(
 def _columns(
     study: Study, block: TrialBlock, scores: dict[bytes, float] | None
 ) -> dict[str, list[Any]]:
-    from sweep.format import metric_column
-    from sweep.metrics import METRICS
+    from sweep.stats.metrics import METRICS
+    from sweep.text import metric_column
 
     found = study.columns_of(block)
     columns = {n: v if isinstance(v, list) else v.tolist() for n, v in found.items()}

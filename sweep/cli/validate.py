@@ -22,11 +22,11 @@ from sweep.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from sweep.output import Table
-    from sweep.study import Study
+    from sweep.report.table import Table
+    from sweep.study.study import Study
     from sweep.validation.evidence import OutOfSample, Verdict
-    from sweep.validation.report import Report
-    from sweep.walkresult import WalkForwardResult
+    from sweep.validation.report.text import Report
+    from sweep.validation.walkforward.result import WalkForwardResult
 
 __all__ = ["validate"]
 
@@ -94,7 +94,7 @@ def validate(
     permit is tested, and said in plain sentences, each graded strong, weak, luck, or cannot be
     said; the verdict is as good as the poorest test that pays for the search.
     """
-    from sweep.check import FAIL
+    from sweep.backtest.strategy_checks.checks import FAIL
     from sweep.cli.replay import refuse_existing
     from sweep.errors import InputError
 
@@ -107,15 +107,15 @@ def validate(
     refuse_existing(files, force)
     study = open_study(folder, source)
     if overrides:
-        from sweep.spec import with_validate
+        from sweep.study.file.spec import with_validate
 
         study.spec = with_validate(study.spec, overrides)
     if show_splits:
         _show_splits(study, fmt, no_color=no_color)
         return
     from sweep.validation.evidence import Settings
-    from sweep.validation.of_study import evidence_of, look_ahead_of, surface_of_study
-    from sweep.validation.report import Report
+    from sweep.validation.evidence_of_study import evidence_of, look_ahead_of, surface_of_study
+    from sweep.validation.report.text import Report
     from sweep.validation.verdict import verdict
 
     settings = Settings(bootstraps, block, study.spec.study.seed if seed is None else seed)
@@ -146,7 +146,7 @@ def _walked(
 ) -> tuple[OutOfSample | str, WalkForwardResult | None]:
     """Search in each fold, as far as Ctrl-C lets it; what was finished is kept."""
     from sweep.cli.interrupts import Interrupts
-    from sweep.format import duration
+    from sweep.text import duration
     from sweep.validation.walk import walked
 
     if not wanted:
@@ -178,9 +178,9 @@ def _walked(
 
 
 def _show_splits(study: Study, fmt: str, *, no_color: bool) -> None:
-    from sweep.foldtables import splits_picture, splits_table
-    from sweep.output import emit, table_lines
-    from sweep.walkforward import study_folds
+    from sweep.report.table import emit, table_lines
+    from sweep.validation.report.walkforward import splits_picture, splits_table
+    from sweep.validation.walkforward.run import study_folds
 
     folds = study_folds(study)
     if fmt != "table":
@@ -188,8 +188,8 @@ def _show_splits(study: Study, fmt: str, *, no_color: bool) -> None:
         return
     from rich.text import Text
 
-    from sweep.cli.tables import print_lines, screen_width
-    from sweep.output import wrapped
+    from sweep.cli.trial_tables import print_lines, screen_width
+    from sweep.report.table import wrapped
 
     width = screen_width()
     lines = [*splits_picture(folds, min(width or 100, 100)), Text()]
@@ -211,9 +211,9 @@ _SHOWN = {
 
 def _standings(study: Study, verdict: Verdict, *, whole: bool = False) -> Table | None:
     """Return settings with what the tests say of each, from the best on."""
-    from sweep.cli.tables import trials_table
-    from sweep.format import Column
-    from sweep.output import Table
+    from sweep.cli.trial_tables import trials_table
+    from sweep.report.table import Table
+    from sweep.text import Column
 
     found = verdict.standings
     if found is None:
@@ -246,7 +246,7 @@ def _standings(study: Study, verdict: Verdict, *, whole: bool = False) -> Table 
 
 
 def _document(study: Study, report: Report) -> dict[str, Any]:
-    from sweep.validation.report import document
+    from sweep.validation.report.text import document
 
     return {"study": study.name, "folder": study.folder, **document(report)}
 
@@ -259,8 +259,8 @@ def _write(
     force: bool,
     quiet: bool,
 ) -> None:
-    from sweep.output import write_csv, write_json
-    from sweep.validation.page import write_html
+    from sweep.report.table import write_csv, write_json
+    from sweep.validation.report.html import write_html
 
     html, csv_file, json_file = files["html"], files["csv"], files["json"]
     if html is not None:
@@ -280,19 +280,19 @@ def _write(
 
 def _show(study: Study, report: Report, fmt: str, *, no_color: bool) -> None:
     if fmt == "json":
-        from sweep.output import json_text
+        from sweep.report.table import json_text
 
         sys.stdout.write(json_text(_document(study, report)))
         return
-    from sweep.validation.report import claims_table, report_lines
+    from sweep.validation.report.text import claims_table, report_lines
 
     if fmt == "csv":
-        from sweep.output import emit
+        from sweep.report.table import emit
 
         emit(claims_table(report.verdict), "csv")
         return
-    from sweep.cli.tables import print_lines, screen_width
-    from sweep.robustness.charts import needs_ascii
+    from sweep.cli.trial_tables import print_lines, screen_width
+    from sweep.montecarlo.report.charts import needs_ascii
 
     lines = report_lines(report, screen_width(), ascii_only=needs_ascii(sys.stdout))
     print_lines(lines, no_color=no_color)

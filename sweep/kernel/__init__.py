@@ -6,7 +6,7 @@ r"""From a strategy and its parameters to a compiled batch call, cached on disk.
       \\                                    /
        build: compile once, load in workers   cache: folders, seals, locks
       /                                    \\
-    loop  (what a kernel runs)             core (slices, orders, rows) -> marks, sweep.fills
+    loop  (what a kernel runs)             core (slices, orders, rows) -> marks, accounting
 """
 
 from sweep.kernel.build import (

@@ -25,9 +25,7 @@ from numba.core import types as nt
 from sweep.errors import StrategyError
 from sweep.kernel import lanes
 from sweep.kernel.cache import find_or_build, in_cache, seal
-from sweep.kernel.core import LANE_FIELDS
-from sweep.kernel.errors import translate_error, user_line
-from sweep.kernel.native import (
+from sweep.kernel.compiled import (
     CORE_TEXT,
     SYMBOL,
     beside_modules,
@@ -36,11 +34,13 @@ from sweep.kernel.native import (
     load_core,
     plain_core,
 )
-from sweep.kernel.report import why_not_vectorised
-from sweep.kernel.text import kernel_text, state_counts
+from sweep.kernel.core import LANE_FIELDS
+from sweep.kernel.diagnostics import translate_error, user_line
+from sweep.kernel.source import kernel_text, state_counts
+from sweep.kernel.vectorised import why_not_vectorised
 from sweep.schema import FloatArray1D, FloatArray2D, Ticks
-from sweep.space import SearchSpace
-from sweep.strategy import Strategy, definition_line
+from sweep.strategy.declare import Strategy, definition_line
+from sweep.strategy.space import SearchSpace
 
 __all__ = [
     "Kernel",
@@ -251,7 +251,7 @@ def find_core(text: str, symbol: str) -> str:
     Parameters
     ----------
     text : str
-        See `sweep.kernel.native.core_text`.
+        See `sweep.kernel.compiled.core_text`.
     symbol : str
         Name under which kernels call it.
     """

@@ -24,8 +24,10 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 
-from sweep import features, fills, schema, strategy
+from sweep import features, schema
 from sweep.errors import StrategyError
+from sweep.kernel import accounting as fills
+from sweep.strategy import declare as strategy
 
 __all__ = ["find_or_build", "in_cache", "kernels_folder", "own_digest", "seal"]
 
@@ -59,7 +61,7 @@ def own_digest() -> str:
     digest = hashlib.blake2b(digest_size=16)
     own = Path(__file__).parent
     files = [Path(str(module.__file__)) for module in (features, fills, schema, strategy)]
-    for file in (*files, *sorted(own.glob("*.py"))):
+    for file in (*files, *sorted(own.rglob("*.py"))):
         digest.update(file.read_bytes())
     processor = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
     settings: Any = numba.config

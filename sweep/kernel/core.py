@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from sweep.fills import CARRY, FILL, TERMS, begin_run, close_period, finish_row, settle
+from sweep.kernel.accounting import CARRY, FILL, TERMS, begin_run, close_period, finish_row, settle
 from sweep.kernel.marks import CHUNK, LEVELS, advance, mark_point, prepare
 from sweep.schema import ROW, STATUS_BAD_ORDER
 
@@ -154,7 +154,7 @@ def run_core(
     ----------
     f : ndarray of shape (FRAME + 4 * len(ARRAYS),), int64
         The frame.
-    terms_array : ndarray of shape (1,), dtype `sweep.fills.TERMS`
+    terms_array : ndarray of shape (1,), dtype `sweep.kernel.accounting.TERMS`
     ts, bid, ask : ndarray of shape (n_ticks,), int64 and float64
     slices : ndarray of shape (n_slices, 3), int64
         First tick, end, lowest tick of the warm-up.
@@ -176,7 +176,7 @@ def run_core(
         of the decision, lane.
     queue_target : ndarray of shape (room,), float64
     equity_out, position_out, fills, arrivals, shares
-        See `sweep.kernel.native.call_kernel`.
+        See `sweep.kernel.compiled.call_kernel`.
 
     Returns
     -------

@@ -21,8 +21,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from sweep.space import SearchSpace
-from sweep.strategy import Strategy, field_kinds
+from sweep.strategy.declare import Strategy, field_kinds
+from sweep.strategy.space import SearchSpace
 
 __all__ = ["STRIDE", "WIDTH", "as_bits", "as_float", "lanes_text"]
 
@@ -86,7 +86,7 @@ def lanes_text(
         Ticks in one pass, instead of those that suit the strategy.
     own_ticks : bool, optional
         Each lane has ticks of its own (``quotes`` and ``stamps`` by tick and lane, see
-        `sweep.kernel.paths`), instead of the same for all.
+        `sweep.kernel.paths.core`), instead of the same for all.
 
     Returns
     -------

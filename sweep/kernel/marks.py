@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from sweep.fills import close_periods, end_spell, equity_at
+from sweep.kernel.accounting import close_periods, end_spell, equity_at
 from sweep.schema import STATUS_OK, STATUS_RUINED
 
 __all__ = ["CHUNK", "LEVELS", "advance", "mark_point", "prepare", "stays_under", "walk"]
@@ -186,7 +186,7 @@ def walk(
 
     Parameters
     ----------
-    c, r : records of dtype `sweep.fills.CARRY` and `sweep.schema.ROW`
+    c, r : records of dtype `sweep.kernel.accounting.CARRY` and `sweep.schema.ROW`
     worth : ndarray of shape (at least end,), float64
     ts : ndarray of shape (n_ticks,), int64
     origin, shift : int
@@ -315,7 +315,7 @@ def advance(
 
     Parameters
     ----------
-    c, r : records of dtype `sweep.fills.CARRY` and `sweep.schema.ROW`
+    c, r : records of dtype `sweep.kernel.accounting.CARRY` and `sweep.schema.ROW`
         ``c.done`` is the first tick that is not marked yet, ``c.edge`` the place of the
         first edge that is not passed yet, ``c.equity`` that at tick ``c.done - 1``.
     high, low : ndarray of shape (2, LEVELS, CHUNK), float64

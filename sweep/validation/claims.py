@@ -13,8 +13,7 @@ import numpy as np
 from scipy import stats
 
 from sweep.errors import InputError
-from sweep.format import number, percent
-from sweep.overfit import (
+from sweep.stats.overfit import (
     MAX_PAIRED,
     Draws,
     ModelConfidenceSet,
@@ -34,6 +33,7 @@ from sweep.overfit import (
     spa,
     stepm,
 )
+from sweep.text import number, percent
 from sweep.validation.evidence import (
     LUCK,
     STRONG,

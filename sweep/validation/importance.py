@@ -6,9 +6,9 @@ import warnings
 
 import numpy as np
 
-from sweep.mc.neighbourhood import is_free, scaled
 from sweep.schema import FloatArray1D, FloatArray2D
-from sweep.space import SearchSpace, level_count
+from sweep.search.neighbourhood import is_free, scaled
+from sweep.strategy.space import SearchSpace, level_count
 
 __all__ = ["importances"]
 

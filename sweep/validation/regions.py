@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sweep.mc.neighbourhood import is_free, scaled
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
-from sweep.space import SearchSpace, level_count
+from sweep.search.neighbourhood import is_free, scaled
+from sweep.strategy.space import SearchSpace, level_count
 
 __all__ = ["Cluster", "clusters_of"]
 

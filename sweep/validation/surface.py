@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.errors import InputError
-from sweep.format import number
-from sweep.mc.neighbourhood import is_free, scaled
-from sweep.mc.plateau import distance_coordinates, plateau_scores
-from sweep.mc.surface import sign_of
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
-from sweep.space import SearchSpace, level_count
-from sweep.strategy import Parameter
+from sweep.search.neighbourhood import is_free, scaled
+from sweep.search.plateau import distance_coordinates, plateau_scores
+from sweep.stats.response_surface import sign_of
+from sweep.strategy.declare import Parameter
+from sweep.strategy.space import SearchSpace, level_count
+from sweep.text import number
 from sweep.validation.importance import importances
 from sweep.validation.regions import Cluster, clusters_of
 
@@ -149,7 +149,7 @@ class Surface:
         The largest first.
     n_good : int
     plateau : float
-        The winner's plateau score (`sweep.mc.plateau`): about 1 on a plateau, 0 where its
+        The winner's plateau score (`sweep.search.plateau`): about 1 on a plateau, 0 where its
         neighbours lose all that it gains; NaN where it cannot be said.
     steady : int
         The best trial with a score of at least 0.8; -1 if there is none.

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from sweep.bootstrap import optimal_block_length
-from sweep.format import counted
-from sweep.overfit import Draws, ModelConfidenceSet, StepM, session_draws, sharpe_ratios
+from sweep.stats.bootstrap import optimal_block_length
+from sweep.stats.overfit import Draws, ModelConfidenceSet, StepM, session_draws, sharpe_ratios
+from sweep.text import counted
 from sweep.validation import claims
 from sweep.validation.evidence import (
     LUCK,

@@ -10,11 +10,11 @@ import numpy as np
 from sweep.engines.base import Engine
 from sweep.errors import InputError, StudyLockedError
 from sweep.schema import FloatArray1D, IntArray1D
-from sweep.session_returns import kept_edges
-from sweep.study import Study
+from sweep.study.session_returns import kept_edges
+from sweep.study.study import Study
 from sweep.validation.evidence import OutOfSample
-from sweep.walkforward import out_of_sample_curve, study_folds, walk_forward
-from sweep.walkresult import WalkForwardResult
+from sweep.validation.walkforward.result import WalkForwardResult
+from sweep.validation.walkforward.run import out_of_sample_curve, study_folds, walk_forward
 
 __all__ = ["session_changes", "walked"]
 
@@ -32,7 +32,7 @@ def walked(
     ----------
     study : Study
     engine, progress, interrupted : optional
-        See `sweep.walkforward.walk_forward`.
+        See `sweep.validation.walkforward.run.walk_forward`.
 
     Returns
     -------

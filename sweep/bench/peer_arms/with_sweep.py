@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from sweep.backtest.tasks import Task, evaluate
 from sweep.bench.kernel import context_of
 from sweep.schema import Slice, TickHandle
-from sweep.tasks import Task, evaluate
 
 PACKAGES = ("sweep", "numba")
 ACCOUNTING = "equity, drawdown, returns and trades at every tick"

@@ -1,0 +1,579 @@
+"""Evaluation of ticks that never lie in memory as a whole: one pass over their source.
+
+A thread reads the source, checks it as an import does, and cuts it into blocks; each lies
+in a slot that workers map. Every batch of variants goes over the blocks in order, from the
+carry that the block before left. At most `Sizes.ring` blocks exist at a time: the thread
+reads ahead until they are full, a block is written over once the last batch has gone over
+it. Rows, and equity at the ends of sessions, are the same bits as in memory, wherever the
+blocks are cut: a carry lacks nothing.
+"""
+
+from __future__ import annotations
+
+import heapq
+import queue
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweep.backtest.segments import evaluate_block
+from sweep.backtest.stream.pass_sizes import MEMORY, Sizes, batch_size, check_streamable, sizes_for
+from sweep.backtest.stream.plan import Cuts, Part, Reach
+from sweep.backtest.stream.reader import Block, Reader, Seen
+from sweep.backtest.tasks import Carry, Context, Outcome, Task
+from sweep.engines.base import Engine, WorkerLostError
+from sweep.errors import EngineError, EvaluationError, StoreError
+from sweep.schema import ROW, STATUS_ERROR, FloatArray2D, Rows, Slice
+from sweep.ticks import store
+from sweep.ticks.mapped import COLUMNS
+from sweep.ticks.source import SourceSpec
+
+__all__ = ["Streamed", "evaluate_stream"]
+
+#: Times that a batch may lose its worker before it goes alone, and is then given up.
+_LOSSES = 3
+#: Times that the pool may break before the pass gives up.
+_BREAKS = 50
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """What a pass gives.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_variants, n_slices), dtype `sweep.schema.ROW`
+        As `sweep.backtest.tasks.evaluate` gives them for the same slices.
+    equity : ndarray of shape (n_variants, n_cells), float64, or None
+        Likewise; None without edges.
+    failures : tuple of (int, str)
+        Variant, and the reason in the user's terms.
+    n_ticks : int
+        Ticks that were read and kept; of the whole source, unless `whole` was false.
+    seconds : float
+        Wall time.
+    reading_s : float
+        In which the source was read, checked and written into blocks.
+    evaluation_s : float
+        Summed over tasks.
+    waited_s : float
+        In which no task was under way because the next block was not there yet.
+    kernel_s : float
+        Processor time within compiled kernels, summed over tasks.
+    busy : dict of int to float
+        Of ``evaluation_s``, by process.
+    uss_bytes : dict of int to int
+        See `sweep.backtest.tasks.own_bytes`, by process.
+    """
+
+    rows: Rows
+    equity: FloatArray2D | None
+    failures: tuple[tuple[int, str], ...]
+    n_ticks: int
+    seconds: float
+    reading_s: float
+    evaluation_s: float
+    waited_s: float
+    kernel_s: float
+    busy: dict[int, float]
+    uss_bytes: dict[int, int]
+
+
+def evaluate_stream(
+    source: SourceSpec,
+    context: Context,
+    params: FloatArray2D,
+    slices: Sequence[Slice] | None = None,
+    *,
+    carry_over: bool = True,
+    close_out: bool = True,
+    edges: tuple[int, ...] = (),
+    engine: Engine,
+    memory: int = MEMORY,
+    sizes: Sizes | None = None,
+    batch: int | None = None,
+    whole: bool = True,
+    seen: Seen | None = None,
+    interrupted: Callable[[], bool] | None = None,
+    progress: Callable[[int, float | None], None] | None = None,
+) -> Streamed:
+    """Evaluate variants on a source of ticks without ever holding all of them.
+
+    Parameters
+    ----------
+    source : SourceSpec
+    context : Context
+        Its ticks and its capacity do not count: the source's ticks do.
+    params : ndarray of shape (n_variants, n_params), float64
+    slices : sequence of Slice, optional
+        In ticks of the whole series, in the order of time, none over another; all ticks
+        by default. Where slices are carried over, one follows the other.
+    carry_over, close_out : bool, optional
+        See `sweep.backtest.tasks.Task`.
+    edges : tuple of int, optional
+        Of sessions that cover the slices, which must be given then; see
+        `sweep.backtest.tasks.Task`.
+    engine : Engine
+        Stays open.
+    memory : int, optional
+        Bytes for ticks on their way and for what variants carry, over all processes, on
+        top of what a process takes by itself. More variants than fit take several passes.
+    sizes : Sizes, optional
+        Instead of what follows from ``memory``.
+    batch : int, optional
+        Variants of a task.
+    whole : bool, optional
+        Whether the ticks behind the last slice are read and checked too (checked unless
+        ``seen`` says that they are well).
+    seen : Seen, optional
+        What was seen of the source when it was looked at first; one that has changed since
+        is refused.
+    interrupted : callable, optional
+        Asked several times a second; the pass ends with KeyboardInterrupt where it says so.
+    progress : callable, optional
+        Called with the ticks read so far and the share of the source, if known.
+
+    Returns
+    -------
+    Streamed
+
+    Raises
+    ------
+    DataError
+        If the source cannot be read, a policy refuses its ticks, or it has fewer than the
+        slices need.
+    StrategyError
+        If the strategy cannot go from block to block.
+    StoreError
+        If there is too little room for the blocks.
+    EngineError, EvaluationError
+        If workers die too often; if a task cannot be evaluated.
+    ValueError
+        If slices overlap or leave gaps, or sessions do not cover them.
+    """
+    cuts = Cuts.of(slices, carry_over, close_out, edges)
+    check_streamable(context.kernel)
+    params = np.ascontiguousarray(params, dtype=np.float64)
+    reach = Reach.of(context.kernel, params, cuts)
+    if sizes is None:
+        columns = len(COLUMNS) if seen is None else seen.columns
+        sizes = sizes_for(
+            memory,
+            context.kernel,
+            columns=columns,
+            lead=reach.lead,
+            n_slices=len(cuts.slices),
+            n_cells=len(cuts.cells),
+        )
+    began = time.perf_counter()
+    parts = []
+    busy: dict[int, float] = {}
+    uss: dict[int, int] = {}
+    for first in range(0, max(len(params), 1), sizes.variants):
+        some = params[first : first + sizes.variants]
+        own = replace(reach, warmups=reach.warmups[first : first + sizes.variants])
+        with _Pass(source, context, some, cuts, engine, sizes, own) as one:
+            one.batch = batch
+            one.whole = whole and first == 0
+            one.seen = seen
+            one.interrupted = interrupted or (lambda: False)
+            one.progress = progress or (lambda rows, share: None)
+            parts.append((first, one.run()))
+            for pid, seconds in one.busy.items():
+                busy[pid] = busy.get(pid, 0.0) + seconds
+            uss |= one.uss
+    return Streamed(
+        rows=_joined([p.rows for _, p in parts]),
+        equity=_joined([p.equity for _, p in parts if p.equity is not None]) if edges else None,
+        failures=tuple((first + v, why) for first, p in parts for v, why in p.failures),
+        n_ticks=parts[0][1].n_ticks,
+        seconds=time.perf_counter() - began,
+        reading_s=sum(p.reading_s for _, p in parts),
+        evaluation_s=sum(p.evaluation_s for _, p in parts),
+        waited_s=sum(p.waited_s for _, p in parts),
+        kernel_s=sum(p.kernel_s for _, p in parts),
+        busy=busy,
+        uss_bytes=uss,
+    )
+
+
+def _joined(parts: list[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    # Not copied where there is one: it may take most of the memory that a pass may take.
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+# -- the pass --------------------------------------------------------------------------
+
+
+@dataclass
+class _Batch:
+    """Variants that go over the blocks together.
+
+    Attributes
+    ----------
+    number : int
+    variants : ndarray of shape (n,), int64
+        Those that still go on.
+    next : int
+        Number of the block that they come to next.
+    carry : Carry or None
+    losses : int
+        Times that a worker died under them.
+    """
+
+    number: int
+    variants: np.ndarray[Any, Any]
+    next: int = 0
+    carry: Carry | None = None
+    losses: int = 0
+
+
+@dataclass(frozen=True)
+class _Done:
+    rows: Rows
+    equity: FloatArray2D | None
+    failures: tuple[tuple[int, str], ...]
+    n_ticks: int
+    reading_s: float
+    evaluation_s: float
+    waited_s: float
+    kernel_s: float
+
+
+class _Pass:
+    """One pass over the source, for as many variants as there is room for."""
+
+    def __init__(
+        self,
+        source: SourceSpec,
+        context: Context,
+        params: FloatArray2D,
+        cuts: Cuts,
+        engine: Engine,
+        sizes: Sizes,
+        reach: Reach,
+    ) -> None:
+        self.source, self.context, self.params, self.cuts = source, context, params, cuts
+        self.engine, self.sizes, self.reach = engine, sizes, reach
+        self.batch: int | None = None
+        self.whole = True
+        self.seen: Seen | None = None
+        self.interrupted: Callable[[], bool] = lambda: False
+        self.progress: Callable[[int, float | None], None] = lambda rows, share: None
+        self.rows = np.zeros((len(params), len(cuts.slices)), ROW)
+        self.equity: FloatArray2D | None = None
+        if cuts.cells:
+            self.equity = np.full((len(params), len(cuts.cells)), np.nan)
+        self.failures: dict[int, str] = {}
+        self.events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.blocks: dict[int, Block] = {}
+        self.parts: dict[int, list[Part]] = {}
+        self.oldest = self.published = 0
+        self.flying: dict[Future[Any], tuple[_Batch, list[Part]]] = {}
+        self.ready: list[tuple[int, int, _Batch]] = []
+        self.parked: dict[int, list[_Batch]] = {}
+        self.going: dict[int, int] = {}
+        self.breaks = 0
+        self.numbers = 0
+        self.evaluation_s = self.waited_s = self.kernel_s = 0.0
+        self.busy: dict[int, float] = {}
+        self.uss: dict[int, int] = {}
+        self._exits = ExitStack()
+
+    def __enter__(self) -> _Pass:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exits.close()
+
+    def run(self) -> _Done:
+        """Go over the source."""
+        width = 8 * (len(COLUMNS) if self.seen is None else self.seen.columns)
+        block = max(self.sizes.block, self.reach.align)
+        ring = self.sizes.ring * (block + self.reach.lead) * width
+        folder = self._exits.enter_context(_room_for(ring))
+        runs = folder
+        if self.source.policies.backward == "sort":
+            runs = self._exits.enter_context(store.scratch("disk"))
+        reader = Reader(
+            self.source,
+            folder,
+            runs / "runs",
+            self.cuts,
+            self.reach,
+            self.context.costs.latency,
+            self.events,
+            block=self.sizes.block,
+            ring=self.sizes.ring,
+            run=self.sizes.run,
+        )
+        reader.whole, reader.progress = self.whole, self.progress
+        reader.seen = self.seen
+        # Before the folder goes, so that nothing is written into it any more.
+        self._exits.callback(reader.stop)
+        reader.start()
+        self._set_out()
+        ended = False
+        while not ended or self.going:
+            self._submit()
+            waits = bool(self.parked) and not self.ready
+            reader.wanted = waits and len(self.flying) < 2 * self.engine.workers
+            waiting = None if self.flying else time.perf_counter()
+            try:
+                kind, what = self.events.get(timeout=0.1)
+            except queue.Empty:
+                kind, what = "", None
+            if waiting is not None and self.going:
+                self.waited_s += time.perf_counter() - waiting
+            if self.interrupted():
+                raise KeyboardInterrupt
+            if kind == "error":
+                raise what
+            if kind == "end":
+                ended = True
+            elif kind == "block":
+                self._arrived(what)
+            elif kind == "done":
+                self._done(what)
+            self._let_go(reader)
+        reader.done = True
+        return _Done(
+            self.rows,
+            self.equity,
+            tuple(sorted(self.failures.items())),
+            reader.rows,
+            reader.seconds,
+            self.evaluation_s,
+            self.waited_s,
+            self.kernel_s,
+        )
+
+    # -- batches -----------------------------------------------------------------------
+
+    def _set_out(self) -> None:
+        count = len(self.params)
+        size = self.batch or batch_size(count, self.engine.workers)
+        groups = [np.arange(count)]
+        if self.reach.align and not self.cuts.carry_over:
+            # Features of a slice that starts afresh begin with the variant's own warm-up.
+            alike = np.unique(self.reach.warmups)
+            groups = [np.flatnonzero(self.reach.warmups == warmup) for warmup in alike]
+        for group in groups:
+            for first in range(0, len(group), size):
+                self._wait(self._new_batch(group[first : first + size]))
+
+    def _new_batch(self, variants: np.ndarray[Any, Any], like: _Batch | None = None) -> _Batch:
+        batch = _Batch(self.numbers, variants)
+        self.numbers += 1
+        if like is not None:
+            batch.next, batch.losses = like.next, like.losses
+        self.going[batch.next] = self.going.get(batch.next, 0) + 1
+        return batch
+
+    def _wait(self, batch: _Batch) -> None:
+        """Line a batch up for its next block."""
+        if batch.next < self.published:
+            heapq.heappush(self.ready, (batch.next, batch.number, batch))
+        else:
+            self.parked.setdefault(batch.next, []).append(batch)
+
+    def _leave(self, batch: _Batch) -> None:
+        """Count a batch out of the block that it is at."""
+        left = self.going[batch.next] - 1
+        if left:
+            self.going[batch.next] = left
+        else:
+            del self.going[batch.next]
+
+    def _advance(self, batch: _Batch) -> None:
+        last = self.blocks[batch.next].last
+        self._leave(batch)
+        if last or not len(batch.variants):
+            return
+        batch.next += 1
+        self.going[batch.next] = self.going.get(batch.next, 0) + 1
+        self._wait(batch)
+
+    def _arrived(self, block: Block) -> None:
+        self.blocks[block.number] = block
+        self.parts[block.number] = self.cuts.within(block.begin, block.end, last=block.last)
+        self.published = block.number + 1
+        for batch in self.parked.pop(block.number, []):
+            self._wait(batch)
+
+    def _let_go(self, reader: Reader) -> None:
+        """Remove the blocks that every batch has gone over."""
+        lowest = min(self.going, default=self.published)
+        while self.oldest < min(lowest, self.published):
+            block = self.blocks.pop(self.oldest)
+            # Nobody reads it: tasks that were lost with their worker went before their
+            # batches, whose results count, came past here.
+            reader.used.put(block.slot)
+            del self.parts[self.oldest]
+            self.oldest += 1
+            reader.places.release()
+
+    # -- tasks -------------------------------------------------------------------------
+
+    def _submit(self) -> None:
+        while self.ready and len(self.flying) < 2 * self.engine.workers:
+            if self.flying and (self._alone(self.ready[0][2]) or self._one_alone()):
+                return
+            _, _, batch = heapq.heappop(self.ready)
+            block, parts = self.blocks[batch.next], self.parts[batch.next]
+            if not parts:  # between two slices
+                self._advance(batch)
+                continue
+            tasks = tuple(self._task(batch, block, part) for part in parts)
+            future = self.engine.submit(evaluate_block, self.context, tasks, block.within)
+            self.flying[future] = (batch, parts)
+            future.add_done_callback(lambda done: self.events.put(("done", done)))
+
+    def _alone(self, batch: _Batch) -> bool:
+        return batch.losses >= _LOSSES
+
+    def _one_alone(self) -> bool:
+        return any(self._alone(batch) for batch, _ in self.flying.values())
+
+    def _task(self, batch: _Batch, block: Block, part: Part) -> Task:
+        first = block.first
+        return Task(
+            number=batch.number,
+            params=self.params[batch.variants],
+            slices=tuple(
+                Slice(s.begin - first, s.end - first, max(lowest - first, 0))
+                for s, lowest in zip(part.slices, self._lowest(batch, part), strict=True)
+            ),
+            carry_over=part.carry_over,
+            close_out=part.close_out,
+            carry=batch.carry if part.goes_on else None,
+            keep=part.keep,
+            ticks=block.handle,
+            base=first,
+            edges=tuple(edge - first for edge in part.edges),
+        )
+
+    def _lowest(self, batch: _Batch, part: Part) -> list[int]:
+        """Return the lowest tick that each slice of a part may touch."""
+        lowest = [s.warmup for s in part.slices]
+        if self.cuts.carry_over or not self.reach.align or not len(batch.variants):
+            return lowest
+        warmup = int(self.reach.warmups[batch.variants[0]])
+        return [max(low, start - warmup) for low, start in zip(lowest, part.starts, strict=True)]
+
+    def _done(self, future: Future[Any]) -> None:
+        if future not in self.flying:
+            return  # of a pool that broke
+        batch, parts = self.flying.pop(future)
+        error = future.exception()
+        if isinstance(error, WorkerLostError):
+            self._mend(batch)
+            return
+        if error is not None:
+            raise EngineError(f"a task could not be run: {type(error).__name__}: {error}")
+        batch.losses = 0
+        kept = None
+        dropped: set[int] = set()
+        for part, outcome in zip(parts, future.result(), strict=True):
+            self._take(batch, part, outcome, dropped)
+            if part.keep:
+                kept = outcome.carry
+        if dropped:
+            stays = np.array([v not in dropped for v in batch.variants], np.bool_)
+            batch.variants = batch.variants[stays]
+            kept = kept.select(stays) if kept is not None else None
+        batch.carry = kept
+        self._advance(batch)
+
+    def _take(self, batch: _Batch, part: Part, outcome: Outcome, dropped: set[int]) -> None:
+        if outcome.error:
+            raise EvaluationError(f"tasks cannot be evaluated:\n{outcome.error}")
+        self.evaluation_s += outcome.seconds
+        self.kernel_s += outcome.kernel_seconds
+        self.busy[outcome.pid] = self.busy.get(outcome.pid, 0.0) + outcome.seconds
+        if outcome.uss_bytes:
+            self.uss[outcome.pid] = outcome.uss_bytes
+        left = np.array([v not in dropped for v in batch.variants], np.bool_)
+        for column, place in enumerate(part.places):
+            if place >= 0:
+                self.rows[batch.variants[left], place] = outcome.rows[left, column]
+        if self.equity is not None:
+            assert outcome.equity is not None
+            # A cell that goes on behind the block is written again by the one that ends it.
+            cells = slice(part.cell, part.cell + outcome.equity.shape[1])
+            self.equity[batch.variants[left], cells] = outcome.equity[left]
+        for v, reason in outcome.failures:
+            variant = int(batch.variants[v])
+            if variant in dropped:
+                continue
+            dropped.add(variant)
+            self.failures[variant] = reason
+            self._end(variant, part, outcome.rows[v])
+
+    def _end(self, variant: int, part: Part, rows: Rows) -> None:
+        """Fill in what is known of a variant that failed, as one task over all slices does."""
+        if self.equity is not None:
+            self.equity[variant] = np.nan
+        if rows[-1]["status"] == STATUS_ERROR:
+            self.rows[variant] = rows[-1]
+            return
+        self.rows[variant, self._slice_of(part) :] = rows[-1]
+
+    def _slice_of(self, part: Part) -> int:
+        """Return the number of the last slice that a part has to do with."""
+        at = part.slices[-1].begin
+        return max(k for k, s in enumerate(self.cuts.slices) if s.begin <= at)
+
+    def _mend(self, lost: _Batch) -> None:
+        """Replace a broken pool, and line its batches up again from the carry they had."""
+        self.breaks += 1
+        batches = [lost]
+        for future, (batch, _) in list(self.flying.items()):
+            if not (future.done() and future.exception() is None):
+                del self.flying[future]
+                batches.append(batch)
+        if self.breaks > _BREAKS:
+            raise EngineError(f"worker processes died {self.breaks} times; is there enough memory?")
+        self.engine.recycle()
+        for batch in batches:
+            batch.losses += 1
+            if batch.losses >= 2 * _LOSSES:
+                self._suspect(batch)
+            else:
+                self._wait(batch)
+
+    def _suspect(self, batch: _Batch) -> None:
+        """Find out which variant kills workers, and go on without it."""
+        self._leave(batch)
+        if len(batch.variants) == 1:
+            variant = int(batch.variants[0])
+            self.failures[variant] = f"its worker died {_LOSSES} times while it was evaluated alone"
+            self.rows[variant]["status"] = STATUS_ERROR
+            if self.equity is not None:
+                self.equity[variant] = np.nan
+            return
+        half = len(batch.variants) // 2
+        for places in (slice(0, half), slice(half, None)):
+            part = self._new_batch(batch.variants[places], batch)
+            part.carry = None if batch.carry is None else batch.carry.select(places)
+            # A part is cut further after one more death; only one variant by itself has
+            # them counted.
+            part.losses = _LOSSES if len(part.variants) == 1 else 2 * _LOSSES - 1
+            self._wait(part)
+
+
+@contextmanager
+def _room_for(needed: int) -> Iterator[Path]:
+    """Make a folder for blocks: in shared memory, or on the disk where that is too small."""
+    try:
+        in_memory = store.has_room("memory", needed)
+    except StoreError:
+        in_memory = False
+    with store.scratch("memory" if in_memory else "disk") as folder:
+        yield folder

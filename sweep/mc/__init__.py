@@ -1,1 +1,0 @@
-"""Monte Carlo on results: session P&L, trades, positions and neighbouring variants."""

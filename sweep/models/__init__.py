@@ -1,1 +1,0 @@
-"""Simulated markets with known truth: processes, their reference laws, their calibration."""

@@ -1,0 +1,4 @@
+"""Findings of Monte Carlo as text, tables, charts, pictures and an HTML page.
+
+Nothing here evaluates anything.
+"""

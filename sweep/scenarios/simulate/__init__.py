@@ -1,0 +1,1 @@
+"""Simulated markets with known truth: processes, their calibration, and paths of them."""

@@ -1,0 +1,308 @@
+"""The neighbourhood of a variant, to see whether it stands on a plateau or on a peak.
+
+A sensitivity, not a test: neighbours trade the same history and share its luck. Parameters
+are compared in *scaled* coordinates, each on its own scale: the share of its range, of the
+logarithms where it is searched logarithmically. Which points to evaluate is said here, and
+what their values show; evaluating them is the caller's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sweep.errors import InputError
+from sweep.schema import FloatArray1D, FloatArray2D
+from sweep.search import designs
+from sweep.stats.functionals import plain
+from sweep.stats.response_surface import sign_of
+from sweep.strategy.declare import Parameter
+from sweep.strategy.space import SearchSpace, level_count, nearest_level, stepped
+
+__all__ = ["Profile", "box", "is_free", "neighbours", "plateau_width", "profiles", "scaled"]
+
+#: Half the side of the box, as a share of each parameter's range.
+RADIUS = 0.1
+
+#: Points drawn for one that is wanted, before a box counts as having no more.
+PATIENCE = 64
+
+
+# -- scale -----------------------------------------------------------------------------
+
+
+def is_free(p: Parameter) -> bool:
+    """Whether a parameter is a number that has more than one value."""
+    return p.kind in ("real", "integer") and level_count(p) != 1
+
+
+def scaled(space: SearchSpace, rows: FloatArray2D) -> FloatArray2D:
+    """Return rows in scaled coordinates.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    rows : ndarray of shape (n_rows, n_params), float64
+        Encoded.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_params), float64
+        In ``[0, 1]`` over the range of a real or an integer; the number of the choice of a
+        categorical or boolean; 0 for a parameter with one value.
+    """
+    out = np.zeros(rows.shape)
+    for i, p in enumerate(space.parameters):
+        if p.kind not in ("real", "integer"):
+            out[:, i] = rows[:, i]
+        elif is_free(p):
+            low, high = _ends(p)
+            out[:, i] = ((np.log(rows[:, i]) if p.log else rows[:, i]) - low) / (high - low)
+    return out
+
+
+def _ends(p: Parameter) -> tuple[float, float]:
+    assert p.low is not None and p.high is not None
+    return (math.log(p.low), math.log(p.high)) if p.log else (p.low, p.high)
+
+
+def _unscaled(p: Parameter, coordinate: float) -> float:
+    assert p.low is not None and p.high is not None
+    low, high = _ends(p)
+    value = low + coordinate * (high - low)
+    return min(max(math.exp(value) if p.log else value, p.low), p.high)
+
+
+def box(space: SearchSpace, row: FloatArray1D, radius: float = RADIUS) -> SearchSpace:
+    """Return the part of a space around a variant.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    row : ndarray of shape (n_params,), float64
+        Encoded and canonical.
+    radius : float, optional
+        Share of each parameter's range, in ``(0, 1]``, to either side; the box ends where the
+        range does. Of stepped values and integers, at least the next to either side belong.
+
+    Returns
+    -------
+    SearchSpace
+        Categorical and boolean parameters have the variant's choice alone.
+
+    Raises
+    ------
+    InputError
+        For a radius outside its range.
+    """
+    if not 0.0 < radius <= 1.0:
+        raise InputError(f"a radius is a share of the range, above 0 and up to 1, found {radius:g}")
+    values = space.decode(row)
+    centre = scaled(space, row[np.newaxis])[0]
+    part = space
+    for i, p in enumerate(space.parameters):
+        if not is_free(p):
+            if p.kind in ("categorical", "boolean"):
+                part = part.restrict(p.name, fixed=values[p.name])
+            continue
+        low = _unscaled(p, max(centre[i] - radius, 0.0))
+        high = _unscaled(p, min(centre[i] + radius, 1.0))
+        if p.step is not None and p.low is not None:
+            here, last = nearest_level(p, float(row[i])), (level_count(p) or 1) - 1
+            first = min(math.ceil((low - p.low) / p.step - 1e-9), here - 1)
+            final = max(math.floor((high - p.low) / p.step + 1e-9), here + 1)
+            low, high = stepped(p, max(first, 0)), stepped(p, min(final, last))
+        part = part.restrict(p.name, low=low, high=high, step=p.step)
+    return part
+
+
+def neighbours(
+    space: SearchSpace, row: FloatArray1D, n: int, *, seed: int, radius: float = RADIUS
+) -> FloatArray2D:
+    """Return variants spread evenly over the box around one.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    row : ndarray of shape (n_params,), float64
+        Encoded and canonical.
+    n : int
+        How many to return, at least 1.
+    seed : int
+        Of the scrambled Sobol sequence, see `sweep.search.designs.sobol`.
+    radius : float, optional
+        See `box`.
+
+    Returns
+    -------
+    ndarray of shape (n_found, n_params), float64
+        Canonical, valid, distinct, without the variant itself; fewer than n where the box
+        has no more. The first n of 2 n are the same.
+
+    Raises
+    ------
+    InputError
+        For n below 1 or a radius outside its range; `sweep.errors.SpaceError` if the
+        constraint leaves hardly any point.
+    """
+    if n < 1:
+        raise InputError(f"a neighbourhood needs at least 1 point, found {n}")
+    part = box(space, row, radius)
+    if not any(map(is_free, part.parameters)):
+        return np.empty((0, row.size))
+    design = designs.sobol(part, seed)
+    size = part.size()
+    found: dict[bytes, FloatArray1D] = {}
+    for first in range(0, PATIENCE * n, n):
+        for point in _own_rows(space, row, design.rows(first, n)):
+            if not np.array_equal(point, row):
+                found.setdefault(point.tobytes(), point)
+        if len(found) >= n or (size is not None and len(found) >= size - 1):
+            break
+    rows = list(found.values())[:n]
+    return np.stack(rows) if rows else np.empty((0, row.size))
+
+
+def _own_rows(space: SearchSpace, row: FloatArray1D, points: FloatArray2D) -> FloatArray2D:
+    """Return rows of a box as rows of its space, whose choices and defaults are others."""
+    rows = points.copy()
+    for i, p in enumerate(space.parameters):
+        if p.kind in ("categorical", "boolean"):
+            rows[:, i] = row[i]
+        elif is_free(p) and p.step is not None:
+            # Counted from another low, a level has other bits.
+            assert p.low is not None and p.high is not None
+            level = np.rint((rows[:, i] - p.low) / p.step)
+            rows[:, i] = np.minimum(p.low + level * p.step, p.high)
+    rows, _ = space.settled(rows)
+    return rows[space.valid_rows(rows)]
+
+
+# -- profiles --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Variants that differ in one parameter.
+
+    Attributes
+    ----------
+    name : str
+        Of the parameter.
+    levels : ndarray of shape (n_levels,), float64
+        Its values, ascending, the variant's own among them.
+    coordinates : ndarray of shape (n_levels,), float64
+        The same, scaled.
+    centre : int
+        Place of the variant's own.
+    rows : ndarray of shape (n_levels, n_params), float64
+        The variants, canonical and valid.
+    """
+
+    name: str
+    levels: FloatArray1D
+    coordinates: FloatArray1D
+    centre: int
+    rows: FloatArray2D
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the profile as JSON has it."""
+        found: dict[str, Any] = plain(self)
+        return found
+
+
+def profiles(
+    space: SearchSpace, row: FloatArray1D, *, points: int = 11, radius: float = 1.0
+) -> tuple[Profile, ...]:
+    """Return, for each parameter, variants along it through one variant.
+
+    Parameters
+    ----------
+    space : SearchSpace
+    row : ndarray of shape (n_params,), float64
+        Encoded and canonical.
+    points : int, optional
+        Levels, at least 2, evenly spaced on the parameter's scale; all of them where there
+        are no more. The variant's own comes on top if it is not one of these.
+    radius : float, optional
+        As in `box`; 1 for the whole range.
+
+    Returns
+    -------
+    tuple of Profile
+        Of the reals and integers that count for the variant and have more than one value.
+
+    Raises
+    ------
+    InputError
+        For fewer than 2 points or a radius outside its range.
+    """
+    if points < 2:
+        raise InputError(f"a profile needs at least 2 points, found {points}")
+    part = box(space, row, radius)
+    active = space.active_names(row)
+    found = []
+    for i, p in enumerate(part.parameters):
+        if not is_free(p) or p.name not in active:
+            continue
+        levels = np.array([_unscaled(p, u) for u in np.linspace(0.0, 1.0, points)])
+        own = space.parameters[i]
+        if own.step is not None:
+            levels = np.array([stepped(own, nearest_level(own, float(x))) for x in levels])
+        levels = np.unique(np.append(levels, row[i]))
+        rows = np.repeat(row[np.newaxis], levels.size, axis=0)
+        rows[:, i] = levels
+        rows, counts = space.settled(rows)
+        rows = rows[space.valid_rows(rows) & counts[:, i]]
+        found.append(
+            Profile(
+                name=p.name,
+                levels=rows[:, i].copy(),
+                coordinates=scaled(space, rows)[:, i],
+                centre=int(np.searchsorted(rows[:, i], row[i])),
+                rows=rows,
+            )
+        )
+    return tuple(found)
+
+
+def plateau_width(
+    coordinates: FloatArray1D,
+    values: FloatArray1D,
+    centre: int,
+    threshold: float,
+    direction: str = "maximize",
+) -> float:
+    """Return how far one can go along a profile before the objective gets too bad.
+
+    Parameters
+    ----------
+    coordinates : ndarray of shape (n_levels,), float64
+        Ascending, see `Profile`.
+    values : ndarray of shape (n_levels,), float64
+        Of the objective; NaN counts as too bad.
+    centre : int
+        Place of the variant.
+    threshold : float
+        The worst value that is good enough.
+    direction : str, optional
+        ``"maximize"`` or ``"minimize"``.
+
+    Returns
+    -------
+    float
+        Length of the unbroken stretch of levels around the variant that are good enough, as
+        a share of the range; 0 if it is alone, or not good enough itself.
+    """
+    good = sign_of(direction) * (values - threshold) >= 0.0
+    if not good[centre]:
+        return 0.0
+    first = last = centre
+    while first > 0 and good[first - 1]:
+        first -= 1
+    while last + 1 < good.size and good[last + 1]:
+        last += 1
+    return float(coordinates[last] - coordinates[first])

@@ -1,0 +1,537 @@
+"""What an exhaustive search does next: decisions without input or output.
+
+The points of a grid, a random sample or a Sobol sequence follow from their position.
+`Exhaustive` deals them out in stretches of consecutive trials, takes back what was
+evaluated in any order, and gives it on in the order of the trials. Only what is under
+way is held: the points are enumerated when they are wanted, and what is finished lies in
+Parquet parts, of which only the bounds are known here. `Tally` keeps of all finished
+trials what a running study needs: counts, the best, and how long ago it became better.
+
+Nothing here reads a clock, a file or a process, so that every race is a unit test.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweep.backtest.tasks import Outcome, Task
+from sweep.schema import ROW, STATUS_ERROR, FloatArray2D, IntArray1D, Rows, Slice
+from sweep.search.duplicates import Repeats
+from sweep.stats.metrics import merge
+from sweep.study.judge import Judge
+from sweep.study.proposals import Points
+from sweep.study.records import COMPLETE, FAILED, STATES, Part, Stretch
+from sweep.study.trials import TrialBlock, count_states, rank
+from sweep.text import counted
+from sweep.ticks.session_cuts import cells_of, earned_in_cells, session_sums
+
+__all__ = ["Course", "Exhaustive", "Tally", "finished_block"]
+
+#: Times that a variant may lose its worker, evaluated alone, before it is given up.
+LOSSES = 3
+
+#: Stretches that may be finished before the one that the next trial waits for.
+AHEAD = 64
+
+
+@dataclass(frozen=True)
+class Course:
+    """How an exhaustive search goes.
+
+    Attributes
+    ----------
+    slices : tuple of Slice
+        In the order of time.
+    carry_over : bool
+    trials : int or None
+        Trials at most.
+    distinct : int or None
+        Number of distinct valid variants, where known and finite.
+    edges : tuple of int
+        Of the sessions, where their returns are kept; see `sweep.backtest.tasks.Task`.
+    capital : float
+    """
+
+    slices: tuple[Slice, ...]
+    carry_over: bool
+    trials: int | None
+    distinct: int | None
+    edges: tuple[int, ...] = ()
+    capital: float = 1.0
+
+    @property
+    def spans(self) -> tuple[Slice, ...]:
+        """The slices as they are evaluated: in one go where state is carried over.
+
+        A carried run has the same bits however it is cut, and one row comes back for a
+        variant instead of one for each slice.
+        """
+        if not self.carry_over:
+            return self.slices
+        return (Slice(self.slices[0].begin, self.slices[-1].end, self.slices[0].warmup),)
+
+
+@dataclass
+class _Span:
+    """Consecutive trials that are, or are to be, under way."""
+
+    first: int
+    params: FloatArray2D
+    duplicate_of: IntArray1D
+    suspect: bool = False
+    losses: int = 0
+    own: NDArray[np.intp] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.own = np.flatnonzero(self.duplicate_of < 0)
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.params)
+
+    def finished(
+        self,
+        rows: Rows,
+        failures: tuple[tuple[int, str], ...] = (),
+        sessions: NDArray[np.float32] | None = None,
+    ) -> Stretch:
+        return Stretch(self.first, self.params, self.duplicate_of, rows, failures, sessions)
+
+    def split(self) -> list[_Span]:
+        """Return a span for each variant, with the duplicates behind it."""
+        bounds = [0, *self.own[1:].tolist(), len(self.params)]
+        return [
+            _Span(self.first + a, self.params[a:b], self.duplicate_of[a:b], suspect=True)
+            for a, b in itertools.pairwise(bounds)
+        ]
+
+
+class Exhaustive:
+    """The state of a running exhaustive search.
+
+    Parameters
+    ----------
+    course : Course
+    points : Points
+    parts : sequence of Part, optional
+        Trials that lie on disk, in order, whole and checked.
+    stretches : sequence of Stretch, optional
+        Trials that the ledger holds besides.
+    """
+
+    def __init__(
+        self,
+        course: Course,
+        points: Points,
+        parts: Sequence[Part] = (),
+        stretches: Sequence[Stretch] = (),
+    ) -> None:
+        self.course = course
+        self.stopping = ""
+        self.exhausted = ""
+        self._points = points
+        self._spans = course.spans
+        self._cells = cells_of(self._spans, course.edges) if course.edges else []
+        self._repeats = Repeats() if points.may_repeat else None
+        self._starts = Repeats() if points.n_starts and self._repeats is None else None
+        known: list[Part | Stretch] = [*parts, *stretches]
+        self._known = {span.first: span for span in known}
+        self._begins = sorted(self._known)
+        self._finished: dict[int, Part | Stretch] = {}
+        self._waiting: deque[_Span] = deque()
+        self._running: dict[int, _Span] = {}
+        self._cursor = 0  # trials before it have been dealt out
+        self._taken = 0  # trials before it have been given on
+        self._duplicates = 0
+        self._next_task = 0
+
+    # -- what is asked of it -----------------------------------------------------------
+
+    @property
+    def in_flight(self) -> int:
+        """Trials that are with a worker."""
+        return sum(len(span.params) for span in self._running.values())
+
+    @property
+    def dealt(self) -> int:
+        """Trials that were started, finished ones included."""
+        return self._cursor
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do but to take what is finished."""
+        if self._running:
+            return False
+        return bool(self.stopping) or (bool(self.exhausted) and not self._waiting)
+
+    def reason(self) -> str:
+        """Return why the search ended or would end, in a few words."""
+        return self.stopping or self.exhausted
+
+    def stop(self, reason: str) -> None:
+        """Start nothing more; what is under way is finished."""
+        self.stopping = self.stopping or reason
+
+    def next_task(self, limit: int) -> Task | None:
+        """Return a task of up to ``limit`` variants, or None if none can start now."""
+        if self.stopping:
+            return None
+        span: _Span | None
+        if self._waiting:
+            # Alone, one at a time, so that the one that kills workers is found.
+            if self._running:
+                return None
+            span = self._waiting.popleft()
+        elif any(s.suspect for s in self._running.values()):
+            return None
+        elif len(self._finished) > AHEAD and self._running:
+            return None
+        else:
+            span = self._deal(limit)
+        if span is None:
+            return None
+        number = self._next_task
+        self._next_task += 1
+        self._running[number] = span
+        params = np.ascontiguousarray(span.params[span.own])
+        course = self.course
+        return Task(number, params, self._spans, course.carry_over, edges=course.edges)
+
+    def _deal(self, limit: int) -> _Span | None:
+        """Return the next trials that want an evaluation, passing over those that have it."""
+        while not self.exhausted:
+            known = self._known.get(self._cursor)
+            if known is not None:
+                self._pass_over(known)
+                continue
+            stop = self._cursor + limit
+            if self.course.trials is not None:
+                stop = min(stop, self.course.trials)
+            if stop <= self._cursor:
+                self.exhausted = counted(self.course.trials or 0, "trial")
+                break
+            behind = self._begins[np.searchsorted(self._begins, self._cursor) :][:1]
+            stop = min([stop, *behind])
+            rows = self._points.rows(self._cursor, stop - self._cursor)
+            if not len(rows):
+                self.exhausted = "all points of the design"
+                break
+            first = self._cursor
+            rows, duplicate_of = self._mark(first, rows)
+            self._cursor = first + len(rows)
+            span = _Span(first, rows, duplicate_of)
+            if len(span.own):
+                return span
+            self._finished[first] = span.finished(np.zeros(0, ROW), sessions=self._unknown(0))
+        return None
+
+    def _pass_over(self, known: Part | Stretch) -> None:
+        first, end = known.first, known.end
+        if self._repeats is not None or self.course.distinct is not None:
+            self._mark(first, self._points.rows(first, end - first))
+        elif self._starts is not None and first < self._points.n_starts:
+            self._mark(first, self._points.rows(first, min(end, self._points.n_starts) - first))
+        self._finished[first] = known
+        self._cursor = end
+
+    def _mark(self, first: int, rows: FloatArray2D) -> tuple[FloatArray2D, IntArray1D]:
+        """Return for each point the earlier trial that it repeats, or -1; mind the end."""
+        duplicate_of = np.full(len(rows), -1, np.int64)
+        if self._repeats is not None:
+            duplicate_of = self._repeats.add(first, rows)
+        elif self._starts is not None:
+            early = max(min(self._points.n_starts - first, len(rows)), 0)
+            duplicate_of[:early] = self._starts.add(first, rows[:early])
+            duplicate_of[early:] = self._starts.find(rows[early:])
+        if self.course.distinct is not None:
+            own = np.cumsum(duplicate_of < 0) + first - self._duplicates
+            last = int(np.searchsorted(own, self.course.distinct))
+            if last < len(rows):
+                rows, duplicate_of = rows[: last + 1], duplicate_of[: last + 1]
+                if first + len(rows) != self.course.trials:
+                    self.exhausted = f"all {self.course.distinct} variants of the space"
+        self._duplicates += int((duplicate_of >= 0).sum())
+        return rows, duplicate_of
+
+    # -- events ------------------------------------------------------------------------
+
+    def arrived(self, outcome: Outcome) -> Stretch | None:
+        """Take in a task's rows; return what must be saved, or None for a late result."""
+        span = self._running.pop(outcome.number, None)
+        if span is None:
+            return None
+        rows = outcome.rows[:, -1].copy()
+        if not self.course.carry_over:
+            rows = outcome.rows[:, 0].copy()
+            for k in range(1, outcome.rows.shape[1]):
+                rows = merge(rows, outcome.rows[:, k])
+        return self._finish(span.finished(rows, outcome.failures, self._sessions(outcome)))
+
+    def _sessions(self, outcome: Outcome) -> NDArray[np.float32] | None:
+        """Return what the variants of a task returned in each session, on the capital."""
+        if outcome.equity is None:
+            return self._unknown(len(outcome.rows))
+        course, cells = self.course, self._cells
+        before = np.full(len(outcome.rows), course.capital)
+        earned = earned_in_cells(outcome.equity, cells, before, carry_over=course.carry_over)
+        sums = session_sums(earned, cells, len(course.edges) - 1)
+        sums /= course.capital
+        return sums.astype(np.float32)
+
+    def _unknown(self, n: int) -> NDArray[np.float32] | None:
+        if not self.course.edges:
+            return None
+        return np.full((n, len(self.course.edges) - 1), np.nan, np.float32)
+
+    def lost(self, task: int) -> Stretch | None:
+        """Take in that a task went down with its worker; return what must be saved, if any.
+
+        The task is repeated while nothing else runs. If that fails too, each of its
+        variants is evaluated alone, and one that loses its worker `LOSSES` times fails.
+        """
+        span = self._running.pop(task, None)
+        if span is None:
+            return None
+        if not span.suspect:
+            span.suspect = True
+            self._waiting.append(span)
+            return None
+        if len(span.own) > 1:
+            self._waiting.extendleft(reversed(span.split()))
+            return None
+        span.losses += 1
+        if span.losses < LOSSES:
+            self._waiting.appendleft(span)
+            return None
+        rows = np.zeros(1, ROW)
+        rows["status"] = STATUS_ERROR
+        reason = f"its worker died {LOSSES} times while it was evaluated alone"
+        return self._finish(span.finished(rows, ((0, reason),), self._unknown(1)))
+
+    def _finish(self, stretch: Stretch) -> Stretch:
+        self._finished[stretch.first] = stretch
+        return stretch
+
+    def take(self) -> Part | Stretch | None:
+        """Return what is finished and comes next in the order of the trials, if anything."""
+        if self._taken == self._cursor and self._cursor in self._known:
+            self._pass_over(self._known[self._cursor])
+        found = self._finished.pop(self._taken, None)
+        if found is not None:
+            self._taken = found.end
+        return found
+
+
+# -- finished trials -------------------------------------------------------------------
+
+#: ``known(numbers)``: rows of earlier trials, and why each failed (empty if it did not).
+Known = Callable[[IntArray1D], tuple[Rows, NDArray[np.object_]]]
+
+
+def finished_block(stretch: Stretch, judge: Judge, n_slices: int, known: Known) -> TrialBlock:
+    """Return a stretch's trials, judged.
+
+    Parameters
+    ----------
+    stretch : Stretch
+    judge : Judge
+    n_slices : int
+        Of every trial.
+    known : callable
+        Rows of earlier trials, for those that repeat one.
+    """
+    n = len(stretch.params)
+    numbers = np.arange(stretch.first, stretch.end)
+    own = np.flatnonzero(stretch.duplicate_of < 0)
+    rows, failed = np.zeros(n, ROW), np.full(n, "", object)
+    rows[own] = stretch.rows
+    for place, reason in stretch.failures:
+        failed[own[place]] = reason or "the evaluation failed"
+    repeats = np.flatnonzero(stretch.duplicate_of >= 0)
+    if len(repeats):
+        origins = stretch.duplicate_of[repeats]
+        within = origins >= stretch.first
+        near = origins[within] - stretch.first
+        rows[repeats[within]], failed[repeats[within]] = rows[near], failed[near]
+        if not within.all():
+            rows[repeats[~within]], failed[repeats[~within]] = known(origins[~within])
+    v = judge.verdicts(rows)
+    broken = np.flatnonzero(failed != "")
+    v.codes[broken] = STATES.index(FAILED)
+    v.reasons[broken] = failed[broken]
+    v.values[broken] = np.nan
+    v.violations[broken] = np.nan
+    sessions = None
+    if stretch.sessions is not None:
+        # Those of a trial that repeats another are kept with that one alone.
+        sessions = np.full((n, stretch.sessions.shape[1]), np.nan, np.float32)
+        sessions[own] = stretch.sessions
+    return TrialBlock(
+        numbers=numbers,
+        params=stretch.params,
+        codes=v.codes,
+        rows=rows,
+        values=v.values,
+        violations=v.violations,
+        n_slices=np.full(n, n_slices, np.int32),
+        duplicate_of=stretch.duplicate_of,
+        reasons=v.reasons,
+        sessions=sessions,
+    )
+
+
+class Tally:
+    """Counts and the best of all finished trials, taken in the order of the trials.
+
+    Parameters
+    ----------
+    directions : tuple of str
+    keep : int
+        Of the best, with a single objective. Of several, the whole front is kept.
+    patience : int or None
+    """
+
+    def __init__(self, directions: tuple[str, ...], keep: int, patience: int | None) -> None:
+        self.directions = directions
+        self.counts = count_states(np.zeros(0, np.int8), np.zeros(0, np.int64))
+        self.first_failed = -1
+        self._keep = keep
+        self._patience = patience
+        self._signs = np.array([-1.0 if d == "maximize" else 1.0 for d in directions])
+        self._numbers = np.zeros(0, np.int64)
+        self._values = np.zeros((0, len(directions)))
+        self._since = 0  # trials since the last that was better
+
+    def __len__(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def impatient(self) -> bool:
+        """Whether the study has gone on for long enough without a better trial."""
+        return self._patience is not None and self._since >= self._patience
+
+    def best(self, count: int) -> list[int] | None:
+        """Return the numbers of the best, or None if fewer than ``count`` were kept."""
+        if count > self._keep and len(self.directions) == 1:
+            return None
+        return [int(k) for k in rank(self._numbers, self._values, self.directions, count)]
+
+    def take(
+        self,
+        numbers: IntArray1D,
+        codes: NDArray[np.int8],
+        values: FloatArray2D,
+        duplicate_of: IntArray1D,
+    ) -> int:
+        """Take in the next trials; return how many of them come before patience is out.
+
+        Parameters
+        ----------
+        numbers : ndarray of shape (n_trials,), int64
+        codes : ndarray of shape (n_trials,), int8
+            States, as places in `sweep.study.records.STATES`.
+        values : ndarray of shape (n_trials, n_objectives), float64
+        duplicate_of : ndarray of shape (n_trials,), int64
+        """
+        places = np.flatnonzero((codes == STATES.index(COMPLETE)) & (duplicate_of < 0))
+        end = len(numbers)
+        if self._patience is not None:
+            end = self._impatient_at(places, values, end)
+            places = places[places < end]
+        self._lead(numbers[places], values[places])
+        found = count_states(codes[:end], duplicate_of[:end])
+        for state, n in found.items():
+            self.counts[state] += n
+        if found[FAILED] and self.first_failed < 0:
+            own = (codes == STATES.index(FAILED)) & (duplicate_of < 0)
+            self.first_failed = int(numbers[np.flatnonzero(own)[0]])
+        return end
+
+    def _impatient_at(self, places: NDArray[np.intp], values: FloatArray2D, n: int) -> int:
+        """Return how many of ``n`` trials come before patience is out, and count on."""
+        assert self._patience is not None
+        better = np.full(n, False)
+        better[self._betters(places, values[places] * self._signs)] = True
+        index = np.arange(n)
+        last = np.maximum.accumulate(np.where(better, index, -1 - self._since))
+        since = index - last
+        out = np.flatnonzero(since >= self._patience)
+        end = int(out[0]) + 1 if len(out) else n
+        if end:
+            self._since = int(since[end - 1])
+        return end
+
+    def _betters(self, places: NDArray[np.intp], losses: FloatArray2D) -> NDArray[np.intp]:
+        """Return the places of trials that nothing before them is as good as."""
+        front = self._values * self._signs
+        if len(self.directions) == 1:
+            lowest = front.min() if len(front) else np.inf
+            before = np.minimum.accumulate(np.concatenate([[lowest], losses[:, 0]]))[:-1]
+            return places[losses[:, 0] < before]
+        found = []
+        for k in np.flatnonzero(~_covered(losses, front)):
+            if not _covered(losses[k : k + 1], front)[0]:
+                found.append(int(places[k]))
+                front = np.concatenate([front, losses[k : k + 1]])
+        return np.array(found, np.intp)
+
+    def _lead(self, numbers: IntArray1D, values: FloatArray2D) -> None:
+        """Take trials into the best."""
+        if len(self.directions) == 1:
+            if len(self._numbers) >= self._keep:
+                worst = (self._values * self._signs).max()
+                hopeful = np.flatnonzero(values[:, 0] * self._signs[0] < worst)
+                numbers, values = numbers[hopeful], values[hopeful]
+            if not len(numbers):
+                return
+            numbers = np.concatenate([self._numbers, numbers])
+            values = np.concatenate([self._values, values])
+            order = np.lexsort([numbers, values[:, 0] * self._signs[0]])[: self._keep]
+            self._numbers, self._values = numbers[order], values[order]
+            return
+        losses, front = values * self._signs, self._values * self._signs
+        fresh = np.flatnonzero(~_dominated(losses, front))
+        if not len(fresh):
+            return
+        fresh = fresh[~_dominated(losses[fresh], losses[fresh])]
+        stays = ~_dominated(front, losses[fresh])
+        self._numbers = np.concatenate([self._numbers[stays], numbers[fresh]])
+        self._values = np.concatenate([self._values[stays], values[fresh]])
+
+
+def _covered(losses: FloatArray2D, by: FloatArray2D) -> NDArray[np.bool_]:
+    """Return which losses another is at least as good as, in all."""
+    return _compared(losses, by, strict=False)
+
+
+def _dominated(losses: FloatArray2D, by: FloatArray2D) -> NDArray[np.bool_]:
+    """Return which losses another is at least as good as in all, and better in one."""
+    return _compared(losses, by, strict=True)
+
+
+def _compared(losses: FloatArray2D, by: FloatArray2D, *, strict: bool) -> NDArray[np.bool_]:
+    found = np.zeros(len(losses), bool)
+    block = max(1, (1 << 20) // max(len(by), 1))  # a few megabytes at a time
+    for first in range(0, len(losses) if len(by) else 0, block):
+        some = losses[first : first + block, None, :]
+        as_good = np.asarray(np.less_equal(by[None], some).all(axis=2))
+        if strict:
+            better = np.asarray(np.less(by[None], some))
+            as_good &= better.any(axis=2)
+        found[first : first + block] = as_good.any(axis=1)
+    return found
+
+
+def spans_of(items: Iterable[Part | Stretch]) -> list[Part | Stretch]:
+    """Return finished spans in order, without those that overlap one before them."""
+    found: list[Part | Stretch] = []
+    for item in sorted(items, key=lambda x: (x.first, -x.end)):
+        if not found or item.first >= found[-1].end:
+            found.append(item)
+    return found

@@ -1,0 +1,341 @@
+"""Running a study whose proposals, or whose pruning, depend on results.
+
+One process asks the sampler, submits tasks, writes the ledger and tells what is finished;
+what comes next is decided in `sweep.study.guided_state`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from sweep.backtest.tasks import Outcome, Task
+from sweep.errors import LedgerError, SweepError
+from sweep.study.guided_state import Ask, Learn, Plan, Record, Save, StudyState
+from sweep.study.proposals import (
+    DESIGNS,
+    DesignProposer,
+    Proposer,
+    depends_on_results,
+    make_proposer,
+)
+from sweep.study.records import FAILED, INVALID, Finished, Partial
+from sweep.study.run import Run
+from sweep.study.setup import pruning_steps, slice_order, starting_points
+from sweep.study.trials import Board
+
+__all__ = ["GuidedRun"]
+
+#: Seconds of evaluation that a task aims at, so that handing it over costs nothing.
+_TASK_SECONDS = 0.25
+
+#: Variants of a task at most.
+_LARGEST_BATCH = 256
+
+_SNAPSHOT_FORM = "sweep study state 1"
+
+
+class GuidedRun(Run):
+    """A run that asks a sampler, trial by trial."""
+
+    def prepare(self) -> None:
+        """Read what an earlier run left, open the ledger, make the flow's state."""
+        study = self.study
+        starts = starting_points(study.spec, study.space)
+        study._load()
+        state_file = self._read_state()
+        told = {} if state_file is None else state_file
+        board, later = self._board_until(told.get("told"))
+        # A sampler that is taught takes its starting points behind what it is taught.
+        taught = not self._in_order() and study.spec.study.sampler.name not in DESIGNS
+        self.proposer = self._make_proposer(
+            [] if taught else starts, board_size=len(board), saved=told
+        )
+        study.board = board
+        # Also where it exists: limits and the ticks' place may be new.
+        study.begin()
+        study.ledger.open()
+        if study.ledger.damaged:
+            self.warn(f"{study.ledger.damaged} damaged records of the ledger are evaluated again")
+        self.later = later
+        prune = self.proposer.should_prune if study.spec.study.pruner.name != "none" else None
+        self.state = StudyState(self._plan(), study.judge, prune, board, study.partials)
+        for number, params in told.get("outstanding", ()):
+            self.state.proposed(number, params, study.space.is_valid(params))
+        if not self._in_order():
+            self._teach(starts)
+        self.ranking: tuple[int, list[int]] = (-1, [])
+        for k in range(len(board)):
+            self.persister.add(board.trial(k))
+
+    def _plan(self) -> Plan:
+        study = self.study
+        spec, setup = study.spec.study, study.setup
+        order = slice_order(study.spec, len(setup.slices))
+        learns = depends_on_results(spec)
+        return Plan(
+            slices=setup.slices,
+            order=order,
+            carry_over=setup.carry_over,
+            stepwise=spec.pruner.name != "none",
+            directions=spec.directions,
+            window=spec.window if learns else None,
+            trials=spec.trials,
+            patience=spec.patience,
+            distinct=study.space.exact_size(),
+            deterministic=spec.deterministic or not learns,
+            per_slice=spec.pruner.name == "wilcoxon",
+            over_slices=setup.robust is not None,
+            step=1 if setup.robust is None else study.spec.monte_carlo.step,
+            edges=study.session_edges,
+            capital=setup.context.account.capital,
+        )
+
+    def _make_proposer(
+        self, starts: list[dict[str, Any]], *, board_size: int, saved: dict[str, Any]
+    ) -> Proposer:
+        study = self.study
+        number = board_size + len(saved.get("outstanding", ()))
+        return make_proposer(
+            study.spec.study,
+            study.space,
+            starts,
+            pruning_steps(study.spec, len(study.setup.slices)),
+            number=number,
+            snapshot=saved.get("proposer"),
+        )
+
+    # -- resuming ----------------------------------------------------------------------
+
+    def _read_state(self) -> dict[str, Any] | None:
+        """Return the saved state of the proposer, or None to begin from the first trial."""
+        import pickle
+
+        study = self.study
+        path = study.folder / "sampler.bin"
+        if not depends_on_results(study.spec.study) or not self._in_order():
+            # Points follow from their position, or no order needs to be kept.
+            return {"told": len(study.board), "outstanding": ()}
+        try:
+            data = pickle.loads(path.read_bytes())
+            if data["form"] == _SNAPSHOT_FORM and data["told"] <= len(study.board):
+                found: dict[str, Any] = data
+                return found
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            self.warn(f"sampler.bin is damaged ({type(error).__name__}): proposals are redone")
+        return None
+
+    def _board_until(self, told: int | None) -> tuple[Any, dict[int, Finished]]:
+        """Return the board up to a trial, and the recorded trials behind it.
+
+        Those are proposed and told again, from the rows in the ledger, so that the
+        sampler learns them in its order; they must come out the same.
+        """
+        study = self.study
+        keep = 0 if told is None else told
+        if keep == len(study.board):
+            return study.board, {}
+        board = study.new_board()
+        assert isinstance(board, Board)
+        later: dict[int, Finished] = {}
+        for k in range(len(study.board)):
+            trial = study.board.trial(k)
+            if k < keep:
+                board.add(trial)
+            else:
+                later[k] = trial
+        study.partials = {}
+        for record in study.ledger.read():
+            if isinstance(record, Partial) and board.find(record.params) < 0:
+                study.partials.setdefault(record.params.tobytes(), []).append(record)
+        return board, later
+
+    def _in_order(self) -> bool:
+        """Whether trials are told in their order, whatever finishes first."""
+        spec = self.study.spec.study
+        return spec.deterministic or not depends_on_results(spec)
+
+    def _teach(self, starts: list[dict[str, Any]]) -> None:
+        """Where order is free, tell a new proposer of all trials that are on record.
+
+        What was evaluated and not recorded comes next: its rows are in the ledger.
+        """
+        study = self.study
+        board = study.board
+        # The starting points that were asked for are on the board or among the rows.
+        left = [study.space.encode(values) for values in starts[len(board) :]]
+        waiting = [*left, *(found[0].params for found in study.partials.values())]
+        self.proposer.teach([board.trial(k) for k in range(len(board))], waiting)
+
+    def save_state(self) -> None:
+        """Write the sampler's state."""
+        import pickle
+
+        spec = self.study.spec.study
+        if not depends_on_results(spec) or not self._in_order() or not self.state.asks_on:
+            # Behind a limit the sampler is told without being asked. The last state before
+            # that is kept, so that a study that is extended equals one without the limit.
+            return
+        data = {
+            "form": _SNAPSHOT_FORM,
+            "told": len(self.state.board),
+            "outstanding": self.state.outstanding,
+            "proposer": self.proposer.snapshot(),
+        }
+        path = self.study.folder / "sampler.bin"
+        part = path.with_suffix(".part")
+        try:
+            part.write_bytes(pickle.dumps(data, protocol=5))
+            os.replace(part, path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise LedgerError(f"{path}: cannot be written: {error.strerror}") from None
+
+    # -- the loop ----------------------------------------------------------------------
+
+    def obey(self) -> bool:
+        """Carry out commands until there are none; whether there was one."""
+        any_ = False
+        while (command := self.state.command(self._supply())) is not None:
+            any_ = True
+            if isinstance(command, Ask):
+                self._ask()
+            elif isinstance(command, Save):
+                self.study.ledger.append(command.partial)
+            elif isinstance(command, Learn):
+                began = self.meter.clock()
+                self.proposer.tell(command.trial)
+                self.meter.sampler_s += self.meter.clock() - began
+            elif isinstance(command, Record):
+                self._record(command.trial)
+            self.mind_interrupts()
+            if self.observer is not None and self.meter.clock() - self.seen_at > 0.5:
+                self.observe()
+                self.submit()
+        return any_
+
+    def _ask(self) -> None:
+        began = self.meter.clock()
+        proposal = self.proposer.ask()
+        self.meter.sampler_s += self.meter.clock() - began
+        if proposal is None:
+            self.state.no_more("all points of the design")
+            return
+        self.state.proposed(proposal.number, proposal.row, proposal.valid)
+
+    def _record(self, trial: Finished) -> None:
+        earlier = self.later.pop(trial.number, None)
+        if earlier is None:
+            self.study.ledger.append(trial)
+        elif not _same(earlier, trial):
+            raise SweepError(
+                f"{self.study.folder}: trial {trial.number} came out otherwise than before the "
+                f"study was interrupted; a strategy, objective or sampler is not deterministic"
+            )
+        self.persister.add(trial)
+        if np.isnan(self.meter.first_trial_s) and trial.state != INVALID:
+            self.meter.first_trial_s = self.meter.elapsed()
+        if trial.state == FAILED and trial.duplicate_of < 0:
+            self.warn(f"trial {trial.number} failed: {trial.reason.splitlines()[0]}")
+
+    def _supply(self) -> int:
+        return 2 * self.engine.workers * self._batch()
+
+    def _batch(self) -> int:
+        spec = self.study.spec
+        if spec.compute.batch:
+            return spec.compute.batch
+        each = self.meter.per_variant_s
+        size = int(_TASK_SECONDS / each) if each else 1
+        if self.state.plan.window is not None:
+            size = min(size, self.state.plan.window // (2 * self.engine.workers))
+        return min(max(size, 1), _LARGEST_BATCH)
+
+    def next_task(self) -> Task | None:
+        """Return a task to start now, or None."""
+        return self.state.next_task(self._batch())
+
+    def arrived(self, outcome: Outcome) -> None:
+        """Take in a task's outcome."""
+        self.state.arrived(outcome)
+
+    def lost(self, task: Task) -> None:
+        """Take in that a task went down with its worker."""
+        self.state.lost(task.number)
+
+    def stop(self, reason: str) -> None:
+        """Propose nothing more; ``interrupted`` also starts no task more."""
+        if reason != "time limit" or not self.state.stopping:
+            self.state.stop(reason)
+
+    def failures(self) -> tuple[int, int, int]:
+        """Return the number of failed trials, of all, and the first that failed."""
+        board = self.board
+        failed = np.flatnonzero(board.in_state(FAILED) & (board.duplicate_of < 0))
+        return len(failed), len(board), int(failed[0]) if len(failed) else -1
+
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state.done
+
+    def reason(self) -> str:
+        """Return why the study ended, in a few words."""
+        return self.state.reason()
+
+    def finish(self) -> None:
+        """Do nothing: everything is in the ledger."""
+
+    def close(self) -> None:
+        """Do nothing: nothing is open."""
+
+    # -- what is shown -----------------------------------------------------------------
+
+    @property
+    def board(self) -> Board:
+        """The study's board."""
+        return self.state.board
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of trials in each state."""
+        return self.board.counts()
+
+    def in_flight(self) -> int:
+        """Return the number of trials that are under way."""
+        return self.state.in_flight
+
+    def total(self) -> int | None:
+        """Return the number of trials to finish, where it is known."""
+        plan = self.state.plan
+        size = self.proposer.size() if isinstance(self.proposer, DesignProposer) else None
+        bounds = [b for b in (plan.trials, plan.distinct, size) if b is not None]
+        if not bounds:
+            return None
+        return min(bounds) + int(self.board.in_state(INVALID).sum())
+
+    def leaders(self) -> list[int]:
+        """Return the numbers of the best trials so far."""
+        if self.ranking[0] != len(self.board):
+            self.ranking = (len(self.board), self.study.best())
+        return self.ranking[1]
+
+    def saved_share(self) -> float | None:
+        """Return the share of the slices that pruning left out; None where nothing is pruned."""
+        if not self.state.plan.stepwise:
+            return None
+        board, n = self.board, len(self.state.plan.slices)
+        own = (board.n_slices > 0) & (board.duplicate_of < 0)
+        done = board.n_slices[own]
+        return float(1.0 - done.sum() / max(len(done) * n, 1))
+
+
+def _same(a: Finished, b: Finished) -> bool:
+    return (
+        a.params.tobytes() == b.params.tobytes()
+        and a.row.tobytes() == b.row.tobytes()
+        and np.array_equal(a.values, b.values, equal_nan=True)
+        and a.state == b.state
+    )

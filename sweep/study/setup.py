@@ -1,0 +1,473 @@
+"""From a study's settings to what is evaluated: strategy, space, ticks, slices, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweep.backtest.stream.pass_sizes import Sizes, check_streamable, sizes_for
+from sweep.backtest.stream.reader import Seen
+from sweep.backtest.tasks import Context, Outcome, evaluate, orders_in_flight
+from sweep.errors import DataError, SpaceError, StudyFileError
+from sweep.kernel import build_kernel
+from sweep.scenarios.evaluate import path_context
+from sweep.scenarios.robust_trials import RobustContext, evaluate_robust, path_slices, with_restart
+from sweep.schema import FloatArray2D, IntArray1D, Slice, TickHandle
+from sweep.search import designs
+from sweep.search.path_functionals import has_terms
+from sweep.stats.metrics import METRICS
+from sweep.strategy.declare import Strategy, load_strategy, strategy_from_source
+from sweep.strategy.space import SearchSpace
+from sweep.study.file.ranges import Override
+from sweep.study.file.sections import StudySection
+from sweep.study.file.spec import StudySpec
+from sweep.study.parts import PREFIXES, SESSIONS
+from sweep.study.proposals import DESIGNS, depends_on_results
+from sweep.ticks import source as sources
+from sweep.ticks.mapped import attach
+from sweep.ticks.session_days import SessionCuts, find_cuts
+from sweep.ticks.slices import (
+    Marks,
+    Ranges,
+    UnmarkedError,
+    cut_by_time,
+    cut_evenly,
+    select,
+    split_holdout,
+)
+from sweep.ticks.source import SourceSpec
+from sweep.ticks.store import Imported, import_ticks
+from sweep.units import Duration
+
+__all__ = ["Setup", "is_robust", "prepare", "pruning_steps", "sizes_of"]
+
+#: Columns of a table of trials besides its parameters.
+_TAKEN = (
+    *METRICS,
+    *(f"holdout_{m}" for m in METRICS),
+    *("trial", "state", "slices", "duplicate_of", "reason", SESSIONS),
+)
+
+
+#: Variants drawn from a space to see how long warm-ups are.
+_EXAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that a study evaluates with.
+
+    Attributes
+    ----------
+    strategy : Strategy
+    space : SearchSpace
+        With the study's ranges.
+    context : Context
+    ranges : Ranges
+        Search and holdout.
+    slices : tuple of Slice
+        Of the search range, in the order of time.
+    carry_over : bool
+    seen : Seen or None
+        With a source: what was seen of it when it was looked at.
+    marks : Marks or None
+        With a source: where the ticks are cut.
+    source : SourceSpec or None
+        Where the ticks are read anew in every pass; None where they are in the store.
+    robust : RobustContext or None
+        Where an objective holds functionals over paths: then the first slice is the search
+        range, and those behind it are paths.
+    said : tuple of str
+        What a user must know of the slices, or of the paths.
+    """
+
+    strategy: Strategy
+    space: SearchSpace
+    context: Context
+    ranges: Ranges
+    slices: tuple[Slice, ...]
+    carry_over: bool
+    source: SourceSpec | None = None
+    seen: Seen | None = None
+    marks: Marks | None = None
+    robust: RobustContext | None = None
+    said: tuple[str, ...] = ()
+
+    @property
+    def ticks(self) -> TickHandle:
+        """The ticks' handle."""
+        return self.context.ticks
+
+    @property
+    def tick_slices(self) -> tuple[Slice, ...]:
+        """The slices that are stretches of the ticks."""
+        return self.slices if self.robust is None else self.slices[:1]
+
+    @cached_property
+    def sessions(self) -> SessionCuts:
+        """The sessions of the search range whose returns are kept, or why none are."""
+        search = self.ranges.search
+        ts = attach(self.ticks).ts if self.marks is None else self.marks
+        return find_cuts(ts, search.begin, search.end)
+
+    @property
+    def evaluation(self) -> tuple[Callable[..., Outcome], Context | RobustContext]:
+        """The function that workers run on a task, and what it takes before the task."""
+        if self.robust is None:
+            return evaluate, self.context
+        return evaluate_robust, self.robust
+
+
+def prepare(
+    spec: StudySpec,
+    *,
+    source: str | None = None,
+    progress: Callable[[int, float | None], None] | None = None,
+    imported: Callable[[Any], None] | None = None,
+) -> Setup:
+    """Load the strategy, import the ticks, cut them, compile the kernel.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    source : str, optional
+        Text of the strategy, instead of the file's present one.
+    progress : callable, optional
+        ``progress(rows, share)`` while ticks are imported.
+    imported : callable, optional
+        Given the store's `Imported` once the ticks are there.
+
+    Raises
+    ------
+    InputError
+        If the strategy, the space, the ticks or the cuts are wrong.
+    """
+    strategy = (
+        load_strategy(spec.study.strategy)
+        if source is None
+        else strategy_from_source(source, spec.study.strategy)
+    )
+    space = bind(SearchSpace.of(strategy.params), spec.space)
+    if spec.data.store == "stream":
+        return _prepare_stream(spec, strategy, space, progress=progress, imported=imported)
+    found = import_ticks(
+        spec.data.source_spec(),
+        where="memory" if spec.data.store == "memory" else "disk",
+        progress=progress,
+    )
+    if imported is not None:
+        imported(found)
+    return assemble(spec, strategy, space, found.handle)
+
+
+def assemble(spec: StudySpec, strategy: Strategy, space: SearchSpace, handle: TickHandle) -> Setup:
+    """Return the setup for ticks that are in the store; see `prepare`."""
+    ticks = attach(handle)
+    begin, end, ranges, slices = _cut(spec, ticks.ts)
+    mid = 0.5 * (float(ticks.bid[begin]) + float(ticks.ask[begin]))
+    costs = spec.costs.to_costs()
+    room = orders_in_flight(ticks.ts[begin:end], costs.latency)
+    setup = _assemble(spec, strategy, space, handle, ranges, slices, mid, room)
+    return _with_paths(spec, setup) if is_robust(spec.study) else setup
+
+
+def _with_paths(spec: StudySpec, setup: Setup) -> Setup:
+    """Return the setup with the paths that the study's objectives are about."""
+    if len(setup.slices) > 1:
+        raise StudyFileError(
+            "data.slices: an objective over paths takes the search range as one slice; leave "
+            "slices out (a pruner decides after every monte_carlo.step paths)"
+        )
+    search = setup.slices[0]
+    wanted = spec.monte_carlo.resampling(spec.study.seed)
+    rows = _examples(setup.space, spec.study.seed)
+    chosen, said = with_restart(setup.context, wanted, rows, search.begin, search.end)
+    paths = path_context(
+        setup.context, setup.strategy, setup.space, chosen, search.begin, search.end
+    )
+    return replace(
+        setup,
+        slices=path_slices(setup.ticks.n_ticks, search, spec.monte_carlo.paths),
+        carry_over=False,
+        robust=RobustContext(setup.context, paths, search),
+        said=(*said, *paths.resampler.warnings),
+    )
+
+
+def _examples(space: SearchSpace, seed: int) -> FloatArray2D:
+    """Return variants from all over a space, whose warm-ups stand for those of a search.
+
+    All trials are treated alike: where one of them had to begin anew within its warm-up it
+    would not trade on paths, and look safe.
+    """
+    rows = designs.random(space, seed).rows(0, _EXAMPLES)
+    ends = [space.defaults]
+    for i, p in enumerate(space.parameters):
+        if p.kind in ("real", "integer"):
+            for end in (p.low, p.high):
+                row = space.defaults.copy()
+                row[i] = end
+                ends.append(space.canonical(row))
+    wide = np.stack(ends)
+    found: FloatArray2D = np.concatenate([wide[space.valid_rows(wide)], rows])
+    return found
+
+
+def is_robust(study: StudySection) -> bool:
+    """Whether an objective or a constraint holds functionals over paths."""
+    return any(has_terms(text) for text in (*study.objective, *study.constraints))
+
+
+def _prepare_stream(
+    spec: StudySpec,
+    strategy: Strategy,
+    space: SearchSpace,
+    *,
+    progress: Callable[[int, float | None], None] | None,
+    imported: Callable[[Any], None] | None,
+) -> Setup:
+    """Return the setup for ticks that are never in the store; see `prepare`."""
+    # Here, since few studies need them.
+    from sweep.ticks.survey import survey
+
+    check_stream(spec)
+    source = spec.data.source_spec()
+    before = sources.fingerprint(source)
+    # What is wrong with the strategy is said before a long source is read.
+    kernel = build_kernel(strategy, space)
+    check_streamable(kernel)
+    sizes = sizes_for(spec.data.memory, kernel)
+    asked = {t for t in (spec.data.begin, spec.data.end) if t is not None}
+    while True:
+        found = survey(source, asked, run=sizes.run, progress=progress)
+        try:
+            begin, _, ranges, slices = _cut(spec, found.marks)
+            break
+        except UnmarkedError as more:
+            asked |= set(more.stamps)
+    if imported is not None:
+        imported(Imported(found.handle, found.report, found.read))
+    mid = found.marks.mid(begin)
+    setup = _assemble(spec, strategy, space, found.handle, ranges, slices, mid, 2)
+    seen = Seen(before, found.report.untouched, len(found.handle.columns))
+    return replace(setup, source=source, seen=seen, marks=found.marks)
+
+
+def sizes_of(setup: Setup, memory: int, edges: tuple[int, ...] = ()) -> Sizes:
+    """Return what a pass of a study may hold at a time.
+
+    Parameters
+    ----------
+    setup : Setup
+    memory : int
+    edges : tuple of int, optional
+        Of the sessions at whose ends equity is kept.
+
+    Raises
+    ------
+    InputError
+        See `sweep.backtest.stream.pass_sizes.sizes_for`.
+    """
+    n_slices = len(setup.slices)
+    return sizes_for(
+        memory,
+        setup.context.kernel,
+        columns=len(setup.ticks.columns),
+        n_slices=n_slices,
+        # An edge of a session or of a slice parts two cells.
+        n_cells=n_slices + len(edges) if edges else 0,
+    )
+
+
+def check_stream(spec: StudySpec) -> None:
+    """Refuse what cannot be done in passes over the source.
+
+    Raises
+    ------
+    StudyFileError
+        The text says what would do instead.
+    """
+    instead = 'or set data.store = "disk", which maps ticks larger than memory too'
+    name = spec.study.sampler.name
+    if is_robust(spec.study):
+        raise StudyFileError(
+            f"study.objective: paths are drawn from ticks that are mapped, and with "
+            f'data.store = "stream" they lie nowhere; leave the functionals out, {instead}'
+        )
+    if depends_on_results(spec.study):
+        what = f"the sampler {name} learns from" if name not in DESIGNS else "a pruner goes by"
+        raise StudyFileError(
+            f'data.store = "stream" evaluates as many variants as it can in each pass over the '
+            f"source, and {what} each result; use study.sampler = "
+            f'"grid", "random" or "qmc" and no pruner, {instead}'
+        )
+    if spec.study.live_holdout:
+        raise StudyFileError(
+            f"study.live_holdout looks at the holdout while the study runs, which with "
+            f'data.store = "stream" is a pass over the source each time; leave it out, {instead}'
+        )
+
+
+def _cut(spec: StudySpec, ts: IntArray1D | Marks) -> tuple[int, int, Ranges, tuple[Slice, ...]]:
+    """Return the study's first tick, its end, its ranges and slices."""
+    begin, end = select(ts, spec.data.begin, spec.data.end)
+    share, start = spec.data.holdout_split(int(ts[end - 1]))
+    ranges = split_holdout(ts, begin, end, share=share, start=start)
+    cuts = spec.data.slices
+    if isinstance(cuts, Duration):
+        return begin, end, ranges, cut_by_time(ts, ranges.search, cuts.ns)
+    return begin, end, ranges, cut_evenly(ranges.search, cuts)
+
+
+def _assemble(
+    spec: StudySpec,
+    strategy: Strategy,
+    space: SearchSpace,
+    handle: TickHandle,
+    ranges: Ranges,
+    slices: tuple[Slice, ...],
+    mid: float,
+    room: int,
+) -> Setup:
+    independent = spec.data.slicing == "independent" or is_robust(spec.study)
+    if spec.study.pruner.name == "wilcoxon" and not independent:
+        raise StudyFileError(
+            "study.pruner: wilcoxon compares slices with each other; "
+            'set data.slicing = "independent"'
+        )
+    carry_over = spec.data.slicing == "carry"
+    kernel = build_kernel(strategy, space)
+    if kernel.needs_sizes and "bid_size" not in handle.columns:
+        raise DataError(
+            f"{strategy.path} reads bid_size or ask_size, but the ticks have no sizes; "
+            f"name their columns under data.columns, or use ticks that have them"
+        )
+    stepwise = spec.study.pruner.name != "none"
+    if stepwise and not independent and not kernel.resumable:
+        raise StudyFileError(
+            f"{strategy.path}: State holds arrays, which cannot be carried from slice to slice; "
+            f'to prune, set data.slicing = "independent"'
+        )
+    costs = spec.costs.to_costs()
+    if costs.half_spread and handle.kind != "trades":
+        raise StudyFileError(
+            "costs.half_spread is for trades; these ticks are quotes and have a spread of their own"
+        )
+    context = Context(
+        ticks=handle,
+        kernel=kernel,
+        costs=costs,
+        account=spec.account.to_account(mid),
+        capacity=room,
+    )
+    said = _said_of_slices(spec, slices)
+    return Setup(strategy, space, context, ranges, slices, carry_over, said=said)
+
+
+def _said_of_slices(spec: StudySpec, slices: Sequence[Slice]) -> tuple[str, ...]:
+    """Say that a duration cuts nothing, which would otherwise only show in what is missing."""
+    width = spec.data.slices
+    if not isinstance(width, Duration) or len(slices) > 1:
+        return ()
+    return (
+        f'data.slices = "{width}" leaves the search range in 1 slice: slices end at multiples of '
+        f"it since 1970, and none lies within; use a shorter one, or a number of slices",
+    )
+
+
+def bind(space: SearchSpace, overrides: tuple[tuple[str, Override], ...]) -> SearchSpace:
+    """Return the strategy's space with the study's ranges.
+
+    Raises
+    ------
+    SpaceError
+        If a range names no parameter or does not fit it.
+    """
+    for name in space.names:
+        if name in _TAKEN or name.startswith(PREFIXES):
+            raise SpaceError(
+                f"parameter {name}: a table of trials has a column of that name already; "
+                f"give the parameter another one"
+            )
+    for name, override in overrides:
+        values = {f.name: getattr(override, f.name) for f in fields(override)}
+        space = space.restrict(name, **values)
+    return space
+
+
+def starting_points(spec: StudySpec, space: SearchSpace) -> list[dict[str, Any]]:
+    """Return the points that are evaluated first: the defaults, or the rows of a CSV.
+
+    A grid begins with the rows of a CSV alone: it says itself which points it holds.
+
+    Raises
+    ------
+    StudyFileError
+        If the CSV cannot be read, names a column that is no parameter, or holds a value
+        outside the space; the text names file and line.
+    """
+    start = spec.study.start
+    if start is False or (start is True and spec.study.sampler.name == "grid"):
+        return []
+    if start is True:
+        return [space.decode(space.defaults)] if space.is_valid(space.defaults) else []
+    return _read_points(Path(str(start)), space)
+
+
+def _read_points(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
+    import csv
+
+    from sweep.strategy.space import parse_value
+
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            names = [n for n in reader.fieldnames or [] if n in space.names]
+            if not names:
+                raise StudyFileError(
+                    f"{path}:1: no column names a parameter; expected {', '.join(space.names)}"
+                )
+            points = []
+            for row in reader:
+                try:
+                    values = {
+                        n: parse_value(space.parameters[space.index(n)], row[n])
+                        for n in names
+                        if row[n] not in (None, "")
+                    }
+                    if not space.is_valid(space.encode(values)):
+                        raise SpaceError("these values contradict Params.valid()")
+                except SpaceError as error:
+                    raise StudyFileError(f"{path}:{reader.line_num}: {error}") from None
+                points.append(values)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise StudyFileError(f"{path}: cannot be read as CSV: {error}") from None
+    if not points:
+        raise StudyFileError(f"{path}: holds no starting point; add a line, or set study.start")
+    return points
+
+
+def pruning_steps(spec: StudySpec, count: int) -> int:
+    """Return how many decisions a pruner takes about a whole trial of so many slices."""
+    if not is_robust(spec.study):
+        return count
+    return -(-(count - 1) // spec.monte_carlo.step)
+
+
+def slice_order(spec: StudySpec, count: int) -> tuple[int, ...]:
+    """Return the order in which slices are evaluated.
+
+    In time where state is carried over; shuffled by the study's seed where slices are
+    independent, since the first regime would otherwise decide what is pruned. The history
+    comes before paths of it, which are alike in any order.
+    """
+    plain = spec.data.slicing == "carry" or spec.study.pruner.name == "none"
+    if plain or is_robust(spec.study):
+        return tuple(range(count))
+    stream = np.random.default_rng(np.random.SeedSequence(spec.study.seed, spawn_key=(0x534C49,)))
+    return tuple(int(k) for k in stream.permutation(count))
