@@ -20,7 +20,7 @@ import numpy as np
 from sweep.errors import StrategyError
 from sweep.kernel import Kernel
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D, Slice, Ticks
-from sweep.ticks.session_cuts import cut
+from sweep.ticks.sessions import cut
 
 __all__ = ["BLOCK", "Call", "agree", "alike", "calls_of", "feature_arrays"]
 
@@ -42,7 +42,7 @@ class Call:
     places : tuple of int
         The slice of the task that each piece belongs to.
     cells : tuple of int
-        The cell of the task that each piece belongs to, see `sweep.ticks.session_cuts`.
+        The cell of the task that each piece belongs to, see `sweep.ticks.sessions`.
     first, end : int
         Ticks of the feature arrays.
     fresh : bool

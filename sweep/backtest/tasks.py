@@ -34,7 +34,7 @@ from sweep.schema import (
     Ticks,
 )
 from sweep.ticks.mapped import attach
-from sweep.ticks.session_cuts import cells_of
+from sweep.ticks.sessions import cells_of
 
 __all__ = [
     "Carry",
@@ -121,7 +121,7 @@ class Task:
         How orders are filled, by tick of those ticks; see `sweep.kernel.compiled.call_kernel`.
     edges : tuple of int
         Ticks at which sessions begin, and the end of the last, where the equity of each
-        variant is wanted there; see `sweep.ticks.session_cuts`. Rows are the same with and without.
+        variant is wanted there; see `sweep.ticks.sessions`. Rows are the same with and without.
     apart : bool
         Whether features begin no earlier than the variant's own warm-up although the slices
         go on from each other, as they do where slices are independent.

@@ -27,7 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from sweep.backtest.stream.pass_sizes import batch_size
+from sweep.backtest.stream.plan import batch_size
 from sweep.backtest.stream.reader import Seen
 from sweep.backtest.stream.run import evaluate_stream
 from sweep.backtest.tasks import Context, Task, evaluate

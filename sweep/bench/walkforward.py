@@ -24,8 +24,7 @@ from sweep.engines.serial import SerialEngine
 from sweep.study.file.validate_section import ValidateSection
 from sweep.study.study import Study
 from sweep.units import Duration
-from sweep.validation.foldplan import plan_pieces
-from sweep.validation.folds import Folds, make_folds, unit_edges
+from sweep.validation.folds import Folds, make_folds, plan_pieces, unit_edges
 from sweep.validation.walkforward.evaluate import evaluate_pieces, merge_pieces
 from sweep.validation.walkforward.result import WalkForwardResult
 from sweep.validation.walkforward.run import walk_forward

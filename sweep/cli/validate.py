@@ -147,7 +147,7 @@ def _walked(
     """Search in each fold, as far as Ctrl-C lets it; what was finished is kept."""
     from sweep.cli.interrupts import Interrupts
     from sweep.text import duration
-    from sweep.validation.walk import walked
+    from sweep.validation.evidence_of_study import walked
 
     if not wanted:
         return "the walk-forward was left out (--no-walk-forward)", None

@@ -35,9 +35,8 @@ from sweep.kernel.compiled import (
     plain_core,
 )
 from sweep.kernel.core import LANE_FIELDS
-from sweep.kernel.diagnostics import translate_error, user_line
+from sweep.kernel.diagnostics import translate_error, user_line, why_not_vectorised
 from sweep.kernel.source import kernel_text, state_counts
-from sweep.kernel.vectorised import why_not_vectorised
 from sweep.schema import FloatArray1D, FloatArray2D, Ticks
 from sweep.strategy.declare import Strategy, definition_line
 from sweep.strategy.space import SearchSpace

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from sweep.errors import InputError
 from sweep.schema import FloatArray1D, FloatArray2D
 from sweep.stats.bootstrap import BlockLength, optimal_block_length, path_stream, stationary
+from sweep.stats.checks import check_paths, checked_capital
 from sweep.stats.curves import SESSION_COLUMNS, session_statistics
 from sweep.stats.functionals import Estimate, Functional, plain
-from sweep.stats.inputs import check_paths, checked_capital
 from sweep.stats.intervals import Interval, interval, sampling_errors
 from sweep.stats.quantiles import PValue, p_value
 from sweep.stats.summary import Summary, Units, count_units, summarise

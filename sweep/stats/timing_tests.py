@@ -28,8 +28,8 @@ from numba import njit
 from sweep.errors import InputError
 from sweep.schema import FloatArray1D, IntArray1D
 from sweep.stats.bootstrap import path_stream
+from sweep.stats.checks import check_paths
 from sweep.stats.functionals import plain
-from sweep.stats.inputs import check_paths
 from sweep.stats.summary import Summary, count_units, summarise
 
 __all__ = [

@@ -17,9 +17,9 @@ from numba import njit
 from sweep.errors import InputError
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 from sweep.stats.bootstrap import path_stream, stationary
+from sweep.stats.checks import check_paths, checked_profits
 from sweep.stats.curves import curve, longest_streak
 from sweep.stats.functionals import Estimate, Functional, plain
-from sweep.stats.inputs import check_paths, checked_profits
 from sweep.stats.session_bootstrap import ROUGH, SessionBlocks, session_block_length
 from sweep.stats.summary import Summary, count_units, summarise
 

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from sweep.errors import InputError
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 from sweep.stats.bootstrap import path_stream
+from sweep.stats.checks import check_paths, checked_capital, checked_profits
 from sweep.stats.curves import curve, longest_streak, shuffle
 from sweep.stats.functionals import plain
-from sweep.stats.inputs import check_paths, checked_capital, checked_profits
 from sweep.stats.quantiles import p_value
 from sweep.stats.summary import Summary, count_units, summarise
 

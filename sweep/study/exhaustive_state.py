@@ -29,7 +29,7 @@ from sweep.study.proposals import Points
 from sweep.study.records import COMPLETE, FAILED, STATES, Part, Stretch
 from sweep.study.trials import TrialBlock, count_states, rank
 from sweep.text import counted
-from sweep.ticks.session_cuts import cells_of, earned_in_cells, session_sums
+from sweep.ticks.sessions import cells_of, earned_in_cells, session_sums
 
 __all__ = ["Course", "Exhaustive", "Tally", "finished_block"]
 

@@ -25,7 +25,7 @@ from sweep.stats.metrics import merge
 from sweep.study.records import COMPLETE, FAILED, INVALID, PRUNED, Finished, Judged, Partial
 from sweep.study.trials import Board
 from sweep.text import counted
-from sweep.ticks.session_cuts import Cell, cells_of, earned_in_cells, session_sums
+from sweep.ticks.sessions import Cell, cells_of, earned_in_cells, session_sums
 
 __all__ = ["Ask", "Learn", "Plan", "Record", "Save", "StudyState"]
 

@@ -106,7 +106,7 @@ class Partial:
 
     ``slices`` are the places in the study's order of slices; ``rows`` has one row for
     each; ``carry`` is where the last of them ended, if a further one goes on from it.
-    ``earned`` is the cash of each of their cells, see `sweep.ticks.session_cuts`.
+    ``earned`` is the cash of each of their cells, see `sweep.ticks.sessions`.
     """
 
     params: FloatArray1D

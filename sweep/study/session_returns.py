@@ -40,7 +40,7 @@ class SessionReturns:
         Nanoseconds since the epoch, UTC. Session k has the ticks with stamps in
         ``[edges[k], edges[k + 1])``; it begins with a tick, and the gap behind the tick
         before is half an hour or more, unless days stand for sessions (see
-        `sweep.ticks.session_days.find_cuts`).
+        `sweep.ticks.sessions.find_cuts`).
     returns : ndarray of shape (n_sessions, n_variants), float64
         Change of equity over the session, an open position marked, divided by the
         capital: a variant's sum is its net profit over the capital. Rounded to float32.

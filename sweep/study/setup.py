@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sweep.backtest.stream.pass_sizes import Sizes, check_streamable, sizes_for
+from sweep.backtest.stream.plan import Sizes, check_streamable, sizes_for
 from sweep.backtest.stream.reader import Seen
 from sweep.backtest.tasks import Context, Outcome, evaluate, orders_in_flight
 from sweep.errors import DataError, SpaceError, StudyFileError
@@ -30,7 +30,7 @@ from sweep.study.parts import PREFIXES, SESSIONS
 from sweep.study.proposals import DESIGNS, depends_on_results
 from sweep.ticks import source as sources
 from sweep.ticks.mapped import attach
-from sweep.ticks.session_days import SessionCuts, find_cuts
+from sweep.ticks.sessions import SessionCuts, find_cuts
 from sweep.ticks.slices import (
     Marks,
     Ranges,
@@ -271,7 +271,7 @@ def sizes_of(setup: Setup, memory: int, edges: tuple[int, ...] = ()) -> Sizes:
     Raises
     ------
     InputError
-        See `sweep.backtest.stream.pass_sizes.sizes_for`.
+        See `sweep.backtest.stream.plan.sizes_for`.
     """
     n_slices = len(setup.slices)
     return sizes_for(

@@ -1,26 +1,110 @@
-"""A study as evidence, and the surface of its trials."""
+"""A study, and its walk-forward, as evidence for a verdict; the surface of its trials."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from sweep.backtest.strategy_checks.checks import FAIL, NOTE, OK, Finding, check_look_ahead
-from sweep.errors import InputError, ReplayMismatchError, StoreError
+from sweep.engines.base import Engine
+from sweep.errors import InputError, ReplayMismatchError, StoreError, StudyLockedError
 from sweep.schema import FloatArray1D, IntArray1D
 from sweep.study.folder import saved_strategy
 from sweep.study.plateaus import study_plateaus
 from sweep.study.records import COMPLETE, FAILED, INFEASIBLE
+from sweep.study.session_returns import kept_edges
 from sweep.study.study import Study
 from sweep.study.tried import IN_FOLDS
-from sweep.ticks.session_days import find_cuts
+from sweep.ticks.sessions import find_cuts
 from sweep.validation.evidence import Evidence, Held, OutOfSample
 from sweep.validation.surface import Surface, surface_of_trials
-from sweep.validation.walk import session_changes
+from sweep.validation.walkforward.result import WalkForwardResult
+from sweep.validation.walkforward.run import out_of_sample_curve, study_folds, walk_forward
 
-__all__ = ["evidence_of", "look_ahead_of", "sessions_per_year", "surface_of_study"]
+__all__ = [
+    "evidence_of",
+    "look_ahead_of",
+    "session_changes",
+    "surface_of_study",
+    "walked",
+]
+
+
+def walked(
+    study: Study,
+    *,
+    engine: Engine | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    interrupted: Callable[[], int] | None = None,
+) -> tuple[OutOfSample | str, WalkForwardResult | None]:
+    """Search in each fold of a study, and return what the choices earned, as evidence.
+
+    Parameters
+    ----------
+    study : Study
+    engine, progress, interrupted : optional
+        See `sweep.validation.walkforward.run.walk_forward`.
+
+    Returns
+    -------
+    evidence : OutOfSample or str
+        Or why there is none: folds that train on what follows the tests give no history that
+        could have been traded.
+    result : WalkForwardResult or None
+        None where no search was possible.
+    """
+    try:
+        folds = study_folds(study)
+        result = walk_forward(
+            study, folds, engine=engine, progress=progress, interrupted=interrupted
+        )
+    except StudyLockedError:
+        return "the study is running: what folds try would not be counted", None
+    except InputError as error:
+        return f"a search in folds is not possible ({error})", None
+    if not folds.sequential:
+        return f"the study's folds ({folds.scheme}) train on what follows the tests", result
+    score = result.paths[0]
+    if score.row is None:
+        return "no fold chose a setting", result
+    curve = out_of_sample_curve(study, result)
+    capital = study.mapped.context.account.capital
+    found = OutOfSample(
+        returns=session_changes(curve.ts, curve.equity, capital, kept_edges(study.about)) / capital,
+        net_profit=float(score.metrics.get("net_profit", math.nan)),
+        n_folds=result.degradation.folds,
+        rank=result.degradation.rank,
+        efficiency=result.efficiency,
+    )
+    return found, result
+
+
+def session_changes(
+    ts: IntArray1D, equity: FloatArray1D, capital: float, edges: IntArray1D
+) -> FloatArray1D:
+    """Return by how much equity changed over each session that has a tick.
+
+    Parameters
+    ----------
+    ts : ndarray of shape (n_ticks,), int64
+        Nanoseconds, never decreasing.
+    equity : ndarray of shape (n_ticks,), float64
+    capital : float
+        Equity before the first tick.
+    edges : ndarray of shape (n_edges,), int64
+        Nanoseconds: where the study's sessions begin, and the end of the last.
+
+    Returns
+    -------
+    ndarray of shape (n_sessions,), float64
+    """
+    places = np.searchsorted(ts, edges, side="left")
+    ends = np.unique(places[places > 0])
+    return np.diff(equity[ends - 1], prepend=capital)
+
 
 _YEAR = 365.25 * 86400e9
 

@@ -15,24 +15,33 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
 from sweep.errors import InputError
-from sweep.schema import IntArray1D
+from sweep.schema import IntArray1D, Slice
 from sweep.stats.overfit import (
     backtest_paths,
     combinatorial_purged_by_time,
     fold_bounds,
     walk_forward_by_time,
 )
-from sweep.stats.overfit.windows import Window
+from sweep.stats.overfit.splits import Window
 from sweep.study.file.validate_section import ValidateSection
 from sweep.text import counted
-from sweep.ticks.session_days import session_begins
+from sweep.ticks.sessions import session_begins
 from sweep.units import Duration, format_duration
 
-__all__ = ["Fold", "Folds", "Window", "make_folds", "unit_edges"]
+__all__ = [
+    "Fold",
+    "Folds",
+    "Plan",
+    "Window",
+    "make_folds",
+    "plan_pieces",
+    "unit_edges",
+]
 
 #: Test windows of a walk forward where nothing is asked, and units to train for each of test.
 _FOLDS, _TRAIN_PER_TEST = 5, 3
@@ -110,7 +119,7 @@ def unit_edges(
     begin, end : int
         Range of ticks.
     unit : str or Duration, optional
-        ``"session"``: as `sweep.ticks.session_days.session_begins` finds them. A duration:
+        ``"session"``: as `sweep.ticks.sessions.session_begins` finds them. A duration:
         stretches between its multiples since the epoch; those without a tick are left out.
 
     Returns
@@ -397,3 +406,59 @@ def _units(n: int, settings: ValidateSection) -> str:
     if isinstance(settings.unit, Duration):
         return f"{counted(n, 'stretch')} of {settings.unit}"
     return counted(n, "session")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is evaluated, and which of it makes each window.
+
+    Attributes
+    ----------
+    runs : tuple of tuple of Slice
+        Consecutive slices. The piece of each goes from the beginning of its run.
+    train : tuple of tuple of int
+        By fold: numbers of the pieces, counted over all runs, in the order of time.
+    test : tuple of tuple of tuple of int
+        By fold and by test window.
+    """
+
+    runs: tuple[tuple[Slice, ...], ...]
+    train: tuple[tuple[int, ...], ...]
+    test: tuple[tuple[tuple[int, ...], ...], ...]
+
+    @property
+    def n_pieces(self) -> int:
+        """Pieces, and rows of each variant."""
+        return sum(map(len, self.runs))
+
+
+def plan_pieces(folds: Folds, ts: IntArray1D, begin: int, end: int) -> Plan:
+    """Return the pieces of folds.
+
+    Parameters
+    ----------
+    folds : Folds
+    ts : ndarray of shape (n_ticks,), int64
+    begin, end : int
+        The range of ticks that was split; warm-ups do not reach before it.
+    """
+    part = ts[begin:end]
+
+    def cut(window: Window) -> list[tuple[int, int]]:
+        within = [e for e in folds.edges if window.start < e < window.stop]
+        stamps = np.array([window.start, *within, window.stop], np.int64)
+        places = np.searchsorted(part, stamps, side="left") + begin
+        return [(int(a), int(b)) for a, b in pairwise(places) if b > a]
+
+    train = [[p for w in fold.train for p in cut(w)] for fold in folds.folds]
+    test = [[cut(w) for w in fold.test] for fold in folds.folds]
+    pieces = {p for fold in train for p in fold} | {p for fold in test for w in fold for p in w}
+    runs: dict[int, list[int]] = {}
+    for first, last in sorted(pieces):
+        runs.setdefault(first, [first]).append(last)
+    number = {p: k for k, p in enumerate(sorted(pieces))}
+    return Plan(
+        tuple(tuple(Slice(a, b, begin) for a, b in pairwise(run)) for run in runs.values()),
+        tuple(tuple(number[p] for p in fold) for fold in train),
+        tuple(tuple(tuple(number[p] for p in window) for window in fold) for fold in test),
+    )

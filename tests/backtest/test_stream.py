@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 
 from sweep.backtest import segments as blocks
 from sweep.backtest.segments import with_room
-from sweep.backtest.stream.pass_sizes import Sizes, sizes_for
+from sweep.backtest.stream.plan import Sizes, sizes_for
 from sweep.backtest.stream.reader import Seen
 from sweep.backtest.stream.run import Streamed, evaluate_stream
 from sweep.backtest.tasks import Context, Outcome, Task, evaluate, orders_in_flight

@@ -16,8 +16,7 @@ import study_helpers
 from cli_helpers import Result, files_below, ran, sweep
 
 from sweep.study.study import Study
-from sweep.validation.evidence_of_study import _held
-from sweep.validation.walk import session_changes
+from sweep.validation.evidence_of_study import _held, session_changes
 
 LONG = study_helpers.STUDY.replace(
     "sessions = 2, ticks_per_session = 3000", "sessions = 48, ticks_per_session = 150"

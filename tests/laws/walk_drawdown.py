@@ -14,7 +14,7 @@ from numba import njit
 from scipy.special import ndtr
 
 from sweep.errors import InputError
-from sweep.scenarios.simulate.bounds import check_finite, check_positive
+from sweep.scenarios.simulate.processes import check_finite, check_positive
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 
 __all__ = [

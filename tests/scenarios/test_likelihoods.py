@@ -12,7 +12,7 @@ import pytest
 from scipy import integrate, stats
 
 from sweep.scenarios.simulate import likelihoods
-from sweep.scenarios.simulate.fit_checks import Check, compare, statistics
+from sweep.scenarios.simulate.calibrate import Check, compare, statistics
 from sweep.scenarios.simulate.observe import Observed, observe
 from sweep.scenarios.simulate.processes import Gbm
 from sweep.scenarios.simulate.simulate import simulate

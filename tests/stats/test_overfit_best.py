@@ -24,10 +24,14 @@ from sweep.stats.overfit import (
     spa,
     stepm,
 )
-from sweep.stats.overfit.elimination import LANES, mean_square
-from sweep.stats.overfit.mcs import MAX_PAIRED
-from sweep.stats.overfit.resamples import column_means, long_run_sd, resampled_means
-from sweep.stats.overfit.sums import BLOCK, drawn_sums
+from sweep.stats.overfit.mcs import LANES, MAX_PAIRED, mean_square
+from sweep.stats.overfit.resamples import (
+    BLOCK,
+    column_means,
+    drawn_sums,
+    long_run_sd,
+    resampled_means,
+)
 
 Floats = NDArray[np.float64]
 

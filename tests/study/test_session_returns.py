@@ -32,8 +32,7 @@ from sweep.study.runner import run_study
 from sweep.study.session_returns import SessionReturns
 from sweep.study.study import Study
 from sweep.study.tried import record_evaluations
-from sweep.ticks.session_cuts import cells_of, earned_in_cells, session_sums
-from sweep.ticks.session_days import find_cuts
+from sweep.ticks.sessions import cells_of, earned_in_cells, find_cuts, session_sums
 
 SYNTH = "data.synth={sessions=7, ticks_per_session=400, seed=3}"
 FEATURES = STRATEGY.replace(
@@ -311,7 +310,7 @@ def test_what_cannot_be_said_is_said_so(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_sessions_are_kept_up_to_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweep.ticks.session_days.MOST", 6)
+    monkeypatch.setattr("sweep.ticks.sessions.MOST", 6)
     for store in ("disk", "stream"):
         own = ("data.holdout=0", f'data.store="{store}"')
         study = run_case(tmp_path, "random", *own, out=store)

@@ -11,7 +11,7 @@ import pytest
 from study_helpers import run_small, write_study
 
 from sweep.api import create_study
-from sweep.backtest.stream.pass_sizes import sizes_for
+from sweep.backtest.stream.plan import sizes_for
 from sweep.engines.local import LocalEngine
 from sweep.errors import DataError, InputError, StudyFileError
 from sweep.study import passes

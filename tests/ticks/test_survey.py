@@ -17,7 +17,7 @@ from sweep.schema import Slice, Ticks
 from sweep.ticks import store
 from sweep.ticks.mapped import attach
 from sweep.ticks.quality import Policies, gap_statistics
-from sweep.ticks.session_days import find_cuts
+from sweep.ticks.sessions import find_cuts
 from sweep.ticks.slices import Marks, UnmarkedError, cut_by_time, select, split_holdout
 from sweep.ticks.source import SourceSpec, write_parquet
 from sweep.ticks.survey import survey

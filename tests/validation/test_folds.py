@@ -17,8 +17,7 @@ from sweep.stats.overfit import combinatorial_purged_by_time, fold_bounds, walk_
 from sweep.study.file.spec import from_settings, load_spec
 from sweep.study.file.validate_section import ValidateSection
 from sweep.units import INT64_MAX, Duration
-from sweep.validation.foldplan import plan_pieces
-from sweep.validation.folds import Fold, Folds, Window, make_folds, unit_edges
+from sweep.validation.folds import Fold, Folds, Window, make_folds, plan_pieces, unit_edges
 from sweep.validation.report.walkforward import splits_picture, splits_table
 
 MINUTE = 60 * 10**9

@@ -17,9 +17,8 @@ from sweep.study.runner import run_study
 from sweep.study.study import Study
 from sweep.validation.claims import walked_forward
 from sweep.validation.evidence import LUCK, STRONG, UNKNOWN, WEAK, OutOfSample, Settings
-from sweep.validation.evidence_of_study import evidence_of
+from sweep.validation.evidence_of_study import evidence_of, walked
 from sweep.validation.verdict import verdict
-from sweep.validation.walk import walked
 
 STRATEGY = """
 from typing import NamedTuple

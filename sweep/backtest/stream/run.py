@@ -23,8 +23,16 @@ from typing import Any
 import numpy as np
 
 from sweep.backtest.segments import evaluate_block
-from sweep.backtest.stream.pass_sizes import MEMORY, Sizes, batch_size, check_streamable, sizes_for
-from sweep.backtest.stream.plan import Cuts, Part, Reach
+from sweep.backtest.stream.plan import (
+    MEMORY,
+    Cuts,
+    Part,
+    Reach,
+    Sizes,
+    batch_size,
+    check_streamable,
+    sizes_for,
+)
 from sweep.backtest.stream.reader import Block, Reader, Seen
 from sweep.backtest.tasks import Carry, Context, Outcome, Task
 from sweep.engines.base import Engine, WorkerLostError

@@ -8,9 +8,16 @@ import numpy as np
 from scipy.special import expit
 
 from sweep.scenarios.simulate import likelihoods
-from sweep.scenarios.simulate.fitted import RATIO, Estimate, Fitted, estimate, no_errors, refuse
+from sweep.scenarios.simulate.fit import (
+    RATIO,
+    Estimate,
+    Fitted,
+    estimate,
+    maximise,
+    no_errors,
+    refuse,
+)
 from sweep.scenarios.simulate.observe import Observed
-from sweep.scenarios.simulate.optimum import maximise
 from sweep.scenarios.simulate.spec import Hawkes, Poisson
 from sweep.schema import FloatArray1D
 

@@ -9,7 +9,7 @@ import numpy as np
 from sweep.errors import DataError
 from sweep.scenarios.simulate.spec import Session
 from sweep.schema import FloatArray1D, IntArray1D
-from sweep.ticks.planted import HOUR
+from sweep.ticks.synthetic import HOUR
 
 __all__ = ["Observed", "find_calendar", "find_tick_size", "observe"]
 

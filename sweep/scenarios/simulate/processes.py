@@ -7,15 +7,60 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from sweep.errors import DataError
-from sweep.scenarios.simulate.bounds import check_number
+from sweep.errors import DataError, InputError
 from sweep.schema import FloatArray1D, FloatArray2D
 
-__all__ = ["Garch", "Gbm", "Merton", "Process", "Regimes", "stationary_distribution"]
+__all__ = [
+    "Garch",
+    "Gbm",
+    "Merton",
+    "Process",
+    "Regimes",
+    "check_finite",
+    "check_number",
+    "check_positive",
+    "stationary_distribution",
+]
+
+
+def check_number(
+    where: str,
+    value: Any,
+    low: float,
+    high: float,
+    *,
+    above: bool = False,
+    below: bool = False,
+    whole: bool = False,
+) -> None:
+    """Refuse a value that is no number between bounds (``above``, ``below``: strictly)."""
+    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        raise DataError(f"{where}: {value!r} is not a {'whole number' if whole else 'number'}")
+    inside = (low < value if above else low <= value) and (value < high if below else value <= high)
+    if inside and math.isfinite(value):
+        return
+    left, right = "(" if above else "[", ")" if below or math.isinf(high) else "]"
+    raise DataError(f"{where}: {value} is not in {left}{low:g}, {high:g}{right}")
+
+
+def check_positive(**values: float) -> None:
+    """Refuse a named value that is not a positive number."""
+    for name, value in values.items():
+        if not (value > 0.0 and math.isfinite(value)):
+            raise InputError(f"{name}: {value} is not a positive number")
+
+
+def check_finite(**values: float) -> None:
+    """Refuse a named value that is not a finite number."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise InputError(f"{name}: {value} is not a finite number")
+
 
 #: Wide: a drift estimated from an hour of ticks is large, and so is its error.
 _MAX_DRIFT, _MAX_VOLATILITY = 1e6, 100.0

@@ -17,8 +17,7 @@ import numpy as np
 
 from sweep.errors import DataError
 from sweep.scenarios.simulate import cores
-from sweep.scenarios.simulate.bounds import check_number
-from sweep.scenarios.simulate.processes import Garch, Gbm, Merton, Regimes
+from sweep.scenarios.simulate.processes import Garch, Gbm, Merton, Regimes, check_number
 from sweep.scenarios.simulate.spec import (
     MAX_TICKS,
     Arrivals,
@@ -29,7 +28,7 @@ from sweep.scenarios.simulate.spec import (
     stream,
 )
 from sweep.schema import FloatArray1D, IntArray1D
-from sweep.ticks import planted
+from sweep.ticks import synthetic as planted
 from sweep.ticks.price_grid import quotes_around
 from sweep.ticks.quality import Chunk
 from sweep.ticks.source import write_parquet

@@ -18,10 +18,9 @@ from typing import ClassVar
 import numpy as np
 
 from sweep.errors import DataError
-from sweep.scenarios.simulate.bounds import check_number
-from sweep.scenarios.simulate.processes import Gbm, Process
+from sweep.scenarios.simulate.processes import Gbm, Process, check_number
 from sweep.schema import FloatArray1D
-from sweep.ticks.planted import EFFECTS, HOUR
+from sweep.ticks.synthetic import EFFECTS, HOUR
 
 __all__ = [
     "MAX_TICKS",
@@ -256,7 +255,7 @@ class PathSpec:
     seed : int
         Non-negative.
     effect : {"none", "momentum", "reversion", "hour"}
-        What is planted; see :func:`sweep.ticks.planted.shift`. Its unit is the noise of this
+        What is planted; see :func:`sweep.ticks.synthetic.shift`. Its unit is the noise of this
         market: the process's mean variance, spread over the mean number of ticks.
     effect_size : float
         0 plants nothing.

@@ -11,6 +11,10 @@ from sweep.stats.overfit.best import (
     RealityCheck,
     StepM,
     SuperiorAbility,
+    benjamini_hochberg,
+    benjamini_yekutieli,
+    bonferroni,
+    holm,
     reality_check,
     separate_p_values,
     spa,
@@ -23,19 +27,16 @@ from sweep.stats.overfit.deflated import (
     deflated_sharpe_of_best,
     deflated_sharpe_ratio,
     deflated_sharpe_ratio_2025,
+    expected_maximum,
+    expected_maximum_exact,
     minimum_track_record_length,
     minimum_track_record_length_2025,
     probabilistic_sharpe_ratio,
     probabilistic_sharpe_ratio_2025,
-)
-from sweep.stats.overfit.effective import effective_trials
-from sweep.stats.overfit.expected import (
-    expected_maximum,
-    expected_maximum_exact,
     variance_of_maximum,
 )
+from sweep.stats.overfit.effective import effective_trials
 from sweep.stats.overfit.mcs import MAX_PAIRED, ModelConfidenceSet, model_confidence_set
-from sweep.stats.overfit.multiple import benjamini_hochberg, benjamini_yekutieli, bonferroni, holm
 from sweep.stats.overfit.resamples import Draws, given_draws, session_draws
 from sweep.stats.overfit.sharpe import (
     AnnualSharpe,
@@ -54,17 +55,15 @@ from sweep.stats.overfit.sharpe import (
 )
 from sweep.stats.overfit.splits import (
     CombinatorialSplit,
+    WalkForward,
+    Window,
     backtest_paths,
     combinatorial_purged,
     combinatorial_purged_by_time,
     fold_bounds,
+    positions,
     purged_k_fold,
     purged_k_fold_by_time,
-)
-from sweep.stats.overfit.windows import (
-    WalkForward,
-    Window,
-    positions,
     walk_forward,
     walk_forward_by_time,
 )

@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 from sweep.errors import InputError
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 from sweep.stats.checks import MIN_SESSIONS
-from sweep.stats.overfit.resamples import Draws, column_means, long_run_sd
-from sweep.stats.overfit.sums import BLOCK, count_reached, fill_highest, fill_tails
+from sweep.stats.overfit.resamples import (
+    BLOCK,
+    Draws,
+    column_means,
+    count_reached,
+    fill_highest,
+    fill_tails,
+    long_run_sd,
+)
 from sweep.text import counted
 
 __all__ = [

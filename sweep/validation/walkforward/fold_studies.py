@@ -24,8 +24,7 @@ from sweep.study.setup import Setup
 from sweep.study.study import Study
 from sweep.ticks.slices import Ranges, cut_by_time, cut_evenly
 from sweep.units import Duration
-from sweep.validation.foldplan import Plan
-from sweep.validation.folds import Folds
+from sweep.validation.folds import Folds, Plan
 from sweep.validation.walkforward.evaluate import evaluate_pieces, merge_pieces
 from sweep.validation.walkforward.result import Chosen, choice_of, failed_in_test, nothing_chosen
 

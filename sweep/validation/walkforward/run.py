@@ -25,8 +25,7 @@ from sweep.study.row_cache import RowShelf
 from sweep.study.runner import make_engine
 from sweep.study.study import Study
 from sweep.study.tried import IN_FOLDS, record_evaluations
-from sweep.validation.foldplan import plan_pieces
-from sweep.validation.folds import Folds, make_folds
+from sweep.validation.folds import Folds, make_folds, plan_pieces
 from sweep.validation.walkforward.fold_studies import search_each
 from sweep.validation.walkforward.result import (
     WalkForwardResult,

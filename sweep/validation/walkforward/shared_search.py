@@ -29,8 +29,7 @@ from sweep.study.row_cache import RowShelf
 from sweep.study.setup import starting_points
 from sweep.study.study import Study
 from sweep.text import counted
-from sweep.validation.foldplan import Plan
-from sweep.validation.folds import Folds
+from sweep.validation.folds import Folds, Plan
 from sweep.validation.walkforward.evaluate import evaluate_pieces, merge_pieces
 from sweep.validation.walkforward.result import (
     Chosen,
