@@ -81,10 +81,6 @@ class Settings:
     quick : bool
         Few ticks and rounds, to see that a bench works. Its figures mean nothing, so
         that bars are not judged.
-    out : Path or None
-        Folder for files that a bench writes (plots).
-    max_ticks : int or None
-        Where ``history`` ends; None: its default.
     say : callable
         ``say(text)`` while a bench runs, for people.
     """
@@ -92,8 +88,6 @@ class Settings:
     source: str | None = None
     repeat: int | None = None
     quick: bool = False
-    out: Path | None = None
-    max_ticks: int | None = None
     say: Callable[[str], None] = lambda text: None
 
     def rounds(self, default: int, quick: int = 2) -> int:

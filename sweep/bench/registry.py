@@ -36,7 +36,6 @@ BENCHES = {
     "start": Entry(
         "sweep.bench.start", "How soon is the first trial there, with warm and with cold caches?"
     ),
-    "peers": Entry("sweep.bench.peers", "What do other backtesters take for the same work?"),
     "grid": Entry(
         "sweep.bench.grid", "Where does the CPU time of an exhaustive sweep go, and the memory?"
     ),
@@ -55,7 +54,6 @@ BENCHES = {
         "sweep.bench.walkforward",
         "What does a walk forward of 12 folds cost beside one pass of its grid?",
     ),
-    "history": Entry("sweep.bench.history", "How does the cost grow with ticks and with variants?"),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,34 +13,41 @@ from sweep.cli.options import hint, no_color_option, note, quiet_option
 if TYPE_CHECKING:
     from sweep.bench.frame import BenchResult
 
-__all__ = ["bench"]
+__all__ = ["bench", "bench_options", "report"]
+
+
+def bench_options(command: Callable[..., int]) -> Callable[..., int]:
+    """Add the options that every bench takes."""
+    for option in reversed(
+        (
+            click.option("--source", metavar="TICKS", help="Ticks; generated ones by default."),
+            click.option("--repeat", type=click.IntRange(1), metavar="N", help="Rounds."),
+            click.option("--quick", is_flag=True, help="Few ticks and rounds; judges no bar."),
+            click.option(
+                "-f",
+                "--format",
+                "fmt",
+                type=click.Choice(("table", "json")),
+                default="table",
+                show_default=True,
+                help="How figures are written to stdout.",
+            ),
+            quiet_option,
+            no_color_option,
+        )
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--source", metavar="TICKS", help="Ticks to run on; generated ones by default.")
-@click.option("--repeat", type=click.IntRange(1), metavar="N", help="Rounds of each measurement.")
-@click.option("--quick", is_flag=True, help="Few ticks and rounds: does it work? Judges no bar.")
-@click.option("--max-ticks", type=float, metavar="N", help="Of history: go on to so many ticks.")
-@click.option("--out", metavar="DIR", help="Of history: a folder for its plot.")
-@click.option(
-    "-f",
-    "--format",
-    "fmt",
-    type=click.Choice(("table", "json")),
-    default="table",
-    show_default=True,
-    help="How figures are written to stdout.",
-)
-@quiet_option
-@no_color_option
+@bench_options
 def bench(
     name: str | None,
     source: str | None,
     repeat: int | None,
     quick: bool,
-    max_ticks: float | None,
-    out: str | None,
     fmt: str,
     no_color: bool,
     **flags: Any,
@@ -51,7 +58,7 @@ def bench(
     several rounds with the lowest and the highest; a bar that is missed is a report,
     not a failure.
     """
-    from sweep.bench.frame import Settings, machine
+    from sweep.bench.frame import Settings
     from sweep.bench.registry import BENCHES, run_bench
     from sweep.report.table import json_text
 
@@ -68,19 +75,24 @@ def bench(
         source=source,
         repeat=repeat,
         quick=quick,
-        out=None if out is None else Path(out),
-        max_ticks=None if max_ticks is None else int(max_ticks),
         say=lambda text: note(text, quiet=silent),
     )
-    result = run_bench(name, settings)
-    if fmt == "json":
-        sys.stdout.write(json_text(result.document(machine())))
-    else:
-        _print(result, machine(), no_color=no_color)
+    report(run_bench(name, settings), fmt, no_color=no_color)
     names = list(BENCHES)
     after = names[(names.index(name) + 1) % len(names)]
     hint(["sweep", "bench", after, *(["--source", source] if source else [])], quiet=silent)
     return 0
+
+
+def report(result: BenchResult, fmt: str, *, no_color: bool) -> None:
+    """Write the figures of a bench to stdout, as a table or as JSON."""
+    from sweep.bench.frame import machine
+    from sweep.report.table import json_text
+
+    if fmt == "json":
+        sys.stdout.write(json_text(result.document(machine())))
+    else:
+        _print(result, machine(), no_color=no_color)
 
 
 def _print_list(*, no_color: bool) -> None:

@@ -87,13 +87,19 @@ def cli(debug: bool) -> None:
     """
 
 
-def run_command(arguments: Sequence[str]) -> int:
+def run_command(
+    arguments: Sequence[str], command: click.Command | None = None, name: str = "sweep"
+) -> int:
     """Run one command line and return its exit code; nothing is raised.
 
     Parameters
     ----------
     arguments : sequence of str
         Without the program's name.
+    command : click.Command, optional
+        What is run; ``sweep`` itself by default.
+    name : str, optional
+        Of the program, in its help.
 
     Returns
     -------
@@ -105,7 +111,7 @@ def run_command(arguments: Sequence[str]) -> int:
     # Wherever it stands: one who wants a traceback has already typed the rest.
     arguments = [a for a in arguments if a != "--debug"]
     try:
-        code = cli.main(list(arguments), prog_name="sweep", standalone_mode=False)
+        code = (command or cli).main(list(arguments), prog_name=name, standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else EXIT_OK
     except click.ClickException as error:

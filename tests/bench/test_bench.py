@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -215,9 +213,6 @@ def test_figures_of_hand_written_arms_are_called_as_in_rows() -> None:
             {"path_over_lane_cost", "path_over_scalar", "paths_growth_mib", "slots_path_ns"},
             marks=pytest.mark.slow,
         ),
-        pytest.param(
-            "history", {"ns_at_most_ticks", "ns_at_most_variants"}, marks=pytest.mark.slow
-        ),
     ],
 )
 def test_a_bench_finds_its_figures(name: str, figures: set[str]) -> None:
@@ -225,11 +220,6 @@ def test_a_bench_finds_its_figures(name: str, figures: set[str]) -> None:
     assert result.name == name
     assert figures <= set(found(result))
     assert all(f.bar is None for f in result.figures)
-
-
-def test_history_takes_no_source() -> None:
-    with pytest.raises(InputError, match="leave --source"):
-        registry.run_bench("history", Settings(source="ticks.parquet"))
 
 
 def test_validate_takes_no_source() -> None:
@@ -245,22 +235,3 @@ def test_an_arm_that_found_something_else_is_refused() -> None:
     for other in ([1, 3], [1]):
         with pytest.raises(BenchError, match="stepm: arch has another rejected than Sweep"):
             validate._compare("stepm", "arch", ours, {"rejected": other})
-
-
-def test_history_draws_a_plot_where_matplotlib_is(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    from sweep.bench import history
-
-    point: Any = history._Point(1000, 10, 2.0, 1.0, 3.0, 50.0, 0.1)
-    points = {"ticks": [point], "variants": [point]}
-    assert "the plot is in" in history._plot(points, Settings(out=tmp_path))[0]
-    assert (tmp_path / "history.png").stat().st_size > 1000
-
-
-def test_history_says_what_a_plot_needs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from sweep.bench import history
-
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert "sweep[bench]" in history._plot({}, Settings(out=tmp_path))[0]
-    assert "--out" in history._plot({}, Settings())[0]

@@ -4,7 +4,7 @@ One strategy in all of them: two exponential averages of the mid, one contract l
 the fast one is above the slow one, one short otherwise. A decision at a tick is filled at
 the next tick, buys at its ask and sales at its bid, for a commission on the notional; the
 first decision is that of the second tick, and what is open at the end is closed at the
-last tick. Each arm (``sweep/bench/peer_arms``) runs in a process of its own, on one core,
+last tick. Each arm (``benchmarks/peer_arms``) runs in a process of its own, on one core,
 on as many ticks and variants as it gets through in its time; and its profit, fills and
 commission must be those of Sweep on the same ticks and variants before it is timed.
 

@@ -37,8 +37,16 @@ class _Point(NamedTuple):
     ready: float  # seconds to generate and store the ticks
 
 
-def run(settings: Settings) -> BenchResult:
+def run(settings: Settings, max_ticks: int | None = None, out: Path | None = None) -> BenchResult:
     """Run the bench; see the module's text.
+
+    Parameters
+    ----------
+    settings : Settings
+    max_ticks : int, optional
+        The longest series.
+    out : Path, optional
+        Folder for the plot.
 
     Raises
     ------
@@ -47,7 +55,7 @@ def run(settings: Settings) -> BenchResult:
     """
     if settings.source not in (None, "synth"):
         raise InputError("history needs ticks of many lengths and generates them: leave --source")
-    most = settings.max_ticks or (_QUICK_TICKS if settings.quick else _MOST_TICKS)
+    most = max_ticks or (_QUICK_TICKS if settings.quick else _MOST_TICKS)
     ladders = {
         "ticks": [(n, _VARIANTS if not settings.quick else 32) for n in _decades(most)],
         "variants": [
@@ -66,7 +74,7 @@ def run(settings: Settings) -> BenchResult:
         "random searches on generated ticks; ns: processor time within kernels, for a tick "
         "and variant"
     ]
-    notes += _plot(found, settings)
+    notes += _plot(found, out)
     names = ("ticks", "variants", "seconds", "search s", "ns", "peak MiB", "ticks ready s")
     tables = tuple(
         (f"Cost by the number of {name}", names, tuple(tuple(p) for p in points))
@@ -127,15 +135,15 @@ def _point(place: Path, settings: Settings, ticks: int, variants: int) -> _Point
     )
 
 
-def _plot(found: dict[str, list[_Point]], settings: Settings) -> list[str]:
-    if settings.out is None:
+def _plot(found: dict[str, list[_Point]], out: Path | None) -> list[str]:
+    if out is None:
         return ["no plot: name a folder for it with --out"]
     try:
         # Before the import: no window, whatever the user's configuration says.
         os.environ["MPLBACKEND"] = "agg"
         from matplotlib.figure import Figure as Plot
     except ImportError:
-        return ["no plot: pip install 'sweep[bench]' brings matplotlib"]
+        return ["no plot: pip install -e '.[bench]' brings matplotlib"]
     plot: Any = Plot(figsize=(10, 4), layout="constrained")
     for axes, (name, points) in zip(plot.subplots(1, 2), found.items(), strict=True):
         sizes = [getattr(p, name) for p in points]
@@ -147,7 +155,7 @@ def _plot(found: dict[str, list[_Point]], settings: Settings) -> list[str]:
         axes.set_ylabel("seconds")
         axes.grid(True, which="major", alpha=0.3)
         axes.legend()
-    settings.out.mkdir(parents=True, exist_ok=True)
-    path = settings.out / "history.png"
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "history.png"
     plot.savefig(path, dpi=120)
     return [f"the plot is in {path}"]

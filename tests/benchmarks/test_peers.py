@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sweep.bench import peers
+from benchmarks import peers
+from benchmarks.peer_arms import serve, with_numpy, with_pandas, with_sweep
 from sweep.bench.frame import BenchError, Settings
-from sweep.bench.peer_arms import serve, with_numpy, with_pandas, with_sweep
 from sweep.bench.ticks import generated
 from sweep.errors import InputError
 from sweep.ticks.mapped import attach, column_path

@@ -1,0 +1,1 @@
+"""Measurements that need more than Sweep, or hours; the others are `sweep bench`."""
