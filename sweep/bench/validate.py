@@ -164,12 +164,12 @@ def _sweep_arms(problem: _Problem) -> dict[str, _Arm]:
     def run_reality_check() -> _Found:
         draw()
         found = reality_check(returns, draws)
-        return {"exceeded": found.p.exceeded}
+        return {"exceeded": found.p.n_extreme}
 
     def run_spa() -> _Found:
         draw()
         found = spa(returns, draws)
-        counts = [p.exceeded for p in (found.lower, found.consistent, found.upper)]
+        counts = [p.n_extreme for p in (found.lower, found.consistent, found.upper)]
         return {"statistic": found.statistic, "exceeded": counts}
 
     def run_spa_resampled() -> _Found:

@@ -13,7 +13,6 @@ from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 
 __all__ = [
     "MIN_SESSIONS",
-    "PValue",
     "Statistic",
     "check_paths",
     "checked_capital",
@@ -22,7 +21,6 @@ __all__ = [
     "gains_over",
     "matrix",
     "missing",
-    "p_value",
     "series",
 ]
 
@@ -51,46 +49,6 @@ class Statistic:
 def missing(reason: str) -> Statistic:
     """Return a statistic that its data cannot support."""
     return Statistic(math.nan, reason)
-
-
-@dataclass(frozen=True)
-class PValue:
-    """A bootstrap p-value with its Monte Carlo error.
-
-    Attributes
-    ----------
-    value : float
-        ``(1 + exceeded) / (1 + n_bootstrap)``, which is never 0; NaN without a test.
-    standard_error : float
-        ``sqrt(value * (1 - value) / n_bootstrap)``: the error of having drawn only so many
-        resamples. It says nothing of the sampling error, which more draws do not shrink.
-    exceeded : int
-        Resamples whose statistic is at least the observed one.
-    n_bootstrap : int
-    """
-
-    value: float
-    standard_error: float
-    exceeded: int
-    n_bootstrap: int
-
-    @property
-    def share(self) -> float:
-        """``exceeded / n_bootstrap``, as papers print it. It can be 0, which no p-value is."""
-        return self.exceeded / self.n_bootstrap if self.n_bootstrap else math.nan
-
-
-def p_value(exceeded: int, n_bootstrap: int) -> PValue:
-    """Return the p-value of a count of exceeding resamples, 0 of 0 being no test.
-
-    References
-    ----------
-    Davison & Hinkley (1997), Bootstrap Methods and their Application, eq. 4.11.
-    """
-    if n_bootstrap == 0:
-        return PValue(math.nan, math.nan, 0, 0)
-    p = (1 + exceeded) / (1 + n_bootstrap)
-    return PValue(p, math.sqrt(p * (1.0 - p) / n_bootstrap), exceeded, n_bootstrap)
 
 
 def series(values: ArrayLike, name: str = "returns", *, drop_nan: bool = False) -> FloatArray1D:

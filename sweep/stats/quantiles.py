@@ -23,6 +23,7 @@ __all__ = [
     "PValue",
     "Quantile",
     "p_value",
+    "p_value_of_count",
     "place",
     "quantiles",
 ]
@@ -93,28 +94,36 @@ class PValue:
     Attributes
     ----------
     value : float
-        ``(1 + b) / (1 + B)``, b the replicates at least as extreme; never 0. Twice the
-        smaller side for ``"two-sided"``, at most 1.
+        ``(1 + n_extreme) / (1 + n_replicates)``, which is never 0; NaN without a test. Twice
+        the smaller side for ``"two-sided"``, at most 1.
     error : float
-        Monte Carlo standard error, ``sqrt(p (1 - p) / B)`` of the side that was counted
-        (twice it for two sides).
-    alternative : str
-        ``"greater"``, ``"less"`` or ``"two-sided"``.
+        Monte Carlo standard error, ``sqrt(p (1 - p) / n_replicates)`` of the side that was
+        counted (twice it for two sides): the error of having drawn only so many replicates.
+        The sampling error, which more draws do not shrink, is another.
+    n_extreme : int
+        Replicates at least as extreme as the observed value, and those without a value.
+    n_replicates : int
+        Paths or resamples drawn under the null.
     null : str
         The null hypothesis in words.
-    n_extreme, n_paths : int
-        b and B. Replicates without a value count as extreme.
+    alternative : str
+        ``"greater"``, ``"less"`` or ``"two-sided"``.
     reason : str or None
         Why the value is NaN.
     """
 
     value: float
     error: float
-    alternative: str
-    null: str
     n_extreme: int
-    n_paths: int
+    n_replicates: int
+    null: str = ""
+    alternative: str = "greater"
     reason: str | None = None
+
+    @property
+    def share(self) -> float:
+        """``n_extreme / n_replicates``, as papers print it. It can be 0, which no p-value is."""
+        return self.n_extreme / self.n_replicates if self.n_replicates else math.nan
 
 
 # -- functions -------------------------------------------------------------------------
@@ -257,12 +266,25 @@ def p_value(
     n = values.size
     if math.isnan(observed) or n == 0:
         reason = "there are no replicates" if n == 0 else "the data have no such value"
-        return PValue(math.nan, math.nan, alternative, null, 0, n, reason)
+        return PValue(math.nan, math.nan, 0, n, null, alternative, reason)
     missing = int(np.isnan(values).sum())
     great = int((values >= observed - tie).sum()) + missing
     small = int((values <= observed + tie).sum()) + missing
     count = {"greater": great, "less": small, "two-sided": min(great, small)}[alternative]
+    side = p_value_of_count(count, n)
     sides = 2.0 if alternative == "two-sided" else 1.0
-    share = (1 + count) / (1 + n)
-    error = sides * math.sqrt(share * (1.0 - share) / n)
-    return PValue(min(sides * share, 1.0), error, alternative, null, count, n)
+    value, error = min(sides * side.value, 1.0), sides * side.error
+    return PValue(value, error, count, n, null, alternative)
+
+
+def p_value_of_count(n_extreme: int, n_replicates: int) -> PValue:
+    """Return the one-sided p-value of a count of extreme replicates; 0 of 0 is no test.
+
+    References
+    ----------
+    Davison & Hinkley (1997), Bootstrap Methods and their Application, eq. 4.11.
+    """
+    if n_replicates == 0:
+        return PValue(math.nan, math.nan, 0, 0)
+    p = (1 + n_extreme) / (1 + n_replicates)
+    return PValue(p, math.sqrt(p * (1.0 - p) / n_replicates), n_extreme, n_replicates)

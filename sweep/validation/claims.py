@@ -291,7 +291,7 @@ def superior(evidence: Evidence, draws: tuple[Draws, ...]) -> Claim:
     who = f"the best of {_settings(n)} looks" if n > 1 else "the one that was tried looks"
     text = (
         f"Were no setting better than doing nothing, {who} as good as the best here in "
-        f"{top.consistent.exceeded:,} of {draws[0].n_bootstrap:,} resamples of sessions: {_p(p)} "
+        f"{top.consistent.n_extreme:,} of {draws[0].n_bootstrap:,} resamples of sessions: {_p(p)} "
         f"(Hansen's SPA; {span}with blocks of {lengths} sessions)."
     )
     figures = {
@@ -299,7 +299,7 @@ def superior(evidence: Evidence, draws: tuple[Draws, ...]) -> Claim:
         "p_lower": top.lower.value,
         "p_consistent": top.consistent.value,
         "p_upper": top.upper.value,
-        "p_standard_error": top.consistent.standard_error,
+        "p_standard_error": top.consistent.error,
         "best_trial": int(evidence.numbers[top.best]),
     }
     change = "" if p <= _STRONG else "a longer record, or a search of fewer settings on fresh data"
@@ -316,7 +316,7 @@ def unweighted(evidence: Evidence, draws: Draws) -> Claim:
     text = (
         f"By mean profit, not weighed by each setting's own noise, {_p(p)} (White's Reality Check)."
     )
-    figures = {"p": p, "p_standard_error": found.p.standard_error}
+    figures = {"p": p, "p_standard_error": found.p.error}
     return Claim(name, grade_of(p), text, figures)
 
 

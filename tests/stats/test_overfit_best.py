@@ -150,9 +150,7 @@ def test_reality_check_of_the_reference_case() -> None:
     assert found.p.value == close("spa.reality_check", expected["p_value_plus1"])
     _, shared = case("spa.shared_inputs")
     assert found.statistic == close("spa.shared_inputs", shared["T_unstudentised"])
-    assert found.p.standard_error == pytest.approx(
-        math.sqrt(found.p.value * (1 - found.p.value) / 200)
-    )
+    assert found.p.error == pytest.approx(math.sqrt(found.p.value * (1 - found.p.value) / 200))
     assert found.best == 3
 
 
@@ -270,7 +268,7 @@ def test_resampled_errors_are_those_of_the_blocks() -> None:
     exceeded = int((z.max(axis=1) >= t.max()).sum())
     found = spa(returns, draws, errors="resampled")
     assert found.statistic == pytest.approx(t.max())
-    assert found.upper.exceeded == exceeded
+    assert found.upper.n_extreme == exceeded
     assert 0 < exceeded < 60
     steps = stepm(returns, draws, errors="resampled")
     assert steps.p_values.min() == found.upper.value

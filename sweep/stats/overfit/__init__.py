@@ -6,7 +6,7 @@ strategies or studies. A statistic that its data cannot support is NaN with a re
 
 from __future__ import annotations
 
-from sweep.stats.checks import MIN_SESSIONS, PValue, Statistic
+from sweep.stats.checks import MIN_SESSIONS, Statistic
 from sweep.stats.overfit.best import (
     RealityCheck,
     StepM,
@@ -67,6 +67,7 @@ from sweep.stats.overfit.splits import (
     walk_forward,
     walk_forward_by_time,
 )
+from sweep.stats.quantiles import PValue
 
 __all__ = [
     "MAX_PAIRED",

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from sweep.errors import InputError
 from sweep.schema import FloatArray1D, IntArray1D
-from sweep.stats.checks import PValue, gains_over, p_value, series
+from sweep.stats.checks import gains_over, series
 from sweep.stats.overfit.maxima import (
     Prepared,
     highest_by_block,
@@ -29,6 +29,7 @@ from sweep.stats.overfit.maxima import (
     why_not,
 )
 from sweep.stats.overfit.resamples import BLOCK, Draws, column_means
+from sweep.stats.quantiles import PValue, p_value_of_count
 
 __all__ = [
     "RealityCheck",
@@ -155,7 +156,7 @@ def reality_check(
     gains = gains_over(returns, benchmark)
     reason = why_not(gains, draws, int((gains.min(axis=0) != gains.max(axis=0)).sum()))
     if reason:
-        return RealityCheck(math.nan, -1, p_value(0, 0), reason)
+        return RealityCheck(math.nan, -1, p_value_of_count(0, 0), reason)
     n, variants = gains.shape
     mean = column_means(gains)
     one = np.ones(variants)
@@ -163,7 +164,9 @@ def reality_check(
     found = highest_by_block(prepared, draws, np.zeros((1, variants)))
     statistic = float(prepared.raw.max())
     exceeded = int((found[0].max(axis=0) >= statistic).sum())
-    return RealityCheck(statistic, int(prepared.raw.argmax()), p_value(exceeded, draws.n_bootstrap))
+    return RealityCheck(
+        statistic, int(prepared.raw.argmax()), p_value_of_count(exceeded, draws.n_bootstrap)
+    )
 
 
 def spa(
@@ -214,7 +217,7 @@ def spa(
     _check_errors(errors)
     gains = gains_over(returns, benchmark)
     prepared = prepare(gains, draws, studentised=True)
-    none = p_value(0, 0)
+    none = p_value_of_count(0, 0)
     if isinstance(prepared, str):
         return SuperiorAbility(math.nan, -1, none, none, none, 0, prepared)
     t = prepared.statistics
@@ -224,7 +227,7 @@ def spa(
     found = highest_by_block(prepared, draws, shifts, resampled_errors=errors == "resampled")
     statistic = max(float(t.max()), 0.0)
     lower, consistent, upper = (
-        p_value(int((row.max(axis=0).clip(0.0) >= statistic).sum()), draws.n_bootstrap)
+        p_value_of_count(int((row.max(axis=0).clip(0.0) >= statistic).sum()), draws.n_bootstrap)
         for row in found
     )
     best = int(prepared.kept[t.argmax()])
