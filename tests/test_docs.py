@@ -228,6 +228,15 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in slugs, target
 
 
+def test_every_module_that_contributing_names_is_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_/]+(?:\.py|/))`", text))
+    named = {name if name.startswith("tests/") else f"sweep/{name}" for name in named}
+    assert len(named) > 30
+    here = {name for name in named if name not in ("sweep/tests/", "sweep/strategies/")}
+    assert [name for name in sorted(here) if not (ROOT / name).exists()] == []
+
+
 def test_the_layers_in_contributing_are_those_that_are_checked() -> None:
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = config["tool"]["importlinter"]["contracts"]
