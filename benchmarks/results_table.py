@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def table(documents: list[dict[str, Any]]) -> list[str]:
-    """Return the lines of one table of all figures, behind a line for each machine."""
+    """Return the lines of one table of all figures, after a line for each machine."""
     lines = list(dict.fromkeys(machine(d["machine"]) for d in documents))
     lines += ["", "| bench | figure | median | low to high | unit | bar | aim | |"]
     lines += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]

@@ -46,7 +46,7 @@ class Call:
     first, end : int
         Ticks of the feature arrays.
     fresh : bool
-        Whether variants begin anew with the first piece.
+        Whether variants begin afresh with the first piece.
     last : bool
         Whether a position that is open at the end is closed there.
     joined : bool
@@ -135,10 +135,10 @@ def calls_of(
                 blocks[-1][1].append((s._replace(begin=begin, end=stop), m, cell))
                 begin = stop
         for k, (block, own) in enumerate(blocks):
-            anew = k == 0 and (fresh or not carry_over)
+            afresh = k == 0 and (fresh or not carry_over)
             first, until = lowest, end
             if lookback is not None:
-                if anew:
+                if afresh:
                     # The warm-up lies before the slice, perhaps in a block before its own.
                     opening = max(lowest, own[0][0].begin - int(kernel.warmup(params)))
                     block = (opening + base) // BLOCK
@@ -149,7 +149,7 @@ def calls_of(
                     *_columns(own),
                     first=first,
                     end=until,
-                    fresh=anew,
+                    fresh=afresh,
                     last=k == len(blocks) - 1 and (close_out or not carry_over),
                     joined=True,
                 )

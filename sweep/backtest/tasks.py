@@ -92,7 +92,7 @@ class Carry(NamedTuple):
 
     @staticmethod
     def join(parts: list[Carry]) -> Carry:
-        """Return the carry of several batches behind each other."""
+        """Return the carry of several batches one after the other."""
         return Carry(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 

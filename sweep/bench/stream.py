@@ -105,7 +105,7 @@ def _parquet(settings: Settings, folder: Path) -> Path:
 
 
 def _repeated(given: SourceSpec, settings: Settings, folder: Path) -> Path:
-    """Write a series behind itself, whole weeks later each time, until it is long enough."""
+    """Write a series after itself, whole weeks later each time, until it is long enough."""
     handle = store.import_ticks(given).handle
     times = 1 if settings.quick else -(-_LONG // handle.n_ticks)
     if times == 1:

@@ -115,7 +115,7 @@ def _measure(
     others = {"numpy": _numpy_arms(problem), "arch": _arch_arms(problem) if with_arch else {}}
     skipped: list[str] = []
     if large:
-        # Each elimination goes over all variants and resamples anew, 10,000 times.
+        # Each elimination goes over all variants and resamples again, 10,000 times.
         for peer, arms in others.items():
             if arms.pop("mcs", None):
                 skipped.append(f"{prefix}mcs: {peer} skipped, it takes many minutes")

@@ -261,7 +261,7 @@ def find_core(text: str, symbol: str) -> str:
         def compile_() -> dict[str, Any]:
             if sys.stderr.isatty():
                 print("compiling for this processor, which is done once", file=sys.stderr)
-            load_core(path, symbol, anew=True)
+            load_core(path, symbol, rebuild=True)
             return {}
 
         find_or_build(folder, text, compile_)
@@ -306,7 +306,7 @@ def load_kernel(ref: KernelRef) -> Kernel:
     """
     kernel = _LOADED.get(ref.path)
     if kernel is None:
-        # Not whole only if it was damaged while a study runs; the next one builds it anew.
+        # Not whole only if it was damaged while a study runs; the next one builds it again.
         whole = seal(Path(ref.path).parent) is not None
         kernel = _LOADED[ref.path] = _load(ref, cache=whole)
     return kernel

@@ -3,7 +3,7 @@
 Each lies in a folder of its own, named by the hash of everything that it was made from:
 its text, Sweep's own compiled text, the versions of what compiles it, the processor. One
 process compiles it under a lock and seals it with the checksums of its files; others
-load it. What is damaged is compiled anew. Where the folder cannot be written to, one for
+load it. What is damaged is compiled again. Where the folder cannot be written to, one for
 this process and its workers takes its place.
 """
 

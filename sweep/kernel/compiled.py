@@ -113,7 +113,7 @@ CORE_TEXT = core_text(run_core, ARRAYS, "ARRAYS", FRAME)
 
 
 def point_to(frame: Any, places: int, arrays: Arrays, given: dict[str, Any]) -> None:
-    """Write the addresses and lengths of a core's arrays behind the frame's ``places``.
+    """Write the addresses and lengths of a core's arrays after the frame's ``places``.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def beside_modules() -> Iterator[None]:
 _CORES: dict[str, Any] = {}
 
 
-def load_core(path: str, symbol: str = SYMBOL, *, cache: bool = True, anew: bool = False) -> Any:
+def load_core(path: str, symbol: str = SYMBOL, *, cache: bool = True, rebuild: bool = False) -> Any:
     """Load a compiled core from its module at ``path``, and name it to the process.
 
     Parameters
@@ -192,10 +192,10 @@ def load_core(path: str, symbol: str = SYMBOL, *, cache: bool = True, anew: bool
         Name under which kernels call it.
     cache : bool, optional
         Whether its compiled form is whole, or is to be written.
-    anew : bool, optional
+    rebuild : bool, optional
         Whether to load it although it is loaded already.
     """
-    if path in _CORES and not anew:
+    if path in _CORES and not rebuild:
         return _CORES[path]
     module = import_file(path, f"sweep_kernel_{symbol}")
     # Nothing in it owns memory.

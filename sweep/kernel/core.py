@@ -1,4 +1,4 @@
-"""What a kernel does beside a strategy's own decisions: slices, orders, fills, rows.
+"""What a kernel does besides a strategy's own decisions: slices, orders, fills, rows.
 
 `run_core` evaluates variants in groups; all lanes of a group stand at the same tick. It
 knows nothing of the strategy. Where it needs a decision it says so and returns, and the
@@ -7,10 +7,10 @@ answer. It is compiled once for all strategies, so that a kernel compiles soon.
 
 A decision matters where a target changes. Only there does anything happen to an account,
 and `sweep.kernel.marks` marks it over the ticks between. Unless a step sees the account, fills
-are worked out behind the decisions, for each lane on its own.
+are worked out after the decisions, for each lane on its own.
 
 The frame is an array of int64 that holds where everything stands, by the names below,
-and behind them the addresses and lengths of the arrays (`ARRAYS`).
+and after them the addresses and lengths of the arrays (`ARRAYS`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DONE, TICKS, BEGIN, LOAD, SAVE = 0, 1, 2, 3, 4
 LANES = 0  # lanes that a request is about: the first ones
 FIRST = 1  # first of the lanes that begin
 TICK = 2  # tick at which they begin, or from which decisions are wanted
-UNTIL = 3  # behind the last tick that may be decided now
+UNTIL = 3  # after the last tick that may be decided now
 FILLED = 4  # answer: rows of targets that are new, the last at tick TICK - 1
 GROUP = 5  # first variant of the group
 # What a call is about; see `sweep.kernel.loop.run_batch`.
@@ -73,7 +73,7 @@ SEEING = 32
 FRESH = 33
 FRAME = 34
 
-#: Behind every tick.
+#: After every tick.
 NEVER = 1 << 62
 
 # Phases.
@@ -82,7 +82,7 @@ NEW_GROUP, OPEN, WARM, START, NEW_CHUNK, RUN, END_CHUNK, CLOSE = 0, 1, 2, 3, 4, 
 #: Fields of a lane in the kernel's buffer that the core writes and reads.
 LANE_FIELDS = ("position", "entry_price", "entry_ts", "cash", "mask", "target")
 
-#: The arrays that `run_core` takes behind the frame: name and dtype.
+#: The arrays that `run_core` takes after the frame: name and dtype.
 ARRAYS: tuple[tuple[str, Any, int], ...] = (
     ("terms", TERMS, 1),
     ("ts", np.int64, 1),
@@ -184,7 +184,7 @@ def run_core(
         ``DONE``; or a request. ``TICKS``: decide for the first ``f[LANES]`` lanes from
         tick ``f[TICK]`` until a target differs, at most until ``f[UNTIL]``; ``BEGIN``:
         begin the lanes ``f[FIRST]`` to ``f[LANES]`` at tick ``f[TICK]``; ``LOAD``, ``SAVE``:
-        take in, or write out, the states of the first ``f[LANES]`` lanes.
+        read, or write, the states of the first ``f[LANES]`` lanes.
     """
     terms = terms_array[0]
     half = terms.half_spread
@@ -461,7 +461,7 @@ def run_core(
                 return BEGIN
             if f[ALIVE] == 0:
                 i = stop
-            # An order is filled at the first tick behind its own that is late enough.
+            # An order is filled at the first tick after its own that is late enough.
             until = stop
             pointer = f[POINTER]
             while count > 0:

@@ -1,4 +1,4 @@
-"""The loop of a kernel, whose text every kernel embeds behind a strategy's source.
+"""The loop of a kernel, whose text every kernel embeds after a strategy's source.
 
 `run_batch` hands the core (`sweep.kernel.core`) what the strategy decides. A kernel has it
 twice: with functions that keep a single variant's state in registers (`scalar_ticks`,
@@ -182,7 +182,7 @@ def scalar_ticks(
     -------
     held : tuple
     i : int
-        Behind the last tick that was decided.
+        After the last tick that was decided.
     filled : int
         1 where the target of that tick differs, otherwise 0.
     """

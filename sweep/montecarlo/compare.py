@@ -4,7 +4,7 @@ All variants of a method meet the same paths (common random numbers), so that th
 path falls out of the difference of two. What is left has two errors. The *Monte Carlo error*
 of the mean difference, and of the share of paths on which the first is better, comes of
 having drawn B paths. The *sampling error* comes of having seen these sessions: where sessions
-are drawn anew, the spread of the differences over paths shows it, and an interval is given.
+are redrawn, the spread of the differences over paths shows it, and an interval is given.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Comparison:
     difference, error : float
         Mean over the paths with its Monte Carlo standard error (``sd / sqrt(B)`` of the
         paths' differences); of a functional its difference, with the error of drawing paths
-        anew, both variants' together.
+        again, both variants' together.
     better, equal : float
         Shares of paths on which the first is better, and on which they are equal; NaN for a
         functional, which is of all paths together.

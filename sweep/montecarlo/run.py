@@ -1,4 +1,4 @@
-"""Several methods on several variants: the cheapest first, with a filter behind each."""
+"""Several methods on several variants: the cheapest first, with a filter after each."""
 
 from __future__ import annotations
 

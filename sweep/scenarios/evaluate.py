@@ -123,10 +123,10 @@ class PathOutcome:
     number : int
         Of the task.
     rows : ndarray of shape (n_variants, n_paths), dtype `sweep.schema.ROW`
-        Where the strategy begins anew within a path, the rows of its stretches, merged.
+        Where the strategy begins afresh within a path, the rows of its stretches, merged.
     stretches : ndarray of shape (n_variants, n_paths, n_stretches), dtype `sweep.schema.ROW`
         The rows of the stretches that begin and end flat, where they were asked for;
-        otherwise empty. Behind the last one of a path are zeros.
+        otherwise empty. After the last one of a path are zeros.
     failures : tuple of (int, int, str)
         Place of the variant, number of the path, and the reason. Such rows have a status
         that says so.
@@ -406,7 +406,7 @@ def _merged(stretches: Rows, counts: IntArray1D) -> Rows:
 
 
 def _joined(parts: list[Rows]) -> Rows:
-    """Return the stretches of several batches of paths behind each other."""
+    """Return the stretches of several batches of paths one after the other."""
     if not parts:
         return np.zeros((0, 0, 0), ROW)
     most = max(part.shape[2] for part in parts)

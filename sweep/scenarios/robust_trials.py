@@ -2,7 +2,7 @@
 
 Where an objective holds functionals over paths, each trial is evaluated on the history and
 on the same paths as every other. The flow of a study sees slices: the first is the search
-range, and path p the slice that would follow behind all ticks and the paths before it, if
+range, and path p the slice that would follow after all ticks and the paths before it, if
 all had the range's length. That is a name and no place: `path_slices` gives it out,
 `evaluate_robust` reads it.
 """
@@ -25,7 +25,7 @@ from sweep.ticks.mapped import attach
 
 __all__ = ["RobustContext", "evaluate_robust", "path_slices", "with_restart"]
 
-#: Share of a session that a warm-up may take where strategies begin anew at each.
+#: Share of a session that a warm-up may take where strategies begin afresh at each.
 _WARM_SHARE = 0.25
 
 
@@ -47,8 +47,8 @@ class RobustContext:
 
     def path_of(self, part: Slice) -> int:
         """Return the number of the path that a slice names, or -1 for the history."""
-        behind = part.begin - self.history.ticks.n_ticks
-        return -1 if behind < 0 else behind // (self.search.end - self.search.begin)
+        after_end = part.begin - self.history.ticks.n_ticks
+        return -1 if after_end < 0 else after_end // (self.search.end - self.search.begin)
 
 
 def path_slices(n_ticks: int, search: Slice, n_paths: int) -> tuple[Slice, ...]:
@@ -69,7 +69,7 @@ def path_slices(n_ticks: int, search: Slice, n_paths: int) -> tuple[Slice, ...]:
 def with_restart(
     context: Context, spec: ResampleSpec, params: FloatArray2D, begin: int, end: int
 ) -> tuple[ResampleSpec, tuple[str, ...]]:
-    """Choose where strategies begin anew on a path, where the spec leaves it open.
+    """Choose where strategies begin afresh on a path, where the spec leaves it open.
 
     By default they do at each session, unless a warm-up takes much of one: they would
     hardly trade. Then state and position go through, which is sound where the blocks are

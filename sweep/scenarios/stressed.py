@@ -225,14 +225,14 @@ class Stressed:
     last: bool
 
     def begins(self, tick: int) -> int:
-        """Return the place of the first tick at or behind one of the history; at most 0 back."""
+        """Return the place of the first tick at or after one of the history; at most 0 back."""
         return int(np.searchsorted(self.places, tick, "left"))
 
     def room(self, latency: int) -> int:
         """Return room for the orders that these ticks alone can have in flight."""
         ts = self.ticks.ts
         arrives = ts + latency if self.arrivals is None else self.arrivals
-        # An order of tick i is in flight at the ticks behind it whose stamp is below its own.
+        # An order of tick i is in flight at the ticks after it whose stamp is below its own.
         since = np.searchsorted(arrives, ts, "right")
         return int(np.max(np.arange(len(ts)) - since, initial=0)) + 2
 

@@ -1,7 +1,7 @@
 """Block bootstrap of session results, that is, how sure what a strategy earned is.
 
 The results of sessions (their P&L, in cash or as fractions of a fixed capital) are drawn
-anew in blocks, by the stationary bootstrap, so that dependence between sessions is kept.
+again in blocks, by the stationary bootstrap, so that dependence between sessions is kept.
 Sound for the total, the mean and the Sharpe ratio; of drawdown and time under water it
 gives a rough guide, since blocks break up the long losing runs that make the worst ones.
 

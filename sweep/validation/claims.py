@@ -485,7 +485,7 @@ def _held_p(held: Held) -> float:
 
 
 def walked_forward(found: OutOfSample | str, per_year: float) -> Claim:
-    """Say what choosing anew, window after window, earned out of sample."""
+    """Say what choosing again, window after window, earned out of sample."""
     name = "walk-forward"
     if isinstance(found, str):
         return unknown(name, found)

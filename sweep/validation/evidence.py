@@ -58,7 +58,7 @@ class Held:
 
 @dataclass(frozen=True)
 class OutOfSample:
-    """What a walk-forward optimisation earned in its test windows, put behind each other.
+    """What a walk-forward optimisation earned in its test windows, put one after the other.
 
     Attributes
     ----------

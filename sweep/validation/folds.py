@@ -110,7 +110,7 @@ class Folds:
 def unit_edges(
     ts: IntArray1D, begin: int, end: int, unit: str | Duration = "session"
 ) -> IntArray1D:
-    """Return the edges of units: the stamp of each one's first tick, and one behind the last.
+    """Return the edges of units: the stamp of each one's first tick, and one after the last.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def make_folds(
         window is purged for it.
     warmup : int, optional
         The longest of the variants, in ticks, for settings that state no embargo: where train
-        follows test, it warms up behind it.
+        follows test, it warms up after it.
 
     Returns
     -------
@@ -388,10 +388,10 @@ def _lost(folds: Sequence[Fold], lost: Sequence[int], purge: int, embargo: int) 
     share = sum(lost) / (sum(lost) + sum(_length(f.train) for f in folds))
     if not purge and not embargo:
         return []
-    behind = f", {_about(embargo)} more behind one (embargo)" if embargo else ""
+    after = f", {_about(embargo)} more behind one (embargo)" if embargo else ""
     return [
         f"{100.0 * share:.0f}% of what could train does not: {_about(purge)} in front of a test "
-        f"window (purge){behind}"
+        f"window (purge){after}"
     ]
 
 

@@ -57,8 +57,8 @@ _FEATURE_TICKS = 40_000
 _MOST_REACH, _PER_SESSION = 250_000, 12_500
 _POINTS = 4
 
-#: Ticks on which look-back is tested, places at which features begin anew, ticks compared
-#: behind each, and the share of a feature's range that may be rounding.
+#: Ticks on which look-back is tested, places at which features begin afresh, ticks compared
+#: after each, and the share of a feature's range that may be rounding.
 _BACK_TICKS = 120_000
 _BACK_PLACES = 5
 _BACK_COMPARED = 2_000
@@ -453,7 +453,7 @@ class Checks:
             whole = self._features(ticks, row)
             rest = len(ticks.ts) - back
             for k in range(1, _BACK_PLACES + 1):
-                # Behind the look-back: before it, there is nothing that could be missing.
+                # After the look-back: before it, there is nothing that could be missing.
                 begin = back + int(rest * k / (_BACK_PLACES + 1))
                 if rest <= _BACK_PLACES:
                     continue
@@ -713,7 +713,7 @@ class Checks:
     # -- running -----------------------------------------------------------------------
 
     def plain_slice(self, row: FloatArray1D) -> Slice:
-        """Return the ticks on which plain Python is compared, behind the warm-up."""
+        """Return the ticks on which plain Python is compared, after the warm-up."""
         n = len(self.ticks.ts)
         begin = min(self._warmup(row), _PLAIN_WARMUP, max(n - _PLAIN_TICKS, 0))
         return Slice(begin, min(begin + _PLAIN_TICKS, n), 0)

@@ -76,7 +76,7 @@ class Watch:
             return str(error)
         path = self.strategy.path
         own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == path]
-        # The generated part stands behind the user's text, under the same name.
+        # The generated part stands after the user's text, under the same name.
         last = len(self.strategy.source.splitlines())
         lines = [f.lineno for f in own if f.lineno is not None and f.lineno <= last]
         line = lines[-1] if lines else 1

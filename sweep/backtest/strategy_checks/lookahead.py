@@ -1,7 +1,7 @@
 """Other futures for ticks that were seen: what a feature must not depend on.
 
 Everything up to a place is a function of the ticks up to it. To put that to the test, the
-ticks behind a place are replaced in several ways, at many places. Few places miss leaks that
+ticks after a place are replaced in several ways, at many places. Few places miss leaks that
 show at some ticks alone: the choice of a window over the whole sample changes only where
 another future makes another window the best.
 """
@@ -19,7 +19,7 @@ from sweep.ticks.sessions import find_sessions
 
 __all__ = ["FUTURES", "another_future", "cut_places", "with_equal_stamps"]
 
-#: How the ticks behind a place are replaced, and how that is said.
+#: How the ticks after a place are replaced, and how that is said.
 FUTURES = {
     "cut": "cut off",
     "scaled": "scaled",
@@ -48,8 +48,8 @@ def cut_places(ts: IntArray1D, *, n_random: int = 8, n_each: int = 3) -> list[in
     n_random : int, optional
         Anywhere.
     n_each : int, optional
-        Of each kind: between two ticks of one stamp; behind the last tick of a stamp; where a
-        session begins, and one tick behind that.
+        Of each kind: between two ticks of one stamp; after the last tick of a stamp; where a
+        session begins, and one tick after that.
 
     Returns
     -------

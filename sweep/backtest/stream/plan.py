@@ -257,7 +257,7 @@ class Cuts:
 
     @property
     def end(self) -> int:
-        """Tick behind the last; `OPEN` where that is the end of the source."""
+        """Tick after the last; `OPEN` where that is the end of the source."""
         return self.slices[-1].end
 
     def fresh(self) -> tuple[Slice, ...]:
@@ -339,7 +339,7 @@ class Reach:
     lead : int
         Ticks in front of a block that something in it may reach back to.
     align : int
-        Ticks at whose multiples blocks end: where features begin anew. 0: anywhere.
+        Ticks at whose multiples blocks end: where features begin afresh. 0: anywhere.
     """
 
     warmups: IntArray1D
@@ -362,6 +362,6 @@ class Reach:
             return Reach(warmups, lead, 0)
         back = max((int(loaded.lookback(p) or 0) for p in variants), default=0)
         if cuts.carry_over and room:
-            # Features begin anew before the tick at which the warm-up does.
+            # Features begin afresh before the tick at which the warm-up does.
             lead = min(room, lead + feature_blocks.BLOCK + back)
         return Reach(warmups, max(lead, back), feature_blocks.BLOCK)

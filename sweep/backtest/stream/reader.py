@@ -95,7 +95,7 @@ class Slot:
             raise
 
     def write(self, at: int, chunk: Chunk) -> None:
-        """Write ticks behind the first ``at``."""
+        """Write ticks after the first ``at``."""
         until = at + len(chunk["ts"])
         for name, column in self.columns.items():
             if until > self._claimed:
@@ -106,7 +106,7 @@ class Slot:
         self._claimed = max(self._claimed, until)
 
     def close(self, *, free: bool = False) -> None:
-        """Let go of the files, which stay; twice is fine.
+        """Release the files, which stay; twice is fine.
 
         Parameters
         ----------
@@ -137,7 +137,7 @@ class Block:
     begin, end : int
         The ticks that are its own: those before ``begin`` belong to earlier blocks too.
     last : bool
-        Whether nothing comes behind it.
+        Whether nothing comes after it.
     handle : TickHandle or None
         Once it is whole; see `sweep.ticks.mapped.attach_slot`.
     within : int
@@ -308,7 +308,7 @@ class Reader(threading.Thread):
             self._hurry()
             return
         # Which tick is the last is known at the end alone: one is held back, so that
-        # there is always one behind a block that is not the last.
+        # there is always one after a block that is not the last.
         if self._held is not None:
             self._cut(self._held)
         self._cut(take(chunk, slice(0, -1)))
@@ -344,7 +344,7 @@ class Reader(threading.Thread):
         return block.begin + self.block
 
     def _finish(self) -> None:
-        """Take in that there are no more ticks."""
+        """Note that there are no more ticks."""
         if self.end != OPEN:
             if self.rows < self.end:
                 raise DataError(

@@ -1,4 +1,4 @@
-"""What a kernel does beside decisions where each lane has ticks of its own.
+"""What a kernel does besides decisions where each lane has ticks of its own.
 
 `run_paths` evaluates *jobs*: a variant on a stretch of a resampled path, begun flat and
 ended flat. All lanes stand at the same tick of a chunk, and each is at another place of

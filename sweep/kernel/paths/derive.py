@@ -34,7 +34,7 @@ __all__ = ["MOST_TICKS", "NO_GRID", "PIECE", "ROUND", "SESSION", "Grid", "derive
 PIECE = np.dtype(
     [
         ("first", "<i8"),  # source tick
-        ("end", "<i8"),  # behind the last one
+        ("end", "<i8"),  # after the last one
         ("shift", "<i8"),  # nanoseconds added to its stamps
         ("factor", "<f8"),
         ("offset", "<f8"),  # a whole number of ticks of the grid

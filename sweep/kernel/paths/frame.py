@@ -23,7 +23,7 @@ DONE, TICKS, BEGIN, OVERFLOW = 0, 1, 2, 3
 # Places of the frame that the kernel reads and writes.
 LANES = 0  # width of the group
 TICK = 1  # tick of the chunk from which decisions are wanted
-UNTIL = 2  # behind the last tick that may be decided now
+UNTIL = 2  # after the last tick that may be decided now
 FILLED = 3  # answer: rows of targets that are new, the last at tick TICK - 1
 # What a call is about.
 PASS = 4
@@ -87,7 +87,7 @@ OWN_FILL = 11  # tick at which the oldest order is filled
 OWN_SLOT = 12  # place of its carry and its orders
 OWN_FIELDS = 13
 
-#: The arrays that `run_paths` takes behind the frame: name, dtype, dimensions.
+#: The arrays that `run_paths` takes after the frame: name, dtype, dimensions.
 PATH_ARRAYS: tuple[tuple[str, Any, int], ...] = (
     ("terms", TERMS, 1),
     ("grid", np.float64, 1),

@@ -281,7 +281,7 @@ def fill_orders(
 ) -> None:
     """Fill the orders of lane ``k`` that are due by tick ``limit``.
 
-    The first tick behind an order's own fills it that is late enough. Orders behind an
+    The first tick after an order's own fills it that is late enough. Orders after an
     order that is no finite number are not filled.
     """
     n = lane[OWN_COUNT, k]

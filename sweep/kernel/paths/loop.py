@@ -1,7 +1,7 @@
 """The loop of a kernel whose lanes each have ticks of their own.
 
 As `sweep.kernel.loop`: `run_path_jobs` hands the core (`sweep.kernel.paths.core`) what the
-strategy decides, and every path kernel embeds its text behind a strategy's source.
+strategy decides, and every path kernel embeds its text after a strategy's source.
 """
 
 from __future__ import annotations

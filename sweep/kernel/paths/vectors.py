@@ -2,7 +2,7 @@
 
 Two ways to lay quotes out by tick and lane: `spread_lanes`, where all eight lanes take
 the same source ticks, each at a level of its own, and `turn_lanes`, where each lane's
-quotes lie behind each other. Both also work out what `sweep.kernel.paths.marks` needs for
+quotes lie one after the other. Both also work out what `sweep.kernel.paths.marks` needs for
 marking at the mid. They are written in LLVM's own text, because its vectoriser takes
 neither: eight lanes are a whole vector on some processors, and several on others.
 """

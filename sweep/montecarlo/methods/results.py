@@ -1,4 +1,4 @@
-"""Resampled results: what a variant earned by sessions and by trades, drawn anew."""
+"""Resampled results: what a variant earned by sessions and by trades, redrawn."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ def on_resampled(
     Returns
     -------
     list of Finding
-        ``observed`` is the history under the same treatment: begun anew where paths are.
+        ``observed`` is the history under the same treatment: begun afresh where paths are.
 
     Raises
     ------
@@ -358,7 +358,7 @@ def _searched_note(study: Study, context: PathContext, n_paths: int) -> tuple[st
     robust = study.setup.robust
     if robust is None:
         return ()
-    # The ticks of a path do not depend on where strategies begin anew.
+    # The ticks of a path do not depend on where strategies begin afresh.
     drawn, now = (replace(c.resampler.spec, restart=None) for c in (robust.paths, context))
     if drawn != now:
         return ()

@@ -191,7 +191,7 @@ def tick_blocks(
         Ticks of a block, for ``stationary`` the mean of a geometric distribution.
     begin, end : int
         Range of source ticks. ``stationary`` and ``circular`` blocks go on at ``begin``
-        behind ``end``.
+        after ``end``.
     draw : Generator
 
     References
@@ -216,10 +216,10 @@ def tick_blocks(
             sizes.append(np.full(more, int(length), np.int64))
         total += int(sizes[-1].sum())
     start, size = np.concatenate(starts), np.concatenate(sizes)
-    behind = np.cumsum(size)
-    count = int(np.searchsorted(behind, n, "left")) + 1
+    ends = np.cumsum(size)
+    count = int(np.searchsorted(ends, n, "left")) + 1
     start, size = start[:count], size[:count].copy()
-    size[-1] -= behind[count - 1] - n
+    size[-1] -= ends[count - 1] - n
     # A block that wraps is several pieces.
     rounds = (start + size - 1) // n + 1
     block = np.repeat(np.arange(count), rounds)

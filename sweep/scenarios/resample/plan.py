@@ -75,7 +75,7 @@ class Path(NamedTuple):
     pieces : ndarray of shape (n_pieces,), dtype `sweep.kernel.paths.derive.PIECE`
         None of them is empty.
     starts : ndarray of shape (n_starts,), int64
-        Pieces at which the strategy begins anew; the first is 0.
+        Pieces at which the strategy begins afresh; the first is 0.
     """
 
     pieces: np.ndarray[Any, Any]

@@ -27,7 +27,7 @@ _WORTH = 16
 
 
 class Plan(NamedTuple):
-    """Several paths behind each other.
+    """Several paths one after the other.
 
     Attributes
     ----------

@@ -49,7 +49,7 @@ class ResampleSpec:
         ``slots``: minutes, a divisor of the day; otherwise ticks (for ``stationary`` the
         mean). None: 1 session, 30 minutes, 5,000 ticks.
     restart : str or None
-        Where the strategy begins anew, flat, with a warm-up in which its orders do not
+        Where the strategy begins afresh, flat, with a warm-up in which its orders do not
         count, after its position is closed: ``session`` (at each session), ``block`` (at
         each drawn block) or ``never`` (state and position go through the whole path).
         None: ``session`` for sessions and slots, otherwise ``never``.
@@ -134,7 +134,7 @@ class ResampleSpec:
 
     @property
     def restarts(self) -> str:
-        """Where the strategy begins anew, by default or as asked."""
+        """Where the strategy begins afresh, by default or as asked."""
         if self.restart is not None:
             return self.restart
         return "session" if self.method in ("sessions", "slots") else "never"

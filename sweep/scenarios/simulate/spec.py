@@ -188,7 +188,7 @@ class Session:
 class Quotes:
     """Where the price begins and what stands around it.
 
-    Each tick's spread is the one before with probability ``persistence``, else drawn anew:
+    Each tick's spread is the one before with probability ``persistence``, else redrawn:
     every marginal distribution keeps, with autocorrelation ``persistence**lag`` (the DAR(1)
     process of Jacobs and Lewis, 1978, J. Royal Statistical Society B 40, 94-105).
 

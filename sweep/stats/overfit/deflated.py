@@ -296,7 +296,7 @@ def deflated_sharpe_ratio(
     skew: float = 0.0,
     kurtosis: float = 3.0,
 ) -> DeflatedSharpe:
-    """Return the probabilistic Sharpe ratio against the expected best of so many trials.
+    """Return the probabilistic Sharpe ratio against the expected best of a number of trials.
 
     Parameters
     ----------

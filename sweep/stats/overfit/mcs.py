@@ -33,7 +33,7 @@ NOTHING = 1e-24
 #: Lanes that sums over resamples run in.
 LANES = 64
 
-#: Errors are taken anew when one in so many variants has gone since the last time.
+#: Errors are taken again when one in so many variants has gone since the last time.
 REFRESH = 64
 
 
@@ -143,7 +143,7 @@ def eliminate_by_max(
     wait = 0
     for step in range(variants - 1):
         if wait == 0:
-            # Begin the sums anew too: subtracting again and again would gather rounding.
+            # Begin the sums afresh: subtracting again and again would gather rounding.
             total[:] = 0.0
             total_mean = 0.0
             for k in range(n_left):

@@ -130,13 +130,13 @@ def _fold_study(study: Study, folds: Folds, f: int, folder: Path) -> Study:
     begin = setup.ranges.search.begin
     ts = study.mapped_ticks.ts
     fold = folds.folds[f]
-    # The edge behind the last tick lies behind all of them.
+    # The edge after the last tick lies after all of them.
     places = [np.searchsorted(ts, [*w], side="left").tolist() for w in fold.train]
     tested = [int(np.searchsorted(ts, w[1], side="left")) for w in fold.test]
-    # Warm-ups begin behind the test window before: train knows of no tick of it.
+    # Warm-ups begin after the test window before: train knows of no tick of it.
     windows = [Slice(a, b, max([begin, *(t for t in tested if begin < t <= a)])) for a, b in places]
     slices = tuple(s for w in windows for s in _cut(study, ts, w, len(windows)))
-    # Behind a test window, features carried from the range's beginning would know of it.
+    # After a test window, features carried from the range's beginning would know of it.
     carry = setup.carry_over and folds.sequential and len(windows) == 1
     own = replace(
         spec,

@@ -91,14 +91,14 @@ def study_folds(study: Study, settings: ValidateSection | None = None) -> Folds:
     if settings.purge is None:
         best = study.best(1)
         longest = information_interval(study, best[0]) if best else longest
-    behind = settings.scheme in ("k_fold", "cpcv") and settings.embargo is None
+    trains_after_test = settings.scheme in ("k_fold", "cpcv") and settings.embargo is None
     return make_folds(
         study.mapped_ticks.ts,
         search.begin,
         search.end,
         settings,
         longest=longest,
-        warmup=_longest_warmup(study) if behind else 0,
+        warmup=_longest_warmup(study) if trains_after_test else 0,
     )
 
 

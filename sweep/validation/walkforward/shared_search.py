@@ -97,7 +97,7 @@ class _Best:
 
     def take(self, numbers: IntArray1D, params: FloatArray2D, rows: Rows, v: Verdicts,
              signs: FloatArray1D) -> None:  # fmt: skip
-        """Take in a block of variants; of equals the first trial stays."""
+        """Add a block of variants; of equals the first trial stays."""
         places = np.flatnonzero(v.codes == STATES.index(COMPLETE))
         if not len(places):
             return
