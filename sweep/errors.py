@@ -104,4 +104,4 @@ class EvaluationError(SweepError):
 
 
 class ReplayMismatchError(SweepError):
-    """A variant's replay differs from the row that the search recorded."""
+    """A variant's replay differs from the row that the search recorded, or from itself."""

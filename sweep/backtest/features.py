@@ -22,7 +22,7 @@ from sweep.kernel import Kernel
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D, Slice, Ticks
 from sweep.ticks.sessions import cut
 
-__all__ = ["BLOCK", "Call", "agree", "alike", "calls_of", "feature_arrays"]
+__all__ = ["BLOCK", "Call", "agree", "alike", "calls_of", "feature_arrays", "forget"]
 
 #: Ticks of a block; it begins at a multiple of them, counted from the series' first tick.
 BLOCK = 1 << 19
@@ -245,6 +245,11 @@ class _Reads:
 
 
 _FOUND: OrderedDict[tuple[Any, ...], tuple[Any, ...]] = OrderedDict()
+
+
+def forget() -> None:
+    """Let all features be worked out again when they are asked for next."""
+    _FOUND.clear()
 
 
 def feature_arrays(

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sweep.backtest.features import Call, agree, alike, calls_of, feature_arrays
-from sweep.errors import StrategyError, SweepError
+from sweep.backtest.features import Call, agree, alike, calls_of, feature_arrays, forget
+from sweep.errors import DataError, ReplayMismatchError, StrategyError, SweepError
 from sweep.kernel import Kernel, KernelRef, empty_state, load_kernel
 from sweep.kernel.accounting import CARRY, FILL, terms_of
 from sweep.schema import (
@@ -37,11 +37,13 @@ from sweep.ticks.mapped import attach
 from sweep.ticks.sessions import cells_of
 
 __all__ = [
+    "OR_REPORT",
     "Carry",
     "Context",
     "Outcome",
     "Replay",
     "Task",
+    "differences",
     "evaluate",
     "orders_in_flight",
     "own_bytes",
@@ -466,7 +468,7 @@ def _failed(
     """Return the reason why one variant raised: the user's line, the tick, parameters."""
     params = task.params[variant]
     said = f"{type(error).__name__}: {error}"
-    if isinstance(error, StrategyError):
+    if isinstance(error, (StrategyError, DataError)):
         return str(error)
     tick = _failing_tick(context, kernel, ticks, task, variant)
     at = "" if tick is None else f" at tick {tick + task.base} ({_stamp(ticks, tick)})"
@@ -506,6 +508,31 @@ def _show(kernel: Kernel, row: FloatArray1D) -> str:
 
 # -- replay ----------------------------------------------------------------------------
 
+#: What makes a strategy give other results for the same ticks and parameters.
+_LOOK_FOR = (
+    "look for random numbers, and for what is kept between calls outside of State "
+    "(a global, a cache, a model fitted once)"
+)
+
+#: What to do about a row that is another one in a replay.
+OR_REPORT = (
+    f"In the strategy {_LOOK_FOR}; if there is nothing of the kind, please report this with the "
+    f"study's folder"
+)
+
+
+def differences(one: Rows, one_is: str, other: Rows, other_is: str) -> str:
+    """Return the first fields in which two rows differ in any bit; empty where they do not.
+
+    Parameters
+    ----------
+    one, other : ndarray of shape (), dtype `sweep.schema.ROW`
+    one_is, other_is : str
+        What to call them, such as "now".
+    """
+    names = [n for n in ROW.names or () if one[n].tobytes() != other[n].tobytes()]
+    return "; ".join(f"{n}: {one[n]!r} {one_is}, {other[n]!r} {other_is}" for n in names[:4])
+
 
 @dataclass(frozen=True)
 class Replay:
@@ -538,6 +565,8 @@ def replay(
 ) -> Replay:
     """Evaluate one variant with its equity curve and its fills.
 
+    It is evaluated twice, without a record and with it, each time with features of its own.
+
     Parameters
     ----------
     context : Context
@@ -551,15 +580,19 @@ def replay(
     ------
     StrategyError
         If the strategy raises or returns an order that is not a finite number.
+    ReplayMismatchError
+        If the strategy does not repeat itself.
     """
     from sweep.stats.metrics import merge
 
+    forget()
     kernel = load_kernel(context.kernel)
     ticks = attach(context.ticks)
     task = Task(0, np.array(params, dtype=np.float64)[None, :], slices, carry_over, close_out)
     rows, _, failures, _ = _run(context, kernel, ticks, task)
     if failures:
         raise StrategyError(failures[0][1])
+    forget()
     recorded = np.zeros_like(rows)
     parts: list[tuple[Any, ...]] = []
     for m, part in enumerate([slices] if carry_over else [(s,) for s in slices]):
@@ -568,16 +601,30 @@ def replay(
         length = part[-1].end - part[0].begin
         equity, position, own = np.zeros(length), np.zeros(length), np.zeros(room + 1, FILL)
         alone = Task(0, task.params, part, carry_over, close_out)
-        recorded[:, where] = _record(context, kernel, ticks, alone, (equity, position, own))
+        try:
+            recorded[:, where] = _record(context, kernel, ticks, alone, (equity, position, own))
+        except SweepError:
+            raise
+        except Exception as error:
+            raise _unrepeated(context, f"it raised {type(error).__name__}: {error}") from error
         parts.append((ticks.ts[part[0].begin : part[-1].end], equity, position, own[:room]))
-    if recorded.tobytes() != rows.tobytes():
-        raise SweepError("a replay with and without its record differ: this is a defect of Sweep")
+    for first, second in zip(rows[0], recorded[0], strict=True):
+        if differing := differences(first, "at first", second, "then"):
+            raise _unrepeated(context, differing)
     row = recorded[0, -1:]
     if not carry_over:
         row = recorded[0, :1]
         for m in range(1, len(slices)):
             row = merge(row, recorded[0, m : m + 1])
     return Replay(row[0], *(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _unrepeated(context: Context, found: str) -> ReplayMismatchError:
+    return ReplayMismatchError(
+        f"{context.kernel.strategy_path}: THIS STRATEGY DOES NOT REPEAT ITSELF: a variant was "
+        f"evaluated twice on the same ticks, and the second time was another: {found}. Its "
+        f"figures cannot be trusted; {_LOOK_FOR}"
+    )
 
 
 def _record(

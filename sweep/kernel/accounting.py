@@ -203,7 +203,8 @@ def settle(
     """Fill an order to ``target`` contracts at this tick's quote.
 
     A reversal is one fill that closes a round trip and opens another; its commission is
-    shared between the two by quantity.
+    shared between the two by quantity. With ``record`` it is written to the place of
+    ``fills`` that its number says; one beyond them is counted and not written.
     """
     old = c.position
     delta = target - old
@@ -246,7 +247,8 @@ def settle(
         c.trip_cash += -delta * price * units - commission
         if abs(target) > abs(old):
             c.entry_price = (old * c.entry_price + delta * price) / target
-    if record:
+    # How many there are is known from another run, which a strategy need not repeat.
+    if record and r.fills < fills.shape[0]:
         f = fills[r.fills]
         f.tick = tick
         f.ts = ts

@@ -21,6 +21,7 @@ from typing import Any
 import numba
 import numpy as np
 from numba.core import types as nt
+from numba.core.dispatcher import Dispatcher
 
 from sweep.errors import StrategyError
 from sweep.kernel import lanes
@@ -380,8 +381,17 @@ def _jit(function: types.FunctionType) -> Any:
 
 def jit_reachable(module: types.ModuleType) -> None:
     """Let Numba compile the functions of a kernel's module when they are called."""
+    _check_bounds(module)
     for function in _reachable(module):
         setattr(module, function.__name__, _jit(function))
+
+
+def _check_bounds(module: types.ModuleType) -> None:
+    """Let bounds be checked in the functions that the user has compiled by Numba as well."""
+    for value in vars(module).values():
+        own = isinstance(value, Dispatcher) and value.py_func.__module__ == module.__name__
+        if own and value.targetoptions.get("boundscheck") is None:
+            value.targetoptions["boundscheck"] = True
 
 
 def _reachable(module: types.ModuleType) -> list[types.FunctionType]:
@@ -480,6 +490,7 @@ def plain_kernel(strategy: Strategy, space: SearchSpace) -> Kernel:
     module.__file__ = strategy.path
     sys.modules[module.__name__] = module
     exec(compile(text, strategy.path, "exec"), module.__dict__)
+    _check_bounds(module)
     take, core = plain_core()
     module.__dict__["_sweep_core"] = core
     ref = _reference(strategy, core="", reason=reason)

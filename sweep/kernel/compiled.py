@@ -24,7 +24,8 @@ from numba.core import caching, cgutils
 from numba.extending import intrinsic
 from numba.np import arrayobj
 
-from sweep.kernel.core import ARRAYS, FRAME, new_frame, run_core
+from sweep.errors import DataError
+from sweep.kernel.core import ARRAYS, FRAME, NEW_GROUP, PHASE, new_frame, run_core
 
 __all__ = [
     "CORE_TEXT",
@@ -284,6 +285,11 @@ def call_kernel(
     shares : ndarray of shape (n_ticks,) or (0,), float64, optional
         The share, from 0 to 1, of the change of position that is filled of an order which
         arrives at each tick; the rest is lost.
+
+    Raises
+    ------
+    DataError
+        If more orders are in flight than there is room for.
     """
     frame, scratch = new_frame(
         len(params),
@@ -337,6 +343,11 @@ def call_kernel(
         floats,
         ints,
     )
+    if frame[PHASE] != NEW_GROUP:
+        raise DataError(
+            "more orders are in flight than these ticks can have: their stamps decrease "
+            "somewhere, so that the ticks are damaged"
+        )
 
 
 def plain_core() -> tuple[Callable[[dict[str, Any]], Any], Callable[[Any], int]]:

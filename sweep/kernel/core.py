@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 # Requests to the kernel.
-DONE, TICKS, BEGIN, LOAD, SAVE = 0, 1, 2, 3, 4
+DONE, TICKS, BEGIN, LOAD, SAVE, OVERFLOW = 0, 1, 2, 3, 4, 5
 
 # Places of the frame that the kernel reads and writes.
 LANES = 0  # lanes that a request is about: the first ones
@@ -181,7 +181,8 @@ def run_core(
     Returns
     -------
     int
-        ``DONE``; or a request. ``TICKS``: decide for the first ``f[LANES]`` lanes from
+        ``DONE``; ``OVERFLOW``, which ends the call: more orders are in flight than there
+        is room for; or a request. ``TICKS``: decide for the first ``f[LANES]`` lanes from
         tick ``f[TICK]`` until a target differs, at most until ``f[UNTIL]``; ``BEGIN``:
         begin the lanes ``f[FIRST]`` to ``f[LANES]`` at tick ``f[TICK]``; ``LOAD``, ``SAVE``:
         read, or write, the states of the first ``f[LANES]`` lanes.
@@ -269,6 +270,8 @@ def run_core(
                         k -= room
                     v = variant[queue[LANE, k]]
                     c = carries[v]
+                    if c.pending == capacity:
+                        return OVERFLOW
                     due[v, c.pending] = queue[DUE, k]
                     targets[v, c.pending] = queue_target[k]
                     c.pending += 1
@@ -377,7 +380,8 @@ def run_core(
             bin_end = f[BIN_END]
             n_edges = 0
             j = chunk
-            while ts[stop - 1] >= bin_end:
+            # There are no more than ticks, unless the end of a period is beyond all stamps.
+            while n_edges < stop - chunk and ts[stop - 1] >= bin_end:
                 k = stop - 1
                 while j < k:
                     middle = (j + k) // 2
@@ -410,6 +414,8 @@ def run_core(
                 # Decisions are there; targets that differ become orders.
                 i = f[TICK]
                 filled = f[FILLED]
+                if count + filled * f[SEEING] > room:
+                    return OVERFLOW
                 for q in range(filled):
                     if changed[q] == 0:
                         continue

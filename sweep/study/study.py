@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.backtest.tasks import Replay, Task, replay
+from sweep.backtest.tasks import OR_REPORT, Replay, Task, differences, replay
 from sweep.errors import (
     InputError,
     LedgerError,
@@ -616,8 +616,7 @@ class Study:
         if np.array(worth.values).tobytes() != np.array(trial.values).tobytes():
             raise ReplayMismatchError(
                 f"TRIAL {number} DOES NOT REPLAY: over its paths it is worth {worth.values} now, "
-                f"and {trial.values} in the search. Do not use this study's results; please "
-                f"report this with the study's folder."
+                f"and {trial.values} in the search. Do not use this study's results. {OR_REPORT}."
             )
 
     def _evaluated_slices(self, trial: Finished) -> tuple[Any, ...]:
@@ -670,12 +669,8 @@ def _check_end(spec: StudySpec, space: SearchSpace, proposer: Proposer | Points)
 
 def difference(trial: Finished, row: Rows) -> str:
     """Return what to say of a trial whose row, evaluated again, is another one."""
-    names = row.dtype.names or ()
-    fields = [
-        n for n in names if np.asarray(row[n]).tobytes() != np.asarray(trial.row[n]).tobytes()
-    ]
-    shown = "; ".join(f"{n}: {trial.row[n]!r} in the search, {row[n]!r} now" for n in fields[:4])
+    shown = differences(np.asarray(trial.row)[()], "in the search", row, "now")
     return (
         f"TRIAL {trial.number} DOES NOT REPLAY: {shown}. Its figures cannot be trusted. "
-        f"Do not use this study's results; please report this with the study's folder."
+        f"Do not use this study's results. {OR_REPORT}."
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sweep.backtest.strategy_checks.checks import FAIL, NOTE, OK, Finding, check_look_ahead
+from sweep.backtest.tasks import OR_REPORT
 from sweep.engines.base import Engine
 from sweep.errors import InputError, ReplayMismatchError, StoreError, StudyLockedError
 from sweep.schema import FloatArray1D, IntArray1D
@@ -244,8 +245,8 @@ def _held_returns(study: Study, number: int) -> FloatArray1D | None:
         return None
     if curve.row.tobytes() != study.opened[number].row.tobytes():
         raise ReplayMismatchError(
-            f"TRIAL {number} DOES NOT REPLAY on the holdout. Its figures cannot be trusted. Please "
-            f"report this with the study's folder."
+            f"TRIAL {number} DOES NOT REPLAY on the holdout. Its figures cannot be trusted. "
+            f"{OR_REPORT}."
         )
     cuts = find_cuts(curve.ts, 0, len(curve.ts))
     capital = float(study.about["capital"])

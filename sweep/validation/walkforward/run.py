@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweep.backtest.tasks import replay
+from sweep.backtest.tasks import OR_REPORT, replay
 from sweep.backtest.trades import round_trips
 from sweep.engines.base import Engine
 from sweep.errors import InputError, ReplayMismatchError, SweepError
@@ -315,7 +315,7 @@ def out_of_sample_curve(study: Study, found: WalkForwardResult, path: int = 0) -
         if row is None or row.tobytes() != np.asarray(choice.test_rows[w]).tobytes():
             raise ReplayMismatchError(
                 f"FOLD {k} DOES NOT REPLAY: the variant that it chose has another row in test now. "
-                f"Do not use these results; please report this with the study's folder."
+                f"Do not use these results. {OR_REPORT}."
             )
     if not parts:
         raise InputError("no fold chose a variant: there is nothing to draw")
