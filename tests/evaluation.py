@@ -9,8 +9,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sweep.backtest.tasks import orders_in_flight
-from sweep.kernel import Kernel, build_kernel, empty_state, load_kernel, plain_kernel
-from sweep.kernel.accounting import CARRY, FILL, terms_of
+from sweep.kernel import (
+    Kernel,
+    KernelCall,
+    Memory,
+    Recording,
+    build_kernel,
+    load_kernel,
+    plain_kernel,
+)
+from sweep.kernel import new_memory as kernel_memory
+from sweep.kernel.accounting import FILL, terms_of
 from sweep.schema import ROW, Account, Costs, Slice, Ticks
 from sweep.strategy.declare import Strategy
 from sweep.strategy.space import SearchSpace
@@ -25,16 +34,6 @@ class Evaluated(NamedTuple):
     equity: np.ndarray
     position: np.ndarray
     fills: np.ndarray
-
-
-class Memory(NamedTuple):
-    """What goes from one call to the next."""
-
-    carries: np.ndarray
-    floats: np.ndarray
-    ints: np.ndarray
-    due: np.ndarray
-    targets: np.ndarray
 
 
 def wide_space(strategy: Strategy) -> SearchSpace:
@@ -88,34 +87,23 @@ def evaluate(
     fills = np.zeros(len(ticks.ts) + 2, FILL)
     memory = new_memory(kernel, ticks, costs) if memory is None else memory
     kernel.scalar(
-        *ticks,
-        columns,
-        0,
-        params,
-        np.array(slices, dtype=np.int64),
-        carry_over,
-        close_out,
-        terms_of(costs, account),
-        *memory,
-        rows,
-        True,
-        equity,
-        position,
-        fills,
-        *(() if arrivals is None and shares is None else _execution(arrivals, shares)),
+        KernelCall(
+            ticks,
+            params,
+            np.array(slices, dtype=np.int64),
+            terms_of(costs, account),
+            memory,
+            rows,
+            columns,
+            carry_over=carry_over,
+            close_out=close_out,
+            recording=Recording(equity, position, fills),
+            arrivals=arrivals,
+            shares=shares,
+        )
     )
     return Evaluated(rows[0], equity, position, fills[: rows[0, -1]["fills"]])
 
 
-def _execution(arrivals: np.ndarray | None, shares: np.ndarray | None) -> tuple[Any, Any]:
-    return (
-        np.zeros(0, np.int64) if arrivals is None else arrivals,
-        np.zeros(0) if shares is None else shares,
-    )
-
-
 def new_memory(kernel: Kernel, ticks: Ticks, costs: Costs) -> Memory:
-    room = orders_in_flight(ticks.ts, costs.latency)
-    floats, ints = empty_state(kernel.ref, 1)
-    due, targets = np.zeros((1, room), np.int64), np.zeros((1, room))
-    return Memory(np.zeros(1, CARRY), floats, ints, due, targets)
+    return kernel_memory(kernel.ref, 1, orders_in_flight(ticks.ts, costs.latency))

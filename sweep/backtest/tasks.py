@@ -17,7 +17,15 @@ import numpy as np
 
 from sweep.backtest.features import Call, agree, alike, calls_of, feature_arrays, forget
 from sweep.errors import DataError, ReplayMismatchError, StrategyError, SweepError
-from sweep.kernel import Kernel, KernelRef, empty_state, load_kernel
+from sweep.kernel import (
+    Kernel,
+    KernelCall,
+    KernelRef,
+    Memory,
+    Recording,
+    load_kernel,
+    new_memory,
+)
 from sweep.kernel.accounting import CARRY, FILL, terms_of
 from sweep.schema import (
     ROW,
@@ -307,15 +315,7 @@ def _run(
 
 
 def _new_carry(context: Context, n: int) -> Carry:
-    floats, ints = empty_state(context.kernel, n)
-    return Carry(
-        np.zeros(n, CARRY),
-        floats,
-        ints,
-        np.zeros((n, context.capacity), np.int64),
-        np.zeros((n, context.capacity)),
-        np.zeros(n, ROW),
-    )
+    return Carry(*new_memory(context.kernel, n, context.capacity), np.zeros(n, ROW))
 
 
 class _ApartError(Exception):
@@ -357,7 +357,7 @@ def _run_group(
     at_edges: FloatArray2D | None = None,
     *,
     width: int | None = None,
-    recording: tuple[Any, Any, Any] | None = None,
+    recording: Recording | None = None,
 ) -> None:
     """Run the kernel for variants that share their features, writing into the stores.
 
@@ -366,8 +366,6 @@ def _run_group(
     params = np.ascontiguousarray(task.params[group])
     terms = terms_of(context.costs, context.account)
     content = context.ticks.content if task.ticks is None else task.ticks.content
-    sizes = (ticks.bid_size, ticks.ask_size) if context.kernel.needs_sizes else (_NONE, _NONE)
-    equity, position, fills = recording or (_EMPTY, _EMPTY, _NO_FILLS)
     memory = store.select(group)
     row = np.zeros(len(params), ROW) if task.carry is None else rows[group, 0].copy()
     done = 0
@@ -386,28 +384,23 @@ def _run_group(
             part = np.zeros((len(own), len(call.slices)), ROW)
             part[:, 0] = row[some]
             run = kernel.scalar if recording else kernel.run_for(len(own), width)
-            began = time.thread_time()
-            run(
-                ticks.ts,
-                ticks.bid,
-                ticks.ask,
-                *sizes,
-                features,
-                call.first,
+            kernel_call = KernelCall(
+                ticks,
                 own,
                 slices,
-                call.joined,
-                call.last,
                 terms,
-                *(column[some] for column in memory[:-1]),
+                Memory(*(column[some] for column in memory[:-1])),
                 part,
-                recording is not None,
-                equity[done : done + length],
-                position[done : done + length],
-                fills,
-                _NO_ARRIVALS if task.arrivals is None else task.arrivals,
-                _NONE if task.shares is None else task.shares,
+                features,
+                call.first,
+                carry_over=call.joined,
+                close_out=call.last,
+                recording=recording and recording.between(done, done + length),
+                arrivals=task.arrivals,
+                shares=task.shares,
             )
+            began = time.thread_time()
+            run(kernel_call)
             _IN_KERNELS[0] += time.thread_time() - began
             row[some] = part[:, -1]
             # A slice or a cell in pieces takes its row from the last of them.
@@ -443,13 +436,6 @@ def _take_last(
     store[np.ix_(group, np.array([*last]))] = values[:, np.array([*last.values()])]
 
 
-_NONE = np.zeros(0)
-_NONE.flags.writeable = False
-_EMPTY = np.zeros(0)
-_NO_ARRIVALS = np.zeros(0, np.int64)
-_NO_FILLS = np.zeros(0, FILL)
-
-
 # -- failures --------------------------------------------------------------------------
 
 
@@ -482,17 +468,16 @@ def _failing_tick(
     if task.carry is not None or not task.carry_over:
         return None
     first, end = task.slices[0].begin, task.slices[-1].end
-    equity = np.full(end - first, np.nan)
-    position = np.zeros(end - first)
-    if end - first > _RECORDED:
+    length = end - first
+    if length > _RECORDED:
         return None
     # Any number of fills may come before the failure; one order a tick is the most.
-    fills = np.zeros(end - first + 2, FILL)
+    record = Recording(np.full(length, np.nan), np.zeros(length), np.zeros(length + 2, FILL))
     try:
         alone = replace(task, params=task.params[variant : variant + 1], edges=())
-        _record(context, kernel, ticks, alone, (equity, position, fills))
+        _record(context, kernel, ticks, alone, record)
     except Exception:
-        seen = np.flatnonzero(np.isfinite(equity))
+        seen = np.flatnonzero(np.isfinite(record.equity))
         return first + (int(seen[-1]) if len(seen) else 0)
     return None
 
@@ -599,15 +584,15 @@ def replay(
         where = slice(m, m + len(part))
         room = int(rows[0, where]["fills"][-1])
         length = part[-1].end - part[0].begin
-        equity, position, own = np.zeros(length), np.zeros(length), np.zeros(room + 1, FILL)
+        record = Recording(np.zeros(length), np.zeros(length), np.zeros(room + 1, FILL))
         alone = Task(0, task.params, part, carry_over, close_out)
         try:
-            recorded[:, where] = _record(context, kernel, ticks, alone, (equity, position, own))
+            recorded[:, where] = _record(context, kernel, ticks, alone, record)
         except SweepError:
             raise
         except Exception as error:
             raise _unrepeated(context, f"it raised {type(error).__name__}: {error}") from error
-        parts.append((ticks.ts[part[0].begin : part[-1].end], equity, position, own[:room]))
+        parts.append((ticks.ts[part[0].begin : part[-1].end], *record[:2], record.fills[:room]))
     for first, second in zip(rows[0], recorded[0], strict=True):
         if differing := differences(first, "at first", second, "then"):
             raise _unrepeated(context, differing)
@@ -628,7 +613,7 @@ def _unrepeated(context: Context, found: str) -> ReplayMismatchError:
 
 
 def _record(
-    context: Context, kernel: Kernel, ticks: Ticks, task: Task, recording: tuple[Any, Any, Any]
+    context: Context, kernel: Kernel, ticks: Ticks, task: Task, recording: Recording
 ) -> Rows:
     """Return the rows of a task's only variant, writing its equity, position and fills."""
     rows = np.zeros((1, len(task.slices)), ROW)

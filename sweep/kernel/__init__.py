@@ -13,9 +13,20 @@ from sweep.kernel.build import (
     Kernel,
     KernelRef,
     build_kernel,
-    empty_state,
     load_kernel,
+    new_memory,
     plain_kernel,
 )
+from sweep.kernel.compiled import KernelCall, Memory, Recording
 
-__all__ = ["Kernel", "KernelRef", "build_kernel", "empty_state", "load_kernel", "plain_kernel"]
+__all__ = [
+    "Kernel",
+    "KernelCall",
+    "KernelRef",
+    "Memory",
+    "Recording",
+    "build_kernel",
+    "load_kernel",
+    "new_memory",
+    "plain_kernel",
+]

@@ -25,10 +25,14 @@ from numba.core.dispatcher import Dispatcher
 
 from sweep.errors import StrategyError
 from sweep.kernel import lanes
+from sweep.kernel.accounting import CARRY
 from sweep.kernel.cache import find_or_build, in_cache, seal
 from sweep.kernel.compiled import (
     CORE_TEXT,
+    NO_FEATURES,
     SYMBOL,
+    KernelCall,
+    Memory,
     beside_modules,
     call_kernel,
     import_file,
@@ -38,7 +42,7 @@ from sweep.kernel.compiled import (
 from sweep.kernel.core import LANE_FIELDS
 from sweep.kernel.diagnostics import translate_error, user_line, why_not_vectorised
 from sweep.kernel.source import kernel_text, state_counts
-from sweep.schema import FloatArray1D, FloatArray2D, Ticks
+from sweep.schema import FloatArray1D, Ticks
 from sweep.strategy.declare import Strategy, definition_line
 from sweep.strategy.space import SearchSpace
 
@@ -46,10 +50,10 @@ __all__ = [
     "Kernel",
     "KernelRef",
     "build_kernel",
-    "empty_state",
     "find_core",
     "jit_reachable",
     "load_kernel",
+    "new_memory",
     "plain_kernel",
 ]
 
@@ -127,15 +131,15 @@ class Kernel:
     """
 
     ref: KernelRef
-    scalar: Callable[..., None]
-    lanes: Callable[..., None] | None
+    scalar: Callable[[KernelCall], None]
+    lanes: Callable[[KernelCall], None] | None
     params: Callable[[FloatArray1D], Any]
     warmup: Callable[[Any], int]
     lookback: Callable[[Any], int | None]
     module: types.ModuleType
     source: str
 
-    def run_for(self, n_variants: int, width: int | None = None) -> Callable[..., None]:
+    def run_for(self, n_variants: int, width: int | None = None) -> Callable[[KernelCall], None]:
         """Return the faster of `scalar` and `lanes` for a number of variants.
 
         Parameters
@@ -157,7 +161,7 @@ class Kernel:
             If the user's function raises or returns arrays of the wrong kind.
         """
         if not self.ref.features:
-            return (_NOTHING,)
+            return NO_FEATURES
         path = self.ref.strategy_path
         line = definition_line(self.source, "features")
         try:
@@ -191,10 +195,6 @@ def _feature(values: Any, name: str, n_ticks: int, where: str) -> np.ndarray[Any
     array = array.view()
     array.flags.writeable = False
     return array
-
-
-_NOTHING = np.zeros(1)
-_NOTHING.flags.writeable = False
 
 
 def _call_by_name(function: Callable[..., Any], given: dict[str, Any]) -> Any:
@@ -509,9 +509,20 @@ def plain_kernel(strategy: Strategy, space: SearchSpace) -> Kernel:
     )
 
 
-def empty_state(ref: KernelRef, n_variants: int) -> tuple[FloatArray2D, np.ndarray[Any, Any]]:
-    """Return zeroed stores for the strategy's state: float64 and int64, one row a variant."""
-    return (
+def new_memory(ref: KernelRef, n_variants: int, capacity: int) -> Memory:
+    """Return what variants carry between calls of a kernel, before the first of them.
+
+    Parameters
+    ----------
+    ref : KernelRef
+    n_variants : int
+    capacity : int
+        Room for orders in flight.
+    """
+    return Memory(
+        np.zeros(n_variants, CARRY),
         np.zeros((n_variants, max(ref.n_floats, 1))),
         np.zeros((n_variants, max(ref.n_ints, 1)), np.int64),
+        np.zeros((n_variants, capacity), np.int64),
+        np.zeros((n_variants, capacity)),
     )

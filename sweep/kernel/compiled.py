@@ -15,7 +15,8 @@ import os
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
 import numba
@@ -25,11 +26,17 @@ from numba.extending import intrinsic
 from numba.np import arrayobj
 
 from sweep.errors import DataError
+from sweep.kernel.accounting import FILL
 from sweep.kernel.core import ARRAYS, FRAME, NEW_GROUP, PHASE, new_frame, run_core
+from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D, Rows, Ticks
 
 __all__ = [
     "CORE_TEXT",
+    "NO_FEATURES",
     "SYMBOL",
+    "KernelCall",
+    "Memory",
+    "Recording",
     "array_at",
     "beside_modules",
     "call_kernel",
@@ -208,8 +215,100 @@ def load_core(path: str, symbol: str = SYMBOL, *, cache: bool = True, rebuild: b
     return entry
 
 
-NO_ARRIVALS = np.zeros(0, np.int64)
-NO_SHARES = np.zeros(0)
+#: What a strategy without features is given for them.
+NO_FEATURES = (np.zeros(1),)
+NO_FEATURES[0].flags.writeable = False
+
+_NOTHING = np.zeros(0)
+_NO_ARRIVALS = np.zeros(0, np.int64)
+_NO_FILLS = np.zeros(0, FILL)
+
+
+class Memory(NamedTuple):
+    """What variants carry from one call of a kernel to the next.
+
+    Attributes
+    ----------
+    carries : ndarray of shape (n_variants,), dtype `sweep.kernel.accounting.CARRY`
+        All of them fresh, or all of them left by the same slice.
+    floats, ints : ndarray of shape (n_variants, n_fields), float64 and int64
+        The strategy's state.
+    due, targets : ndarray of shape (n_variants, capacity), int64 and float64
+        Orders in flight, oldest first from ``carries["head"]``.
+    """
+
+    carries: np.ndarray[Any, Any]
+    floats: FloatArray2D
+    ints: np.ndarray[Any, Any]
+    due: np.ndarray[Any, Any]
+    targets: FloatArray2D
+
+
+class Recording(NamedTuple):
+    """What a replay of one variant writes, beyond its rows.
+
+    Attributes
+    ----------
+    equity, position : ndarray of shape (n_ticks of the slices,), float64
+    fills : ndarray of shape (n_fills,), dtype `sweep.kernel.accounting.FILL`
+    """
+
+    equity: FloatArray1D
+    position: FloatArray1D
+    fills: np.ndarray[Any, Any]
+
+    def between(self, begin: int, end: int) -> Recording:
+        """Return the place of some ticks of the slices; fills are numbered through."""
+        return Recording(self.equity[begin:end], self.position[begin:end], self.fills)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelCall:
+    """A batch of variants on consecutive slices, and where their results go.
+
+    Attributes
+    ----------
+    ticks : Ticks
+        Read-only.
+    params : ndarray of shape (n_variants, n_params), float64
+    slices : ndarray of shape (n_slices, 3), int64
+        First tick, end, lowest tick of the warm-up.
+    terms : ndarray of shape (1,), dtype `sweep.kernel.accounting.TERMS`
+    memory : Memory
+        Read, and written at the end.
+    rows : ndarray of shape (n_variants, n_slices), dtype `sweep.schema.ROW`
+        Written; with memory that is not fresh, the first one holds the row so far.
+    features : tuple of ndarray of shape (n_features_ticks,), float64, read-only
+    origin : int
+        The tick to which their first value belongs.
+    carry_over : bool
+        Whether state, position and sums go on from slice to slice.
+    close_out : bool
+        Whether the last slice closes an open position (with ``carry_over``; without it
+        every slice does).
+    recording : Recording or None
+        Written where it is given, for one variant.
+    arrivals : ndarray of shape (n_ticks,), int64, or None
+        For each tick the stamp from which an order that is decided there is filled, instead
+        of its own stamp and the latency. They never decrease: no order overtakes another.
+    shares : ndarray of shape (n_ticks,), float64, or None
+        The share, from 0 to 1, of the change of position that is filled of an order which
+        arrives at each tick; the rest is lost.
+    """
+
+    ticks: Ticks
+    params: FloatArray2D
+    slices: np.ndarray[Any, Any]
+    terms: np.ndarray[Any, Any]
+    memory: Memory
+    rows: Rows
+    features: tuple[Any, ...] = NO_FEATURES
+    origin: int = 0
+    carry_over: bool = True
+    close_out: bool = True
+    recording: Recording | None = None
+    arrivals: IntArray1D | None = None
+    shares: FloatArray1D | None = None
 
 
 def call_kernel(
@@ -218,30 +317,7 @@ def call_kernel(
     width: int,
     layout: tuple[int, int, int],
     feedback: bool,
-    ts: Any,
-    bid: Any,
-    ask: Any,
-    bid_size: Any,
-    ask_size: Any,
-    features: Any,
-    origin: int,
-    params: Any,
-    slices: Any,
-    carry_over: bool,
-    close_out: bool,
-    terms: Any,
-    carries: Any,
-    floats: Any,
-    ints: Any,
-    due: Any,
-    targets: Any,
-    rows: Any,
-    record: bool,
-    equity_out: Any,
-    position_out: Any,
-    fills: Any,
-    arrivals: Any = NO_ARRIVALS,
-    shares: Any = NO_SHARES,
+    call: KernelCall,
 ) -> None:
     """Evaluate every variant of a batch on consecutive slices.
 
@@ -253,71 +329,42 @@ def call_kernel(
         ``core(arrays)``, called instead of the compiled core, in plain Python.
     width, layout, feedback
         See `sweep.kernel.core.new_frame`.
-    ts : ndarray of shape (n_ticks,), int64, read-only
-    bid, ask : ndarray of shape (n_ticks,), float64, read-only
-    bid_size, ask_size : ndarray of shape (n_ticks,) or (0,), float64, read-only
-    features : tuple of ndarray of shape (n_features_ticks,), float64, read-only
-        Their first value belongs to tick ``origin``.
-    origin : int
-    params : ndarray of shape (n_variants, n_params), float64
-    slices : ndarray of shape (n_slices, 3), int64
-        First tick, end, lowest tick of the warm-up.
-    carry_over : bool
-        Whether state, position and sums go on from slice to slice.
-    close_out : bool
-        Whether the last slice closes an open position (with ``carry_over``; without it
-        every slice does).
-    terms : ndarray of shape (1,), dtype `sweep.kernel.accounting.TERMS`
-    carries : ndarray of shape (n_variants,), dtype `sweep.kernel.accounting.CARRY`
-        All of them fresh, or all of them left by the same slice.
-    floats, ints : ndarray of shape (n_variants, n_fields), float64 and int64
-        The strategy's state, between calls.
-    due, targets : ndarray of shape (n_variants, capacity), int64 and float64
-        Orders in flight between calls, oldest first from ``carries["head"]``.
-    rows : ndarray of shape (n_variants, n_slices), dtype `sweep.schema.ROW`
-    record : bool
-        Whether to write the next three (one variant, a replay).
-    equity_out, position_out : ndarray of shape (n_ticks of the slices,), float64
-    fills : ndarray of shape (n_fills,), dtype `sweep.kernel.accounting.FILL`
-    arrivals : ndarray of shape (n_ticks,) or (0,), int64, optional
-        For each tick the stamp from which an order that is decided there is filled, instead
-        of its own stamp and the latency. They never decrease: no order overtakes another.
-    shares : ndarray of shape (n_ticks,) or (0,), float64, optional
-        The share, from 0 to 1, of the change of position that is filled of an order which
-        arrives at each tick; the rest is lost.
+    call : KernelCall
 
     Raises
     ------
     DataError
         If more orders are in flight than there is room for.
     """
+    ticks, terms, memory = call.ticks, call.terms, call.memory
+    recording = call.recording or Recording(_NOTHING, _NOTHING, _NO_FILLS)
     frame, scratch = new_frame(
-        len(params),
+        len(call.params),
         width,
         layout,
         feedback=feedback,
-        origin=origin,
-        carry_over=carry_over,
-        close_out=close_out,
-        record=record,
-        capacity=due.shape[1],
+        origin=call.origin,
+        carry_over=call.carry_over,
+        close_out=call.close_out,
+        record=call.recording is not None,
+        capacity=memory.due.shape[1],
     )
     given = {
         "terms": terms,
-        "ts": ts,
-        "bid": bid,
-        "ask": ask,
-        "slices": slices,
-        "warmups": np.zeros(len(params), np.int64),
-        "carries": carries,
-        "due": due,
-        "targets": targets,
-        "rows": rows,
-        "equity_out": equity_out,
-        "position_out": position_out,
-        "fills": fills,
-        "arrivals": arrivals,
-        "shares": shares,
+        "ts": ticks.ts,
+        "bid": ticks.bid,
+        "ask": ticks.ask,
+        "slices": call.slices,
+        "warmups": np.zeros(len(call.params), np.int64),
+        "carries": memory.carries,
+        "due": memory.due,
+        "targets": memory.targets,
+        "rows": call.rows,
+        "equity_out": recording.equity,
+        "position_out": recording.position,
+        "fills": recording.fills,
+        "arrivals": _NO_ARRIVALS if call.arrivals is None else call.arrivals,
+        "shares": _NOTHING if call.shares is None else call.shares,
         **scratch,
     }
     point_to(frame, FRAME, ARRAYS, given)
@@ -329,19 +376,15 @@ def call_kernel(
         scratch["changed"],
         scratch["variant"],
         given["warmups"],
-        ts,
-        bid,
-        ask,
-        bid_size,
-        ask_size,
-        features,
-        origin,
+        *ticks,
+        call.features,
+        call.origin,
         float(terms["half_spread"][0]),
         float(terms["contract_size"][0]),
         bool(terms["mark_close"][0]),
-        params,
-        floats,
-        ints,
+        call.params,
+        memory.floats,
+        memory.ints,
     )
     if frame[PHASE] != NEW_GROUP:
         raise DataError(

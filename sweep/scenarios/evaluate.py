@@ -18,8 +18,8 @@ import numpy as np
 
 from sweep.backtest.tasks import Context, orders_in_flight, own_bytes
 from sweep.errors import InputError, SweepError
-from sweep.kernel import Kernel, empty_state, load_kernel
-from sweep.kernel.accounting import CARRY, FILL, terms_of
+from sweep.kernel import Kernel, KernelCall, load_kernel, new_memory
+from sweep.kernel.accounting import terms_of
 from sweep.kernel.lanes import WIDTH
 from sweep.kernel.paths.build import (
     PathKernelRef,
@@ -70,11 +70,6 @@ _BLOCK = 1 << 15
 #: Variants from which on these run side by side on one path after the other, instead of
 #: paths side by side for one variant after the other.
 _MANY = 8
-
-_NONE = np.zeros(0)
-_NO_FEATURES = (np.zeros(1),)
-for _array in (_NONE, *_NO_FEATURES):
-    _array.flags.writeable = False
 
 
 @dataclass(frozen=True)
@@ -348,9 +343,7 @@ class _Work:
     ) -> Rows:
         n = len(params)
         run = kernel.run_for(n, 1 if self._width == 1 else None)
-        carries = np.zeros(n, CARRY)
-        floats, ints = empty_state(kernel.ref, n)
-        due, targets = np.zeros((n, room), np.int64), np.zeros((n, room))
+        memory = new_memory(kernel.ref, n, room)
         rows = np.zeros((n, 1), ROW)
         if not kernel.ref.resumable:
             # A state with arrays in it cannot go from block to block.
@@ -360,39 +353,24 @@ class _Work:
         for first in range(begin, end, block):
             last = min(first + block, end)
             ticks = derive_ticks(self._resampler, self._ticks, path, first, last)
-            sizes = ticks[3:] if kernel.ref.needs_sizes else (_NONE, _NONE)
             known = rows["status"].copy()
-            began = time.thread_time()
-            run(
-                *ticks[:3],
-                *sizes,
-                _NO_FEATURES,
-                0,
+            call = KernelCall(
+                ticks,
                 params,
                 np.array([[0, last - first, 0]], np.int64),
-                True,
-                last == end,
                 self._terms,
-                carries,
-                floats,
-                ints,
-                due,
-                targets,
+                memory,
                 rows,
-                False,
-                _NONE,
-                _NONE,
-                _NO_FILLS,
+                close_out=last == end,
             )
+            began = time.thread_time()
+            run(call)
             self.seconds += time.thread_time() - began
             # Ticks of a block are numbered by itself, those of a row by the path.
             new = (rows["tick"] >= 0) & (rows["status"] != known)
             rows["tick"][new] += first
-            carries["live_from"] -= last - first
+            memory.carries["live_from"] -= last - first
         return rows[:, 0]
-
-
-_NO_FILLS = np.zeros(0, FILL)
 
 
 def _merged(stretches: Rows, counts: IntArray1D) -> Rows:

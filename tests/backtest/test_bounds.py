@@ -13,8 +13,8 @@ from study_helpers import ROOT, write_study
 from sweep.backtest.strategy_checks.single_run import run_lanes, run_solo
 from sweep.backtest.tasks import Context, Task, evaluate, replay
 from sweep.errors import DataError, ReplayMismatchError
-from sweep.kernel import empty_state
-from sweep.kernel.accounting import CARRY, FILL, terms_of
+from sweep.kernel import KernelCall, Recording, new_memory
+from sweep.kernel.accounting import FILL, terms_of
 from sweep.schema import ROW, Account, Costs, Slice, Ticks
 from tests.generators import SECOND
 from tests.kernel.test_lanes import context_of, kernel_of, market
@@ -88,23 +88,15 @@ def test_a_run_with_more_fills_than_there_is_room_for_counts_them_and_writes_no_
     room = np.zeros(300, FILL)
     rows = np.zeros((1, 1), ROW)
     kernel.scalar(
-        *ticks,
-        kernel.features(ticks, None),
-        0,
-        space.defaults[None, :],
-        np.array([[0, 300, 0]]),
-        True,
-        True,
-        terms_of(COSTS, ACCOUNT),
-        np.zeros(1, CARRY),
-        *empty_state(kernel.ref, 1),
-        np.zeros((1, 2), np.int64),
-        np.zeros((1, 2)),
-        rows,
-        True,
-        np.zeros(300),
-        np.zeros(300),
-        room[:7],
+        KernelCall(
+            ticks,
+            space.defaults[None, :],
+            np.array([[0, 300, 0]]),
+            terms_of(COSTS, ACCOUNT),
+            new_memory(kernel.ref, 1, 2),
+            rows,
+            recording=Recording(np.zeros(300), np.zeros(300), room[:7]),
+        )
     )
     assert rows[0, 0]["fills"] > 200
     assert (room[:7]["delta"] != 0.0).all()

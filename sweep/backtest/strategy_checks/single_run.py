@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sweep.kernel import Kernel, empty_state
-from sweep.kernel.accounting import CARRY, FILL, terms_of
+from sweep.kernel import Kernel, KernelCall, Recording, new_memory
+from sweep.kernel.accounting import FILL, terms_of
 from sweep.schema import ROW, Account, Costs, FloatArray1D, FloatArray2D, Rows, Slice, Ticks
 
 __all__ = ["Solo", "run_lanes", "run_solo", "same_bits"]
@@ -75,10 +75,8 @@ def run_solo(
     if columns is None:
         columns = kernel.features(ticks.between(0, end), kernel.params(row))
     size = end - slices[0].begin if record else 0
-    equity, position = np.full(size, np.nan), np.full(size, np.nan)
-    fills = np.zeros(size + 2, FILL)
-    floats, ints = empty_state(kernel.ref, 1)
-    memory = (np.zeros(1, CARRY), floats, ints, np.zeros((1, 2), np.int64), np.zeros((1, 2)))
+    recording = Recording(np.full(size, np.nan), np.full(size, np.nan), np.zeros(size + 2, FILL))
+    memory = new_memory(kernel.ref, 1, 2)
     rows = np.zeros((1, len(slices)), ROW)
     calls = [slice(m, m + 1) for m in range(len(slices))] if apart else [slice(0, len(slices))]
     done = 0
@@ -89,24 +87,21 @@ def run_solo(
             own[:, 0] = rows[:, call.start - 1]
         length = int(part[-1, 1] - part[0, 0]) if record else 0
         kernel.scalar(
-            *ticks,
-            columns,
-            0,
-            params,
-            part,
-            True,
-            call.stop == len(slices),
-            terms_of(costs, account),
-            *memory,
-            own,
-            record,
-            equity[done : done + length],
-            position[done : done + length],
-            fills,
+            KernelCall(
+                ticks,
+                params,
+                part,
+                terms_of(costs, account),
+                memory,
+                own,
+                columns,
+                close_out=call.stop == len(slices),
+                recording=recording.between(done, done + length) if record else None,
+            )
         )
         rows[:, call] = own
         done += length
-    return Solo(rows[0], equity, position, (floats, ints))
+    return Solo(rows[0], recording.equity, recording.position, (memory.floats, memory.ints))
 
 
 def run_lanes(
@@ -129,27 +124,17 @@ def run_lanes(
     ndarray of shape (n_variants,), dtype `sweep.schema.ROW`
     """
     n = len(params)
-    floats, ints = empty_state(kernel.ref, n)
     rows = np.zeros((n, 1), ROW)
     kernel.run_for(n, n)(
-        *ticks,
-        kernel.features(ticks, kernel.params(params[0])),
-        0,
-        np.ascontiguousarray(params),
-        np.array([[0, len(ticks.ts), 0]]),
-        True,
-        True,
-        terms_of(costs, account),
-        np.zeros(n, CARRY),
-        floats,
-        ints,
-        np.zeros((n, 2), np.int64),
-        np.zeros((n, 2)),
-        rows,
-        False,
-        np.zeros(0),
-        np.zeros(0),
-        np.zeros(0, FILL),
+        KernelCall(
+            ticks,
+            np.ascontiguousarray(params),
+            np.array([[0, len(ticks.ts), 0]]),
+            terms_of(costs, account),
+            new_memory(kernel.ref, n, 2),
+            rows,
+            kernel.features(ticks, kernel.params(params[0])),
+        )
     )
     return rows[:, 0]
 
