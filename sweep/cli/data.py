@@ -67,7 +67,7 @@ def data() -> None:
     """Import, list and generate ticks.
 
     A study imports its ticks by itself. Imported ones lie in $SWEEP_CACHE (by default
-    ~/.cache/sweep), and every process on the machine shares one copy.
+    sweep in $XDG_CACHE_HOME or ~/.cache), and every process on the machine shares one copy.
     """
 
 
@@ -304,10 +304,9 @@ def _keys(given: Sequence[str], store: str | None) -> list[str]:
 
     keys = []
     for text in given:
-        path = str(Path(text).expanduser().absolute())
-        of_path = [
-            e.key for e in list_entries() if e.source in (path, text) and store in (None, e.where)
-        ]
+        # An empty text is no path, though Python reads one as the present folder.
+        paths = (text, str(Path(text).expanduser().absolute())) if text else ()
+        of_path = [e.key for e in list_entries() if e.source in paths and store in (None, e.where)]
         keys += of_path or [text]
     return keys
 

@@ -25,6 +25,7 @@ import numba
 import numpy as np
 
 from sweep import features, schema
+from sweep.cache import cache_root
 from sweep.errors import StrategyError
 from sweep.kernel import accounting as fills
 from sweep.strategy import declare as strategy
@@ -48,11 +49,8 @@ _use_wide_vectors()
 
 
 def kernels_folder() -> Path:
-    """Return the folder of compiled kernels: ``$SWEEP_CACHE/kernels`` or the user's cache."""
-    root = os.environ.get("SWEEP_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "sweep"
-    )
-    return Path(root) / "kernels"
+    """Return the folder of compiled kernels."""
+    return cache_root() / "kernels"
 
 
 @functools.cache

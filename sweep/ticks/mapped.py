@@ -38,7 +38,7 @@ __all__ = [
     "content_hash",
     "handle_of",
     "hold",
-    "is_leased",
+    "is_locked",
     "lease",
     "read_meta",
     "release",
@@ -260,9 +260,9 @@ def verify(handle: TickHandle) -> bool:
     return content_hash(digests) == handle.content
 
 
-def is_leased(entry: Path) -> bool:
-    """Whether a process, this one included, uses an entry now."""
-    with _exclusive(entry / LEASE) as free:
+def is_locked(path: Path) -> bool:
+    """Whether a process, this one included, holds a lock on a file, shared or not."""
+    with _exclusive(path) as free:
         return not free
 
 

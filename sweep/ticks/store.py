@@ -3,8 +3,8 @@
 ``import_ticks`` finds an entry by a key that covers the source's fingerprint and all
 settings that bear on its ticks, or builds it: into a folder with a unique name, under a
 lock, checked, synced, and then renamed. A kill at any moment leaves at most that folder,
-which the next build removes. The root is ``$SWEEP_CACHE`` or ``~/.cache/sweep`` (on
-disk), ``/dev/shm/sweep-UID`` (in memory); ``$SWEEP_CACHE_LIMIT`` bounds the entries there.
+which the next build removes. Entries lie in the user's cache (`sweep.cache`) or, in memory,
+in ``/dev/shm/sweep-UID``; ``$SWEEP_CACHE_LIMIT`` bounds them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sweep.cache import cache_root
 from sweep.errors import DataError, StoreError
 from sweep.schema import IntArray1D, TickHandle
 from sweep.ticks import source as sources
@@ -39,7 +40,7 @@ from sweep.ticks.mapped import (
     column_path,
     content_hash,
     handle_of,
-    is_leased,
+    is_locked,
     lease,
     read_meta,
     release,
@@ -144,8 +145,7 @@ def root(where: str = "disk") -> Path:
         If there is no such store.
     """
     if where == "disk":
-        cache = os.environ.get("SWEEP_CACHE") or "~/.cache/sweep"
-        return Path(cache).expanduser().absolute() / "ticks"
+        return cache_root() / "ticks"
     if where != "memory":
         raise StoreError(f'data.store: {where!r} is not known; use "disk" or "memory"')
     shm = Path(os.environ.get("SWEEP_SHM") or "/dev/shm")
@@ -457,7 +457,7 @@ def clear(
     Parameters
     ----------
     keys : list of str, optional
-        Keys or beginnings of keys; None: all.
+        Keys or beginnings of keys, of at least 4 characters; None: all.
     where : {"disk", "memory"}, optional
         One store only.
 
@@ -479,8 +479,12 @@ def clear(
             _sweep_up(root(place))
     if keys is not None:
         for key in keys:
-            if not any(f.name.startswith(key) for f in folders):
-                raise StoreError(f"{key}: the tick store has no such entry; see: sweep data list")
+            # Shorter ones may fit entries that are not meant; an empty one fits all.
+            if len(key) < 4 or not any(f.name.startswith(key) for f in folders):
+                raise StoreError(
+                    f"{key or repr(key)}: the tick store has no such entry; name one by at least 4 "
+                    f"characters of its key; see: sweep data list"
+                )
         folders = [f for f in folders if any(f.name.startswith(k) for k in keys)]
     removed = [f.name for f in folders if remove_unused(f)]
     return removed, [f.name for f in folders if f.name not in removed]
@@ -551,7 +555,7 @@ def _entry(path: Path, where: str) -> Entry | None:
         bytes=size,
         created=meta["created"],
         used=used,
-        leased=is_leased(path),
+        leased=is_locked(path / LEASE),
     )
 
 
@@ -622,27 +626,13 @@ def _sweep_up(folder: Path, held: str | None = None) -> None:
             shutil.rmtree(path, ignore_errors=True)
         elif path.name.startswith(_BUILD):
             key = path.name.removeprefix(_BUILD).partition("-")[0]
-            if key == held or not _is_locked(folder / f"{_LOCK}{key}"):
+            if key == held or not is_locked(folder / f"{_LOCK}{key}"):
                 shutil.rmtree(path, ignore_errors=True)
         elif path.name.startswith(_SCRATCH):
             lock = folder / f"{_LOCK}{path.name.removeprefix(_SCRATCH)}"
-            if not _is_locked(lock):
+            if not is_locked(lock):
                 shutil.rmtree(path, ignore_errors=True)
                 lock.unlink(missing_ok=True)
-
-
-def _is_locked(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return False
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
 
 
 def _sync(folder: Path) -> None:

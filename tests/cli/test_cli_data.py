@@ -265,9 +265,14 @@ def test_clear_leaves_what_is_in_use_and_says_so(source: Path) -> None:
     assert [e.key for e in list_entries()] == [key]
 
 
-def test_clear_wants_to_be_told_what() -> None:
+def test_clear_wants_to_be_told_what(source: Path) -> None:
+    key = sweep("data", "import", source, "-f", "json").json["key"]
+    let_go()
     assert "use --all" in refused("clear")
     assert "no such entry" in refused("clear", "abcdef", code=1)
+    for text in ("", " ", key[:3]):
+        assert "at least 4 characters of its key" in refused("clear", text, code=1)
+    assert [e.key for e in list_entries()] == [key]
 
 
 def test_synth_writes_the_ticks_that_the_generator_gives(tmp_path: Path) -> None:
