@@ -15,6 +15,7 @@ import mmap
 import os
 import shutil
 import uuid
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -55,8 +56,12 @@ FORMAT = 1
 COLUMNS = {"ts": "<i8", "bid": "<f8", "ask": "<f8", "bid_size": "<f8", "ask_size": "<f8"}
 LEASE, META, TRASH = "lease", "meta.json", ".trash-"
 
+#: Sets of ticks that a process keeps mapped and leased, those used last: each holds a file
+#: descriptor for every column and one for its lease.
+_KEPT = 8
+
 _ticks: dict[str, tuple[TickHandle, Ticks]] = {}
-_leases: dict[str, int] = {}
+_leases: OrderedDict[str, int] = OrderedDict()
 _slots: dict[str, dict[str, NDArray[Any]]] = {}
 
 
@@ -66,10 +71,9 @@ def column_path(entry: str | Path, name: str) -> Path:
 
 
 def attach(handle: TickHandle) -> Ticks:
-    """Columns of a store entry, mapped read-only and kept for the life of the process.
+    """Columns of a store entry, mapped read-only.
 
-    All processes that attach share one copy in memory. The entry is leased, so that
-    nothing removes it meanwhile.
+    All processes that attach share one copy in memory. The entry is leased; see `lease`.
 
     Parameters
     ----------
@@ -87,6 +91,8 @@ def attach(handle: TickHandle) -> Ticks:
     """
     known = _ticks.get(handle.path)
     if known is not None and known[0] == handle:
+        with suppress(KeyError):  # ticks in this process's memory have no lease
+            _leases.move_to_end(handle.path)
         return known[1]
     lease(handle.path)
     columns: dict[str, NDArray[Any]] = {name: _map(handle, name) for name in COLUMNS}
@@ -161,7 +167,10 @@ def _map(handle: TickHandle, name: str, *, longer: bool = False) -> NDArray[Any]
 
 
 def lease(path: str) -> None:
-    """Hold an entry against removal until :func:`release` or the end of the process.
+    """Hold an entry against removal while it is among those that the process used last.
+
+    A lease ends with the process, with :func:`release`, or once :data:`_KEPT` other entries
+    were used. Arrays of it stay valid after that.
 
     Raises
     ------
@@ -172,6 +181,7 @@ def lease(path: str) -> None:
     held = _leases.get(path)
     if held is not None:
         if same_file(held, file):
+            _leases.move_to_end(path)
             return
         release(path)  # of an entry that was rebuilt at this place
     try:
@@ -184,6 +194,8 @@ def lease(path: str) -> None:
         os.close(descriptor)
         raise _gone(path)
     _leases[path] = descriptor
+    for other in list(_leases)[:-_KEPT]:
+        release(other)
 
 
 def release(path: str) -> None:

@@ -159,7 +159,7 @@ def import_ticks(
 ) -> Imported:
     """Find a source's ticks in the store, or check them and put them there.
 
-    The entry is leased until the process ends (or :func:`release`).
+    The entry is leased; see :func:`sweep.ticks.mapped.lease`.
 
     Parameters
     ----------

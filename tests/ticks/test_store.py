@@ -485,6 +485,32 @@ def test_ticks_stay_readable_after_their_entry_is_removed() -> None:
 # -- limits ----------------------------------------------------------------------------
 
 
+def test_a_process_may_open_any_number_of_entries() -> None:
+    code = """
+        import os, resource
+        from sweep.ticks.mapped import attach
+        from sweep.ticks.source import SourceSpec
+        from sweep.ticks.store import import_ticks, list_entries
+        from sweep.ticks.synthetic import SynthSpec
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        first = None
+        for seed in range(24):
+            spec = SynthSpec(sessions=1, ticks_per_session=50, seed=seed)
+            handle = import_ticks(SourceSpec("synth", synth=spec)).handle
+            ticks = attach(handle)
+            first = first or (handle, ticks, float(ticks.bid.sum()))
+            if seed == 12:
+                held = len(os.listdir("/proc/self/fd"))
+        assert len(os.listdir("/proc/self/fd")) == held
+        assert float(first[1].bid.sum()) == first[2]
+        assert float(attach(first[0]).bid.sum()) == first[2]
+        used = [e.leased for e in sorted(list_entries(), key=lambda e: e.created)]
+        assert used[0] and not any(used[1:17]) and all(used[17:]), used
+    """
+    assert output(child(code)) == ""
+
+
 def aged(found: Imported, age: float) -> str:
     """Let go of an entry that was last used some time ago."""
     release(found.handle.path)
