@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: once to stop in order, twice to stop at once."""
+"""Ctrl-C, SIGTERM and SIGHUP: once to stop in order, twice to stop at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 __all__ = ["Interrupts"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupts:
@@ -28,6 +28,8 @@ class Interrupts:
         """Take the signals over; not in a thread, where Python does not let one."""
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
+                if number == signal.SIGHUP and signal.getsignal(number) == signal.SIG_IGN:
+                    continue  # `nohup`
                 self._before[number] = signal.signal(number, self._handle)
         return self
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -141,6 +142,10 @@ def run_command(
 def main() -> NoReturn:
     """Run the command line of this process and end it."""
     sys.stdout = cast(TextIO, _Outlet(sys.stdout))
+    # As Ctrl-C, so that what is half done is cleaned up; `nohup` goes on ignoring SIGHUP.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     sys.exit(run_command(sys.argv[1:]))
 
 

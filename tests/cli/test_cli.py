@@ -159,7 +159,7 @@ def test_running_again_goes_on_and_changes_nothing_that_is_finished(tmp_path: Pa
     assert int((~after.board.in_state("invalid")).sum()) == 10
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_saves_and_says_how_to_go_on(tmp_path: Path, number: int) -> None:
     path = write_study(tmp_path, sampler="random", trials=1_000_000)
     out = tmp_path / "out"

@@ -5,6 +5,10 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +111,38 @@ def test_dirty_ticks_are_refused_with_the_setting_that_decides(dirty: Path, cach
     result = sweep("data", "import", dirty, "--policy", "crossed=keep")
     assert result.code == 0
     assert "61 kept" in result.out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_during_an_import_leaves_nothing_half_built(
+    number: int, source: Path, cache: Path
+) -> None:
+    code = """
+        import time
+        from sweep.cli.main import main
+        from sweep.cli.progress import ImportProgress
+
+        def progress(self, rows, share):
+            print("under way", flush=True)
+            time.sleep(60)
+
+        ImportProgress.__call__ = progress
+        main()
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code), "data", "import", str(source)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "under way\n"
+    assert any(name.startswith(".build-") for name in entries(cache))
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip() == "interrupted"
+    assert entries(cache) == []
 
 
 def test_columns_kind_and_formats_are_options(tmp_path: Path) -> None:
