@@ -261,7 +261,30 @@ class StampParser:
                 return self._epoch(text)
             except pa.ArrowInvalid:
                 raise self._bad_number(text, missing) from None
-        return _with_missing(self._by_position(text, lengths), missing)
+        ns = self._by_arrow(text, lengths)
+        return _with_missing(self._by_position(text, lengths) if ns is None else ns, missing)
+
+    def _by_arrow(self, text: Array, lengths: IntArray1D) -> IntArray1D | None:
+        """Parse ISO 8601 by Arrow, ten times as fast; None where Arrow may read it otherwise."""
+        gap = _ISO.get(self._pattern.removesuffix(_UTC_MARK))
+        if gap is None or lengths.min() < len("2014-05-01T12:30"):
+            return None
+        begins, data = _bytes_of(text)
+        begins, ends = begins[:-1], begins[1:]
+        if not ((data[begins + 10] == gap) & (data[begins + 13] == ord(":"))).all():
+            return None  # Arrow takes dates and hours alone, and either gap
+        zoned = re.search(r"(Z|[+-]\d{2}:?\d{2})$", text[0].as_py()) is not None
+        if zoned and np.isin(data[ends - 3], np.frombuffer(b"+-", np.uint8)).any():
+            return None  # an offset of hours alone
+        if zoned and not self._names_utc and (data[ends - 1] == ord("Z")).any():
+            return None  # rows that say UTC among rows with an offset
+        try:
+            ns = _timestamps(pc.cast(text, pa.timestamp("ns", "UTC" if zoned else None)))
+        except pa.ArrowInvalid:
+            return None  # the slower way finds the row
+        if ns.min() < _FIRST or ns.max() >= _END:
+            return None
+        return ns if zoned or self._names_utc else from_local(ns, self.timezone)
 
     def _bad_number(self, text: Array, missing: NDArray[np.bool_]) -> BadStampError:
         good = to_numpy(pc.match_substring_regex(text, r"^[+-]?\d+(\.\d*)?$"), np.bool_, True)
@@ -292,10 +315,7 @@ class StampParser:
 
     def _by_position(self, text: Array, lengths: IntArray1D) -> IntArray1D:
         """Parse rows of each length together; the awkward ones by a regular expression."""
-        offsets = np.frombuffer(text.buffers()[1], np.int64)[
-            text.offset : text.offset + len(text) + 1
-        ]
-        data = np.frombuffer(text.buffers()[2], np.uint8)
+        offsets, data = _bytes_of(text)
         out = np.zeros(len(text), np.int64)
         for length in np.unique(lengths):
             if length == 0:
@@ -409,6 +429,19 @@ class StampParser:
 
 #: Ends a pattern whose rows say UTC: an empty group that matches anything.
 _UTC_MARK = "(?:)"
+#: Patterns of ISO 8601, with what stands between date and time.
+_ISO = {_DATES[0].replace("SEP", re.escape("-")) + gap + _CLOCK + _ZONE: ord(gap) for gap in "T "}
+#: Stamps between which no zone leads out of the years 1678 to 2261.
+_FIRST, _END = (int(np.datetime64(f"{year}-01-01", "ns").astype(np.int64)) for year in (1679, 2261))
+
+
+def _bytes_of(text: Array) -> tuple[IntArray1D, NDArray[np.uint8]]:
+    """Return where the strings of an Arrow array begin and the last ends, and their bytes."""
+    offsets = np.frombuffer(text.buffers()[1], np.int64)
+    return (
+        offsets[text.offset : text.offset + len(text) + 1],
+        np.frombuffer(text.buffers()[2], np.uint8),
+    )
 
 
 def _plain(array: Array) -> Array:
