@@ -28,6 +28,7 @@ from sweep.study.progress import Meter, Standing, Summary, snapshot, trial_views
 from sweep.study.records import Opened
 from sweep.study.study import Study
 from sweep.text import counted
+from sweep.ticks.mapped import require_intact
 
 __all__ = ["Run"]
 
@@ -246,6 +247,8 @@ class Run(ABC):
     def _arrive(self, outcome: Outcome, task: Task) -> None:
         if outcome.error:
             raise EvaluationError(f"tasks cannot be evaluated:\n{outcome.error}")
+        # Before the first result is recorded: the hash in study.json is that of the ticks used.
+        require_intact(self.study.setup.ticks)
         self.meter.took(outcome, sum(s.end - s.begin for s in task.slices))
         self.arrived(outcome)
 

@@ -71,7 +71,7 @@ from sweep.study.setup import (
 )
 from sweep.study.trial_archive import Archive
 from sweep.study.trials import Board, TrialBlock, TrialTable
-from sweep.ticks.mapped import attach
+from sweep.ticks.mapped import attach, require_intact
 from sweep.ticks.store import import_ticks
 
 __all__ = ["ReplayResult", "Study", "difference", "metrics_of_row"]
@@ -587,6 +587,7 @@ class Study:
                 close_out=slices[-1] == setup.tick_slices[-1],
             )
             row = result.row
+            require_intact(setup.ticks)
             if trial is not None and row.tobytes() != trial.row.tobytes():
                 raise ReplayMismatchError(difference(trial, row))
         values = self.space.decode(params)
@@ -635,6 +636,7 @@ class Study:
         if holdout is None:
             raise InputError("this study keeps no holdout; data.holdout sets one")
         found = replay(self.mapped.context, params, (holdout,), carry_over=False)
+        require_intact(self.mapped.ticks)
         return found.row, found
 
 

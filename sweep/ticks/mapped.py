@@ -14,6 +14,7 @@ import json
 import mmap
 import os
 import shutil
+import threading
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
@@ -35,6 +36,7 @@ __all__ = [
     "TRASH",
     "attach",
     "attach_slot",
+    "begin_check",
     "column_path",
     "content_hash",
     "handle_of",
@@ -45,6 +47,7 @@ __all__ = [
     "release",
     "remove",
     "remove_unused",
+    "require_intact",
     "same_file",
     "verify",
 ]
@@ -62,7 +65,20 @@ _KEPT = 8
 
 _ticks: dict[str, tuple[TickHandle, Ticks]] = {}
 _leases: OrderedDict[str, int] = OrderedDict()
+_checks: dict[str, _ContentCheck] = {}
 _slots: dict[str, dict[str, NDArray[Any]]] = {}
+
+
+class _ContentCheck(threading.Thread):
+    """Compares an entry's bytes with its hash, beside other work."""
+
+    def __init__(self, handle: TickHandle) -> None:
+        super().__init__(name="content-check", daemon=True)
+        self.handle = handle
+        self.intact = False
+
+    def run(self) -> None:
+        self.intact = verify(self.handle)
 
 
 def column_path(entry: str | Path, name: str) -> Path:
@@ -202,6 +218,7 @@ def release(path: str) -> None:
     """Give back a lease; arrays that are attached stay valid. Nothing if there is none."""
     descriptor = _leases.pop(path, None)
     _ticks.pop(path, None)
+    _checks.pop(path, None)
     if descriptor is not None:
         os.close(descriptor)
 
@@ -270,6 +287,39 @@ def verify(handle: TickHandle) -> bool:
             return False
         digests.append((name, digest.digest()))
     return content_hash(digests) == handle.content
+
+
+def begin_check(handle: TickHandle) -> None:
+    """Begin to compare an entry's bytes with its hash; `require_intact` has the result.
+
+    Nothing where that was done since the process leased the entry.
+    """
+    check = _checks.get(handle.path)
+    if check is None or check.handle != handle:
+        _checks[handle.path] = _ContentCheck(handle)
+        _checks[handle.path].start()
+
+
+def require_intact(handle: TickHandle) -> None:
+    """Wait for the check that `begin_check` began, if any; remove an entry that is damaged.
+
+    Raises
+    ------
+    StoreError
+        If the entry's bytes are not those that were imported.
+    """
+    check = _checks.get(handle.path)
+    if check is None or check.handle != handle:
+        return
+    check.join()
+    if not check.intact:
+        remove(Path(handle.path))
+        release(handle.path)
+        raise StoreError(
+            f"{handle.path}: these ticks were damaged: their bytes have changed since the import "
+            f"(a failing disk?); they are removed; run the command again, and the ticks are "
+            f"imported again"
+        )
 
 
 def is_locked(path: Path) -> bool:

@@ -37,6 +37,7 @@ from sweep.ticks.mapped import (
     META,
     TRASH,
     attach,
+    begin_check,
     column_path,
     content_hash,
     handle_of,
@@ -159,7 +160,9 @@ def import_ticks(
 ) -> Imported:
     """Find a source's ticks in the store, or check them and put them there.
 
-    The entry is leased; see :func:`sweep.ticks.mapped.lease`.
+    The entry is leased; see :func:`sweep.ticks.mapped.lease`. One that is found is compared
+    with its hash meanwhile: call :func:`sweep.ticks.mapped.require_intact` before anything
+    that was computed from it is kept.
 
     Parameters
     ----------
@@ -182,17 +185,18 @@ def import_ticks(
     key = key_of(source)
     folder = root(where)
     entry = folder / key
-    found = _open(entry, source)
-    if found is not None:
-        return found
-    _make(folder, where)
-    with _locked(folder, key):
-        found = _open(entry, source)  # another process may have built it meanwhile
-        if found is None:
-            _sweep_up(folder, key)
-            found = _build(source, entry, where, progress)
-    evict(where=where)
-    return found
+    imported = _open(entry, source)
+    if imported is None:
+        _make(folder, where)
+        with _locked(folder, key):
+            imported = _open(entry, source)  # another process may have built it meanwhile
+            if imported is None:
+                _sweep_up(folder, key)
+                imported = _build(source, entry, where, progress)
+        evict(where=where)
+    if not imported.built:
+        begin_check(imported.handle)
+    return imported
 
 
 def _make(folder: Path, where: str) -> None:
