@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sweep.backtest.stream.plan import batch_size
-from sweep.backtest.stream.reader import Seen
+from sweep.backtest.stream.reader import SourceState
 from sweep.backtest.stream.run import evaluate_stream
 from sweep.backtest.tasks import Context, Task, evaluate
 from sweep.bench.frame import BenchError, BenchResult, Figure, Settings, figure, ratios, timed
@@ -128,14 +128,14 @@ class _Series:
 
     source: SourceSpec
     context: Context
-    seen: Seen
+    seen: SourceState
 
     @classmethod
     def of(cls, source: SourceSpec) -> _Series:
         found = store.import_ticks(source)
         context = context_of("crossover", found.handle)
         columns = len(found.handle.columns)
-        seen = Seen(sources.fingerprint(source), found.report.untouched, columns)
+        seen = SourceState(sources.fingerprint(source), found.report.untouched, columns)
         return cls(source, context, seen)
 
     @property

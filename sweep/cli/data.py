@@ -1,4 +1,4 @@
-"""`sweep data`: import, look at, list, clear and generate ticks."""
+"""`sweep data`: import, inspect, list, clear and generate ticks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SOURCE_OPTIONS = (
         "columns",
         multiple=True,
         metavar="OURS=THEIRS",
-        help="Such as ts=Time, bid=Bid; found out without. An empty name leaves one out.",
+        help="Such as ts=Time, bid=Bid; recognised by default. An empty name leaves one out.",
     ),
     click.option(
         "--time-format", metavar="FORMAT", help='"iso", "s", "ms", "us", "ns", or "%d.%m.%Y ...".'
@@ -56,7 +56,7 @@ _store_option = click.option(
 
 
 def _source_options(command: F) -> F:
-    """Add the options that say how a source is read."""
+    """Add the options for reading a source."""
     for option in reversed(_SOURCE_OPTIONS):
         command = option(command)
     return command
@@ -84,9 +84,9 @@ def import_(source: str, store: str, quiet: bool, no_color: bool, fmt: str, **op
     SOURCE is a file (Parquet, Arrow, Feather, CSV plain or compressed), a folder with
     any of them, a pattern such as "ticks/*.csv.gz", or "synth".
     """
-    found = _imported(_spec(source, options), store, quiet=quiet, no_color=no_color)
-    _show(_document(found), fmt, no_color=no_color)
-    if not found.built:
+    imported = _imported(_spec(source, options), store, quiet=quiet, no_color=no_color)
+    _show(_document(imported), fmt, no_color=no_color)
+    if not imported.built:
         note("these ticks were in the store already", quiet=quiet)
     hint(["sweep", "run", "STUDY.toml", "--source", source], quiet=quiet)
 
@@ -285,11 +285,11 @@ def _find(text: str, with_options: bool) -> Entry | None:
         return next((e for e in entries if e.source == path and not _is_stale(e)), None)
     if not re.fullmatch(r"[0-9a-f]{4,32}", text):
         return None
-    found = [e for e in entries if e.key.startswith(text)]
-    if len(found) != 1:
-        what = f"{len(found)} entries begin so" if found else "the store has no such entry"
+    matching = [e for e in entries if e.key.startswith(text)]
+    if len(matching) != 1:
+        what = f"{len(matching)} entries begin so" if matching else "the store has no such entry"
         raise StoreError(f"{text}: {what}; see: sweep data list")
-    return found[0]
+    return matching[0]
 
 
 def _is_stale(entry: Entry) -> bool:
@@ -311,13 +311,13 @@ def _keys(given: Sequence[str], store: str | None) -> list[str]:
     return keys
 
 
-def _document(found: Imported) -> dict[str, Any]:
+def _document(imported: Imported) -> dict[str, Any]:
     """Describe an import as plain data."""
     from dataclasses import asdict
 
-    handle = asdict(found.handle)
-    report = found.report.to_dict()
-    return {"key": Path(found.handle.path).name, **handle, "report": report}
+    handle = asdict(imported.handle)
+    report = imported.report.to_dict()
+    return {"key": Path(imported.handle.path).name, **handle, "report": report}
 
 
 def _entry_document(entry: Entry) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class ImportProgress:
             self._live = None
 
     def __call__(self, rows: int, share: float | None) -> None:
-        """Show that so many rows are read."""
+        """Show the number of rows read."""
         now = time.monotonic()
         terminal = self._console.is_terminal
         if self._quiet or now - self._drawn < (_REDRAW_S if terminal else _LINE_S):

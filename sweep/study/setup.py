@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from sweep.backtest.stream.plan import Sizes, check_streamable, sizes_for
-from sweep.backtest.stream.reader import Seen
+from sweep.backtest.stream.reader import SourceState
 from sweep.backtest.tasks import Context, Outcome, evaluate, orders_in_flight
 from sweep.errors import DataError, SpaceError, StudyFileError
 from sweep.kernel import build_kernel
@@ -73,8 +73,8 @@ class Setup:
     slices : tuple of Slice
         Of the search range, in the order of time.
     carry_over : bool
-    seen : Seen or None
-        With a source: what was seen of it when it was looked at.
+    seen : SourceState or None
+        With a source: its state when it was first read.
     marks : Marks or None
         With a source: where the ticks are cut.
     source : SourceSpec or None
@@ -93,7 +93,7 @@ class Setup:
     slices: tuple[Slice, ...]
     carry_over: bool
     source: SourceSpec | None = None
-    seen: Seen | None = None
+    seen: SourceState | None = None
     marks: Marks | None = None
     robust: RobustContext | None = None
     said: tuple[str, ...] = ()
@@ -254,7 +254,7 @@ def _prepare_stream(
         imported(Imported(found.handle, found.report, found.read))
     mid = found.marks.mid(begin)
     setup = _assemble(spec, strategy, space, found.handle, ranges, slices, mid, 2)
-    seen = Seen(before, found.report.untouched, len(found.handle.columns))
+    seen = SourceState(before, found.report.untouched, len(found.handle.columns))
     return replace(setup, source=source, seen=seen, marks=found.marks)
 
 

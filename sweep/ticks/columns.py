@@ -1,6 +1,6 @@
-"""Which column of a source is which: by the names in use, or as the study file says.
+"""Which column of a source is which: by the names in use, or by the study file's settings.
 
-Also the look of a CSV file: separator, header, where the rows begin.
+Also the layout of a CSV file: separator, header, first row.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sweep.text_names import did_you_mean
 
 __all__ = ["ROLES", "CsvLayout", "csv_layout", "find_columns", "is_instrument", "normalise"]
 
-#: Names of columns that are known, after :func:`normalise`, the most telling first.
+#: Names of columns that are known, after :func:`normalise`, the most specific first.
 _NAMES: dict[str, tuple[str, ...]] = {
     "ts": (
         *("ts", "timestamp", "datetime", "timestampns", "timestampus", "timestampms"),
@@ -101,44 +101,46 @@ def find_columns(
     DataError
     """
     needed, optional = ROLES[kind]
-    known = ("ts", "date", "time", *needed, *optional, "instrument")
+    roles = ("ts", "date", "time", *needed, *optional, "instrument")
     for role in given:
-        if role not in known:
+        if role not in roles:
             raise DataError(
                 f"data.columns.{role}: {kind} have no such column; "
-                f"use {', '.join(known)}{did_you_mean(role, known)}"
+                f"use {', '.join(roles)}{did_you_mean(role, roles)}"
             )
-    found = {role: _given(names, role, name, file) for role, name in given.items() if name}
-    free = [n for n in names if n not in found.values()]
+    columns = {role: _given(names, role, name, file) for role, name in given.items() if name}
+    free = [n for n in names if n not in columns.values()]
     guess = {} if headerless else {normalise(n): n for n in reversed(free)}
-    _find_stamps(guess, given, found)
+    _find_stamps(guess, given, columns)
     for role in (*needed, *optional, "instrument"):
         if role not in given:
             column = next((guess[n] for n in _NAMES[role] if n in guess), None)
             if column is not None:
-                found[role] = column
-    missing = [r for r in needed if r not in found]
-    if "ts" not in found and "date" not in found:
+                columns[role] = column
+    missing = [r for r in needed if r not in columns]
+    if "ts" not in columns and "date" not in columns:
         missing.insert(0, "ts")
     if missing:
         _refuse(names, missing, kind, file, headerless)
-    return found
+    return columns
 
 
-def _find_stamps(guess: Mapping[str, str], given: Mapping[str, str], found: dict[str, str]) -> None:
+def _find_stamps(
+    guess: Mapping[str, str], given: Mapping[str, str], columns: dict[str, str]
+) -> None:
     """Add the column of stamps, or those of dates and times of day."""
     if "ts" in given:
         return
-    date = found.get("date") or next((guess[n] for n in _NAMES["date"] if n in guess), None)
-    whole = next((guess[n] for n in _NAMES["ts"][:-2] if n in guess), None)
-    time = found.get("time") or next((guess[n] for n in _NAMES["time"] if n in guess), None)
-    if whole and "date" not in found:
-        found["ts"] = whole
+    date = columns.get("date") or next((guess[n] for n in _NAMES["date"] if n in guess), None)
+    stamp = next((guess[n] for n in _NAMES["ts"][:-2] if n in guess), None)
+    time = columns.get("time") or next((guess[n] for n in _NAMES["time"] if n in guess), None)
+    if stamp and "date" not in columns:
+        columns["ts"] = stamp
     elif date and time:
-        found.update(date=date, time=time)
+        columns.update(date=date, time=time)
     elif time or date or "t" in guess:
-        found["ts"] = time or date or guess["t"]
-        found.pop("time", None)
+        columns["ts"] = time or date or guess["t"]
+        columns.pop("time", None)
 
 
 def _given(names: Sequence[str], role: str, name: str, file: str) -> str:
@@ -189,7 +191,7 @@ class CsvLayout:
     guess : tuple of (str, str)
         Roles and columns found by position, where there is no header.
     note : str
-        What was found out, for the report.
+        What was recognised, for the report.
     """
 
     separator: str
@@ -204,15 +206,15 @@ class CsvLayout:
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?|nan|inf", re.IGNORECASE)
 
 
-def csv_layout(sample: str, kind: str, *, whole: bool, file: str) -> CsvLayout:
-    """Find out how a CSV file is written from its first lines.
+def csv_layout(sample: str, kind: str, *, complete: bool, file: str) -> CsvLayout:
+    """Return the layout of a CSV file, recognised by its first lines.
 
     Parameters
     ----------
     sample : str
         The beginning of the file, decoded.
     kind : {"quotes", "trades"}
-    whole : bool
+    complete : bool
         Whether ``sample`` is all of the file.
     file : str
         What messages call the source.
@@ -223,7 +225,7 @@ def csv_layout(sample: str, kind: str, *, whole: bool, file: str) -> CsvLayout:
         If the file is empty or no table.
     """
     lines = sample.splitlines()
-    if not whole and len(lines) > 1:
+    if not complete and len(lines) > 1:
         lines.pop()  # cut in the middle
     top = 0
     while top < len(lines) and (not lines[top].strip() or lines[top].startswith("#")):
@@ -239,7 +241,7 @@ def csv_layout(sample: str, kind: str, *, whole: bool, file: str) -> CsvLayout:
     decimals = [cell for row in data for cell in row if re.fullmatch(r"[+-]?\d+,\d+", cell)]
     decimal = "," if decimals and separator != "," else "."
     if header:
-        if not data and whole:
+        if not data and complete:
             raise DataError(f"{file}: the file holds no ticks: a header and no rows")
         return CsvLayout(separator, tuple(rows[0]), True, top + 1, decimal)
     names = tuple(str(i + 1) for i in range(len(rows[0])))

@@ -1,7 +1,7 @@
 """Read one file of ticks in chunks: Parquet, Arrow and Feather, CSV plain or compressed.
 
 The only module that knows file formats. Formats are told by their first bytes, not by
-the name. Whatever goes wrong inside a file comes out as a DataError that names it.
+the name. Every failure inside a file is raised as a DataError that names it.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from sweep.ticks.columns import ROLES, CsvLayout, csv_layout, find_columns
 from sweep.ticks.quality import NO_STAMP, Chunk
 from sweep.ticks.timestamps import BadStampError, StampParser, from_numpy, to_numpy
 
-__all__ = ["BATCH", "FileReader", "Piece", "Wish", "write_parquet"]
+__all__ = ["BATCH", "FileChunk", "FileReader", "ReadOptions", "write_parquet"]
 
 #: Ticks in a chunk, at the most: their columns stay in a processor's own cache.
 BATCH = 1 << 16
-#: The same where stamps are text, whose format is found out from the first chunk.
+#: The same where stamps are text, whose format is recognised by the first chunk.
 _TEXT_BATCH = 1 << 18
 #: Arrow reads a number of blocks ahead: with 8 MiB each, 10 million rows took 450 MB of
 #: memory, with 1 MiB 170 MB, and no longer.
@@ -48,7 +48,7 @@ _BUYS = ("buy", "b", "1", "1.0", "+1", "long", "ask")
 _SELLS = ("sell", "s", "-1", "-1.0", "0", "short", "bid")
 _MISSING = ["", "NaN", "nan", "NAN", "NA", "N/A", "null", "NULL", "None", "-nan", "#N/A"]
 
-#: What libraries raise on files that are cut short or damaged.
+#: Exceptions of libraries on files that are cut short or damaged.
 _BROKEN = (
     *(pa.ArrowException, OSError, EOFError, ValueError),
     *(lzma.LZMAError, zlib.error, zipfile.BadZipFile),
@@ -78,8 +78,8 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is asked of a file.
+class ReadOptions:
+    """How to read a file: its kind, its columns, its time format.
 
     Attributes
     ----------
@@ -100,15 +100,15 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Some ticks of a file.
+class FileChunk:
+    """A chunk of a file's ticks, and how far into the file it is.
 
     Attributes
     ----------
     chunk : dict of ndarray
         Columns ``ts``, ``bid``, ``ask`` and sizes; ``row`` counts from 1 in the file.
     share : float or None
-        How far into the file this is, from 0 to 1.
+        Share of the file read with it, from 0 to 1.
     """
 
     chunk: Chunk
@@ -117,16 +117,16 @@ class Piece:
 
 @dataclass
 class FileReader:
-    """One file, read from its beginning by :meth:`pieces`.
+    """One file, read from its beginning by :meth:`chunks`.
 
     Attributes
     ----------
     path : Path
     name : str
-        What messages call it.
-    wish : Wish
+        Its name in messages.
+    options : ReadOptions
     notes : list of str
-        What was found out, for the report.
+        What was recognised, for the report.
     instruments : set of str
         Seen in the column of instruments; a hundred at the most.
     has_instruments : bool
@@ -135,50 +135,50 @@ class FileReader:
 
     path: Path
     name: str
-    wish: Wish
+    options: ReadOptions
     notes: list[str] = field(default_factory=list)
     instruments: set[str] = field(default_factory=set)
     has_instruments: bool = False
     _peeking: bool = False
 
     def __post_init__(self) -> None:
-        self._parser = StampParser(self.wish.time_format, self.wish.timezone)
+        self._parser = StampParser(self.options.time_format, self.options.timezone)
         self._done = 0
 
-    def pieces(self, batch: int = BATCH) -> Iterator[Piece]:
+    def chunks(self, batch: int = BATCH) -> Iterator[FileChunk]:
         """Yield the file's ticks, ``batch`` rows at the most together."""
         with self._errors():
             format_ = self._format()
             batches = {"parquet": self._parquet, "arrow": self._arrow, "stream": self._arrow}
             read: Callable[[str, int], Iterator[tuple[Batch, float | None]]]
             read = batches.get(format_, self._csv)
-            for whole, share in read(format_, batch):
-                names = whole.schema.names
-                rows = _rows_of([_column(whole, r).type for r in _STAMPS if r in names], batch)
-                for begin in range(0, whole.num_rows, rows):
-                    part = whole.slice(begin, rows)
+            for block, share in read(format_, batch):
+                names = block.schema.names
+                rows = _rows_of([_column(block, r).type for r in _STAMPS if r in names], batch)
+                for begin in range(0, block.num_rows, rows):
+                    part = block.slice(begin, rows)
                     chunk = self._convert(part)
                     self._done += part.num_rows
                     if len(chunk["ts"]):
-                        yield Piece(chunk, share)
+                        yield FileChunk(chunk, share)
             if not self._done:
                 raise DataError(f"{self.name}: the file holds no ticks")
 
     def peek(self) -> tuple[int, bool]:
-        """Stamp of the first tick (NO_STAMP if unknown), and whether there are instruments."""
-        probe = FileReader(self.path, self.name, self.wish, _peeking=True)
+        """Return the stamp of the first tick (or NO_STAMP), and whether there are instruments."""
+        probe = FileReader(self.path, self.name, self.options, _peeking=True)
         try:
-            piece = next(probe.pieces(64), None)
+            first = next(probe.chunks(64), None)
         except DataError:
             # A few rows may be too few to tell day/month from month/day.
-            probe = FileReader(self.path, self.name, self.wish, _peeking=True)
-            piece = next(probe.pieces(), None)
-        stamps = piece.chunk["ts"] if piece is not None else np.empty(0, np.int64)
-        known = stamps[stamps != NO_STAMP]
-        return (int(known[0]) if len(known) else NO_STAMP), probe.has_instruments
+            probe = FileReader(self.path, self.name, self.options, _peeking=True)
+            first = next(probe.chunks(), None)
+        stamps = first.chunk["ts"] if first is not None else np.empty(0, np.int64)
+        present = stamps[stamps != NO_STAMP]
+        return (int(present[0]) if len(present) else NO_STAMP), probe.has_instruments
 
     def expected_rows(self) -> int | None:
-        """Rows in the file, where its footer says so."""
+        """Return the number of rows, where the file's footer states it."""
         with self._errors():
             if self._format() == "parquet":
                 return int(pq.read_metadata(self.path).num_rows)
@@ -250,7 +250,7 @@ class FileReader:
         with self.path.open("rb") as raw:
             sample, encoding = self._sample(_decompressed(raw, format_))
         layout = csv_layout(
-            sample, self.wish.kind, whole=len(sample.encode()) < _SNIFF // 2, file=self.name
+            sample, self.options.kind, complete=len(sample.encode()) < _SNIFF // 2, file=self.name
         )
         roles = self._csv_roles(layout)
         # Looking at the first rows must not decompress megabytes.
@@ -279,7 +279,7 @@ class FileReader:
         return head.decode(name, "ignore"), encoding
 
     def _csv_roles(self, layout: CsvLayout) -> dict[str, str]:
-        given = dict(self.wish.columns)
+        given = dict(self.options.columns)
         if not layout.header and not ({"ts", "bid", "ask", "price"} & set(given)):
             given = {**dict(layout.guess), **given}
             self._note(layout.note)
@@ -288,9 +288,9 @@ class FileReader:
     def _roles(
         self, names: Any, given: dict[str, str] | None = None, *, headerless: bool = False
     ) -> dict[str, str]:
-        given = self.wish.columns if given is None else given
+        given = self.options.columns if given is None else given
         roles = find_columns(
-            list(names), given, self.wish.kind, file=self.name, headerless=headerless
+            list(names), given, self.options.kind, file=self.name, headerless=headerless
         )
         self.has_instruments = "instrument" in roles
         self._note("columns: " + ", ".join(f"{role} = {name!r}" for role, name in roles.items()))
@@ -301,7 +301,7 @@ class FileReader:
             self.notes.append(note)
 
     def _convert(self, batch: Batch) -> Chunk:
-        """Ticks of a batch whose columns are named by role."""
+        """Return the ticks of a batch whose columns are named by role."""
         rows = np.arange(self._done + 1, self._done + 1 + batch.num_rows)
         if self.has_instruments and not self._peeking:
             mask = self._select(_column(batch, "instrument"))
@@ -314,10 +314,10 @@ class FileReader:
                 f"row {rows[bad.index]:,}: the stamp {bad.text!r} cannot be read: {bad.why}; "
                 f"see data.time_format and data.columns"
             ) from None
-        if self._parser.found:
-            self._note(f"stamps: {self._parser.found}")
-        numbers = {r: self._floats(batch, r, rows) for r in _number_roles(batch, self.wish.kind)}
-        if self.wish.kind == "trades":
+        if self._parser.description:
+            self._note(f"stamps: {self._parser.description}")
+        numbers = {r: self._floats(batch, r, rows) for r in _number_roles(batch, self.options.kind)}
+        if self.options.kind == "trades":
             numbers = self._as_quotes(numbers, batch)
         return {**chunk, **numbers, "row": rows}
 
@@ -332,7 +332,7 @@ class FileReader:
         names = codes.dictionary.to_pylist()
         if len(self.instruments) < 100:
             self.instruments.update(n for n in names[:100] if n is not None)
-        wanted = self.wish.instrument
+        wanted = self.options.instrument
         if wanted is not None:
             code = names.index(wanted) if wanted in names else -2
             mask: NDArray[np.bool_] = to_numpy(codes.indices, np.int32, -1) == code
@@ -345,7 +345,7 @@ class FileReader:
         return np.ones(len(column), np.bool_)
 
     def _floats(self, batch: Batch, role: str, rows: NDArray[np.int64]) -> FloatArray1D:
-        """Numbers of a column, NaN where absent."""
+        """Return the numbers of a column, NaN where absent."""
         column = _decoded(_column(batch, role))
         if column.type == pa.float64():
             values = column
@@ -377,9 +377,9 @@ class FileReader:
         if pa.types.is_boolean(side.type):  # "is the buyer the maker"
             return ~to_numpy(side, np.bool_, False)
         text = pc.utf8_lower(pc.utf8_trim_whitespace(pc.cast(side, pa.string()).fill_null("")))
-        known = pc.is_in(text, value_set=pa.array([*_BUYS, *_SELLS]))
-        if not pc.all(known).as_py():
-            strange = text.filter(pc.invert(known))[0].as_py()
+        recognised = pc.is_in(text, value_set=pa.array([*_BUYS, *_SELLS]))
+        if not pc.all(recognised).as_py():
+            strange = text.filter(pc.invert(recognised))[0].as_py()
             raise DataError(
                 f"column side: {strange!r} is neither a buy ({', '.join(_BUYS)}) nor a sale "
                 f'({", ".join(_SELLS)}); data.columns.side = "" leaves the sides out'
@@ -388,7 +388,7 @@ class FileReader:
 
 
 def _rows_of(stamps: list[Any], rows: int) -> int:
-    """Return how many rows are worked on together, by the types of the columns of stamps."""
+    """Return the number of rows to process together, by the types of the columns of stamps."""
     plain = [t.value_type if pa.types.is_dictionary(t) else t for t in stamps]
     text = any(pa.types.is_string(t) or pa.types.is_large_string(t) for t in plain)
     return max(rows, _TEXT_BATCH) if text and rows == BATCH else rows

@@ -70,7 +70,7 @@ _slots: dict[str, dict[str, NDArray[Any]]] = {}
 
 
 class _ContentCheck(threading.Thread):
-    """Compares an entry's bytes with its hash, beside other work."""
+    """Compares an entry's bytes with its hash, in parallel with other work."""
 
     def __init__(self, handle: TickHandle) -> None:
         super().__init__(name="content-check", daemon=True)
@@ -105,11 +105,11 @@ def attach(handle: TickHandle) -> Ticks:
     StoreError
         If the entry is gone or damaged.
     """
-    known = _ticks.get(handle.path)
-    if known is not None and known[0] == handle:
+    cached = _ticks.get(handle.path)
+    if cached is not None and cached[0] == handle:
         with suppress(KeyError):  # ticks in this process's memory have no lease
             _leases.move_to_end(handle.path)
-        return known[1]
+        return cached[1]
     lease(handle.path)
     columns: dict[str, NDArray[Any]] = {name: _map(handle, name) for name in COLUMNS}
     for column in columns.values():
@@ -122,10 +122,9 @@ def attach(handle: TickHandle) -> Ticks:
 def attach_slot(handle: TickHandle) -> None:
     """Let :func:`attach` find ticks that lie at the beginning of a slot's longer columns.
 
-    A slot is written over again and again while ticks pass, always with others under
-    another name. Its columns are mapped once, since mapping and unmapping memory takes
-    longer than handing it on. Slots of other folders, whose ticks are all past, are let
-    go of.
+    A slot is written again for each block of a pass, under another name each time. Its
+    columns are mapped once, since mapping and unmapping memory takes longer than handing it
+    on. Slots of other folders, whose passes are over, are released.
 
     Parameters
     ----------
@@ -170,11 +169,11 @@ def _map(handle: TickHandle, name: str, *, longer: bool = False) -> NDArray[Any]
         return np.empty(0, dtype)
     try:
         with path.open("rb") as file:
-            size, wanted = os.fstat(file.fileno()).st_size, handle.n_ticks * dtype.itemsize
-            if size < wanted or (size > wanted and not longer):
+            size, expected = os.fstat(file.fileno()).st_size, handle.n_ticks * dtype.itemsize
+            if size < expected or (size > expected and not longer):
                 raise StoreError(
                     f"{path}: damaged: {size:,} bytes, not {handle.n_ticks * dtype.itemsize:,}; "
-                    f"run the command again, and the ticks are imported anew"
+                    f"run the command again to import the ticks again"
                 )
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
@@ -194,9 +193,9 @@ def lease(path: str) -> None:
         If the entry is gone.
     """
     file = os.path.join(path, LEASE)
-    held = _leases.get(path)
-    if held is not None:
-        if same_file(held, file):
+    leased = _leases.get(path)
+    if leased is not None:
+        if same_file(leased, file):
             _leases.move_to_end(path)
             return
         release(path)  # of an entry that was rebuilt at this place
@@ -215,7 +214,7 @@ def lease(path: str) -> None:
 
 
 def release(path: str) -> None:
-    """Give back a lease; arrays that are attached stay valid. Nothing if there is none."""
+    """Give up a lease, if there is one; arrays that are attached stay valid."""
     descriptor = _leases.pop(path, None)
     _ticks.pop(path, None)
     _checks.pop(path, None)
@@ -235,8 +234,8 @@ def same_file(descriptor: int, path: str | Path) -> bool:
 
 def _gone(path: str) -> StoreError:
     return StoreError(
-        f"{path}: the tick store has no such entry any more; run the command again, and the "
-        f"ticks are imported anew"
+        f"{path}: the tick store has no such entry any more; run the command again to "
+        f"import the ticks again"
     )
 
 
@@ -244,13 +243,13 @@ def read_meta(entry: Path) -> dict[str, Any] | None:
     """Return an entry's description; None if it is damaged or of another format."""
     try:
         meta: dict[str, Any] = json.loads((entry / META).read_text())
-        whole = meta["format"] == FORMAT and all(
+        complete = meta["format"] == FORMAT and all(
             column_path(entry, n).stat().st_size == 8 * meta["n_ticks"] for n in meta["columns"]
         )
         handle_of(entry, meta)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return meta if whole else None
+    return meta if complete else None
 
 
 def handle_of(entry: Path, meta: dict[str, Any]) -> TickHandle:
@@ -268,10 +267,10 @@ def handle_of(entry: Path, meta: dict[str, Any]) -> TickHandle:
 
 def content_hash(digests: Iterable[tuple[str, bytes]]) -> str:
     """Hash of ticks from the hashes of their columns' bytes, whatever the chunks were."""
-    whole = hashlib.blake2b(digest_size=16)
+    total = hashlib.blake2b(digest_size=16)
     for name, digest in digests:
-        whole.update(name.encode() + b"\0" + digest)
-    return whole.hexdigest()
+        total.update(name.encode() + b"\0" + digest)
+    return total.hexdigest()
 
 
 def verify(handle: TickHandle) -> bool:
@@ -292,7 +291,7 @@ def verify(handle: TickHandle) -> bool:
 def begin_check(handle: TickHandle) -> None:
     """Begin to compare an entry's bytes with its hash; `require_intact` has the result.
 
-    Nothing where that was done since the process leased the entry.
+    Does nothing if that was done since the process leased the entry.
     """
     check = _checks.get(handle.path)
     if check is None or check.handle != handle:
@@ -317,8 +316,8 @@ def require_intact(handle: TickHandle) -> None:
         release(handle.path)
         raise StoreError(
             f"{handle.path}: these ticks were damaged: their bytes have changed since the import "
-            f"(a failing disk?); they are removed; run the command again, and the ticks are "
-            f"imported again"
+            f"(a failing disk?); they are removed; run the command again to import the "
+            f"ticks again"
         )
 
 
@@ -337,7 +336,7 @@ def remove_unused(entry: Path) -> bool:
 
 
 def remove(entry: Path) -> None:
-    """Take an entry out of sight in one step, then delete it. Its users keep their maps."""
+    """Rename an entry in one step, then delete it. Its users keep their maps."""
     trash = entry.with_name(f"{TRASH}{entry.name}-{uuid.uuid4().hex[:8]}")
     with suppress(FileNotFoundError):
         entry.rename(trash)
@@ -346,7 +345,7 @@ def remove(entry: Path) -> None:
 
 @contextmanager
 def _exclusive(path: Path) -> Iterator[bool]:
-    """Try for an exclusive lock; give whether it is held (or there is nothing to lock)."""
+    """Try for an exclusive lock; yield whether it is held (or there is nothing to lock)."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

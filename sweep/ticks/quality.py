@@ -119,11 +119,11 @@ class Policies:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            policy, known = getattr(self, item.name), CHECKS[item.name]
-            if policy not in known:
+            policy, policies = getattr(self, item.name), CHECKS[item.name]
+            if policy not in policies:
                 raise DataError(
                     f"data.policies.{item.name}: {policy!r} is not a policy of this check; "
-                    f"use one of {', '.join(known)}"
+                    f"use one of {', '.join(policies)}"
                 )
 
     def of(self, check: str) -> str:
@@ -161,7 +161,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class TickReport:
-    """What was read, what was found in it, and what was kept.
+    """Counts of ticks read and kept, their span and gaps, and the findings of the checks.
 
     Attributes
     ----------
@@ -177,7 +177,7 @@ class TickReport:
     findings : tuple of Finding
         One for each check, in the order in which they run.
     notes : tuple of str
-        What was found out about the source: its columns, its time format.
+        What was recognised in the source: its columns, its time format.
     """
 
     source: str
@@ -234,11 +234,11 @@ def format_stamp(ts: int) -> str:
     if ts == NO_STAMP:
         return "no stamp"
     text = str(np.datetime64(ts, "ns"))
-    whole, _, fraction = text.partition(".")
+    seconds, _, fraction = text.partition(".")
     fraction = fraction.rstrip("0")
     # Three, six or nine decimals: how feeds write them.
     fraction += "0" * (-len(fraction) % 3)
-    return f"{whole}.{fraction}Z" if fraction else f"{whole}Z"
+    return f"{seconds}.{fraction}Z" if fraction else f"{seconds}Z"
 
 
 def format_duration(ns: int) -> str:
@@ -280,18 +280,18 @@ class _Tally:
 
 @dataclass
 class Checker:
-    """The checks over one source. Its state is what the ticks read so far leave behind.
+    """The checks over one source; its state depends on all ticks read so far.
 
     Ticks pass :meth:`rows` (everything up to ``backward``), then, if that is the policy,
-    the caller's sort, then :meth:`series`. An ``error`` lets the ticks run on, so that
-    the count covers the source; :attr:`refused` says that it has happened, and
+    the caller's sort, then :meth:`series`. After an ``error`` reading continues, so
+    that the count covers the source; :attr:`refused` tells that it has happened, and
     :meth:`error` makes the exception once all are read.
 
     Attributes
     ----------
     policies : Policies
     source : str
-        What messages call the source.
+        The source's name in messages.
     files : list of str
         Names of files by number, for places; the reader fills it.
     rows_read : int
@@ -438,27 +438,27 @@ class Checker:
         return Finding(check, policy, tally.count, where, row, file, ts)
 
     def _refusal(self, finding: Finding) -> str:
-        ways = [p for p in CHECKS[finding.check] if p != "error"]
-        what, such = _WHAT[finding.check]
-        or_else = "".join(f' (or "{way}")' for way in ways[1:])
+        policies = [p for p in CHECKS[finding.check] if p != "error"]
+        noun, qualifier = _WHAT[finding.check]
+        alternatives = "".join(f' (or "{policy}")' for policy in policies[1:])
         return (
-            f"{self.source}: {counted(finding.count, what)}{such} of {self.rows_read:,}, "
+            f"{self.source}: {counted(finding.count, noun)}{qualifier} of {self.rows_read:,}, "
             f"first {finding.first}; set data.policies.{finding.check} = "
-            f'"{ways[0]}"{or_else} to let them pass'
+            f'"{policies[0]}"{alternatives} to let them pass'
         )
 
 
 def _fill_forward(column: FloatArray1D, last: float) -> FloatArray1D:
     """Copy of a column with each NaN replaced by the value before it."""
-    known = np.maximum.accumulate(np.where(np.isnan(column), 0, np.arange(1, len(column) + 1)))
-    filled: FloatArray1D = np.concatenate([[last], column])[known]
+    latest = np.maximum.accumulate(np.where(np.isnan(column), 0, np.arange(1, len(column) + 1)))
+    filled: FloatArray1D = np.concatenate([[last], column])[latest]
     return filled
 
 
 def _outlier_blocks(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-    """Cut ticks anew into blocks of ``BLOCK`` ticks, with a column that marks outliers.
+    """Cut ticks again, into blocks of ``BLOCK`` ticks with a column that marks outliers.
 
-    A block waits for the first tick after it, which says whether a jump came back. The
+    A block waits for the first tick after it, which shows whether a jump came back. The
     blocks lie at fixed positions, so the marks do not depend on the chunks.
     """
     previous: tuple[FloatArray1D, FloatArray1D] | None = None
@@ -494,22 +494,22 @@ def _covers(spread: FloatArray1D, move: float) -> bool:
 
 def _blocks(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, float]]:
     """Blocks of exactly ``BLOCK`` ticks (the last: fewer), each with the mid after it."""
-    held: list[Chunk] = []
+    pending: list[Chunk] = []
     rows = 0
     for chunk in chunks:
-        held.append(chunk)
+        pending.append(chunk)
         rows += len(chunk["ts"])
         if rows <= BLOCK:
             continue
-        whole = concatenate(held)
+        joined = concatenate(pending)
         begin = 0
         while rows - begin > BLOCK:
             end = begin + BLOCK
-            yield take(whole, slice(begin, end)), 0.5 * (whole["bid"][end] + whole["ask"][end])
+            yield take(joined, slice(begin, end)), 0.5 * (joined["bid"][end] + joined["ask"][end])
             begin = end
-        held, rows = [take(whole, slice(begin, rows))], rows - begin
+        pending, rows = [take(joined, slice(begin, rows))], rows - begin
     if rows:
-        yield concatenate(held), np.nan
+        yield concatenate(pending), np.nan
 
 
 def _scale(mid: FloatArray1D, spread: FloatArray1D) -> float:
@@ -541,7 +541,7 @@ def gap_statistics(ts: Stamps, *, chunk: int = 1 << 19) -> tuple[int, int, int]:
     ts : ndarray of shape (n_ticks,), int64, or what is sliced like one
         Never decreasing.
     chunk : int
-        Stamps looked at together.
+        Stamps read at a time.
 
     Returns
     -------

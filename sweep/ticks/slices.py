@@ -28,7 +28,7 @@ __all__ = [
 
 
 class UnmarkedError(LookupError):
-    """Stamps are asked for that nobody looked for when the ticks went by.
+    """Stamps are asked for whose places were not recorded when the ticks were read.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class UnmarkedError(LookupError):
 
 @dataclass(frozen=True)
 class Marks:
-    """Where some stamps lie in ticks that went by: enough to cut them without having them.
+    """Where some stamps lie in ticks that are not stored: enough to cut them.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Marks:
     at, before : ndarray of shape (n_marks,), int64
         Stamps of the tick at that place, and of the one before it.
     quotes : ndarray of shape (n_marks, 2), float64
-        Bid and ask at that place; NaN behind the end.
+        Bid and ask at that place; NaN after the end.
     breaks : ndarray of shape (n_breaks, 3), int64
         Ticks before which half an hour or more passed without one, or midnight (UTC): the
         place of each, its stamp, and that of the tick before it.
@@ -96,12 +96,12 @@ class Marks:
         UnmarkedError
             If they were not asked for.
         """
-        wanted = np.atleast_1d(np.asarray(stamps, np.int64))
-        missing = wanted[~np.isin(wanted, self.stamps)]
+        asked = np.atleast_1d(np.asarray(stamps, np.int64))
+        missing = asked[~np.isin(asked, self.stamps)]
         if len(missing):
             raise UnmarkedError(missing)
-        found = self.places[np.searchsorted(self.stamps, wanted)]
-        return found if np.ndim(stamps) else int(found[0])
+        places = self.places[np.searchsorted(self.stamps, asked)]
+        return places if np.ndim(stamps) else int(places[0])
 
     def mid(self, tick: int) -> float:
         """Return the mid of a tick that is at a mark, or the first."""
@@ -157,7 +157,7 @@ def select(ts: Stamps, first: int | None, end: int | None) -> tuple[int, int]:
     Raises
     ------
     DataError
-        If no tick lies there; the text says where the ticks are.
+        If fewer than two ticks lie there; the text has the span of the ticks.
     """
     begin = 0 if first is None else int(_find(ts, first))
     stop = len(ts) if end is None else int(_find(ts, end))
@@ -231,9 +231,9 @@ def cut_by_time(ts: Stamps, search: Slice, width: int) -> tuple[Slice, ...]:
     first = int(ts[search.begin]) // width + 1
     last = int(ts[search.end - 1]) // width
     stamps = np.arange(first, last + 1, dtype=np.int64) * width
-    found = np.clip(_find(ts, stamps), search.begin, search.end)
+    places = np.clip(_find(ts, stamps), search.begin, search.end)
     edges = [search.begin]
-    for edge in found:
+    for edge in places:
         if edge - edges[-1] >= 2 and search.end - edge >= 2:
             edges.append(int(edge))
     return _slices([*edges, search.end], search)

@@ -57,16 +57,16 @@ def sort_chunks(chunks: Iterable[Chunk], folder: Path, *, run: int = RUN) -> Ite
 
 def _pieces(chunks: Iterable[Chunk], size: int) -> Iterator[Chunk]:
     """Chunks gathered until they hold at least ``size`` ticks."""
-    held: list[Chunk] = []
+    pending: list[Chunk] = []
     rows = 0
     for chunk in chunks:
-        held.append(chunk)
+        pending.append(chunk)
         rows += len(chunk["ts"])
         if rows >= size:
-            yield concatenate(held)
-            held, rows = [], 0
+            yield concatenate(pending)
+            pending, rows = [], 0
     if rows:
-        yield concatenate(held)
+        yield concatenate(pending)
 
 
 def _write_run(piece: Chunk, stem: Path) -> Chunk:

@@ -46,7 +46,7 @@ class SourceSpec:
     Attributes
     ----------
     path : str
-        A file, a folder (searched through and through), a pattern such as
+        A file, a folder (with all below it), a pattern such as
         ``ticks/*.csv.gz``, or ``"synth"``, the built-in generator.
     kind : {"quotes", "trades"}
     instrument : str or None
@@ -54,11 +54,11 @@ class SourceSpec:
         ``symbol``, ``ticker``, ``pair`` or ``ric``, or as a word of the file's path.
     columns : tuple of (str, str)
         Our names (ts, date, time, bid, ask, bid_size, ask_size; for trades price, size,
-        side; instrument) and the source's. Those not named are found out. An empty name
-        leaves a column out.
+        side; instrument) and the source's. Those not named are recognised by their names.
+        An empty name leaves a column out.
     time_format : str or None
         ``"iso"``, a unit of the epoch (``"s"``, ``"ms"``, ``"us"``, ``"ns"``), a pattern
-        of %Y %y %m %d %H %M %S %f %z, or None: found out.
+        of %Y %y %m %d %H %M %S %f %z, or None: recognised.
     timezone : str
         IANA name or offset for stamps that do not name their own zone.
     policies : Policies
@@ -86,7 +86,7 @@ class SourceSpec:
 
     @property
     def name(self) -> str:
-        """What messages call the source."""
+        """The source's name in messages."""
         return SYNTH if self.path == SYNTH else Path(self.path).name or self.path
 
 
@@ -100,7 +100,7 @@ class Reading:
     files : list of str
         Names of the files, in the order in which they are read.
     notes : list of str
-        What was found out; complete once the chunks are read.
+        What was recognised; complete once the chunks are read.
     expected_rows : int or None
         Ticks in the source, where that is known beforehand.
     share : float or None
@@ -136,13 +136,13 @@ class Reading:
         sizes = [max(r.path.stat().st_size, 1) for r in self._readers]
         done, columns, seen = 0, None, False
         for number, reader in enumerate(self._readers):
-            for piece in reader.pieces():
-                chunk = piece.chunk
+            for part in reader.chunks():
+                chunk = part.chunk
                 columns = columns or set(chunk)
                 if set(chunk) != columns:
                     raise DataError(_other_columns(reader.name, set(chunk), columns))
                 chunk["row"] = pack_rows(number, chunk["row"])
-                self.share = (done + (piece.share or 0.0) * sizes[number]) / sum(sizes)
+                self.share = (done + (part.share or 0.0) * sizes[number]) / sum(sizes)
                 seen = True
                 yield chunk
             self._one_instrument(number)
@@ -179,16 +179,16 @@ def read(source: SourceSpec) -> Reading:
             raise DataError('data.kind: the source "synth" gives quotes')
         rows = synth.expected_rows(source.synth or SynthSpec())
         return Reading(source, [SYNTH], [], rows)
-    from sweep.ticks.files import FileReader, Wish
+    from sweep.ticks.files import FileReader, ReadOptions
     from sweep.ticks.timestamps import check_timezone
 
     check_timezone(source.timezone)
-    wish = Wish(
+    options = ReadOptions(
         source.kind, dict(source.columns), source.time_format, source.timezone, source.instrument
     )
     root, paths = find_files(source)
     chosen, by_path = _choose(root, paths, source)
-    readers = [FileReader(p, _shown(root, p), wish) for p in chosen]
+    readers = [FileReader(p, _shown(root, p), options) for p in chosen]
     if len(readers) > 1:
         # Names sort wrongly more often than not (01.02.2020, Jan, 2020-1): ask the ticks.
         first = {r.name: r.peek()[0] for r in readers}
@@ -198,8 +198,8 @@ def read(source: SourceSpec) -> Reading:
         _check_column(readers[0], source)
     else:
         counts = [r.expected_rows() for r in readers]
-        known = [c for c in counts if c is not None]
-        reading.expected_rows = sum(known) if len(known) == len(counts) else None
+        stated = [c for c in counts if c is not None]
+        reading.expected_rows = sum(stated) if len(stated) == len(counts) else None
     return reading
 
 
@@ -252,20 +252,20 @@ def find_files(source: SourceSpec) -> tuple[Path, list[Path]]:
     if path.is_file():
         return path.parent, [path]
     if path.is_dir():
-        root, found = path, [p for p in path.rglob("*") if _is_ticks(path, p)]
-        # A README.txt beside the ticks is none of them; a folder of .txt ticks is.
-        found = [p for p in found if not p.name.lower().endswith(".txt")] or found
-        if not found:
+        root, paths = path, [p for p in path.rglob("*") if _is_ticks(path, p)]
+        # A README.txt among the ticks is left out; a folder of .txt files alone is read.
+        paths = [p for p in paths if not p.name.lower().endswith(".txt")] or paths
+        if not paths:
             raise DataError(
                 f"{source.path}: the folder holds no files of ticks (.parquet, .arrow, .feather, "
                 f".csv, .csv.gz, ...)"
             )
     else:
-        found = [Path(p) for p in glob.glob(text, recursive=True) if Path(p).is_file()]
-        if not found:
+        paths = [Path(p) for p in glob.glob(text, recursive=True) if Path(p).is_file()]
+        if not paths:
             raise DataError(_not_there(source.path, path))
-        root = Path(os.path.commonpath([p.parent for p in found]))
-    return root, sorted(found, key=lambda p: _natural(str(p)))
+        root = Path(os.path.commonpath([p.parent for p in paths]))
+    return root, sorted(paths, key=lambda p: _natural(str(p)))
 
 
 def fingerprint(source: SourceSpec) -> dict[str, Any]:
@@ -333,17 +333,19 @@ def _partitions(root: Path, path: Path) -> dict[str, str]:
 
 def _choose(root: Path, paths: list[Path], source: SourceSpec) -> tuple[list[Path], bool]:
     """Files of the instrument, and whether their paths decided (else a column must)."""
-    held = [
+    instruments = [
         next((v for k, v in _partitions(root, p).items() if is_instrument(k)), None) for p in paths
     ]
-    names = {h for h in held if h is not None}
+    names = {instrument for instrument in instruments if instrument is not None}
     wanted = source.instrument
     if wanted is None:
         if len(names) > 1:
             raise DataError(_several(source.name, names))
         return paths, False
     if names:
-        chosen = [p for p, h in zip(paths, held, strict=True) if h == wanted]
+        chosen = [
+            p for p, instrument in zip(paths, instruments, strict=True) if instrument == wanted
+        ]
         if not chosen:
             raise DataError(
                 f"{source.name}: there is no partition of the instrument {wanted!r}; "

@@ -77,11 +77,11 @@ __all__ = [
 ]
 
 Where = Literal["disk", "memory"]
-#: Called with the ticks read so far, and the share of the source, if known.
+#: Called with the ticks read so far and the share of the source, if known.
 Progress = Callable[[int, float | None], None]
 
 _BUILD, _LOCK, _SCRATCH = ".build-", ".lock-", ".scratch-"
-#: Left free on a disk beside what an import needs.
+#: Bytes left free on a disk, in addition to what an import needs.
 _SPARE = 32 << 20
 _DISK_LIMIT = 50 << 30
 #: Error numbers of a store that is full.
@@ -90,14 +90,14 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import gives.
+    """The ticks of an import, and its report.
 
     Attributes
     ----------
     handle : TickHandle
     report : TickReport
     built : bool
-        Whether it was built now, and not found.
+        Whether the entry was built now; False if it was found.
     """
 
     handle: TickHandle
@@ -158,7 +158,7 @@ def root(where: str = "disk") -> Path:
 def import_ticks(
     source: SourceSpec, *, where: Where = "disk", progress: Progress | None = None
 ) -> Imported:
-    """Find a source's ticks in the store, or check them and put them there.
+    """Return a source's ticks from the store, after importing them if they are not there.
 
     The entry is leased; see :func:`sweep.ticks.mapped.lease`. One that is found is compared
     with its hash meanwhile: call :func:`sweep.ticks.mapped.require_intact` before anything
@@ -187,11 +187,11 @@ def import_ticks(
     entry = folder / key
     imported = _open(entry, source)
     if imported is None:
-        _make(folder, where)
+        _make_folder(folder, where)
         with _locked(folder, key):
             imported = _open(entry, source)  # another process may have built it meanwhile
             if imported is None:
-                _sweep_up(folder, key)
+                _remove_leftovers(folder, key)
                 imported = _build(source, entry, where, progress)
         evict(where=where)
     if not imported.built:
@@ -199,7 +199,7 @@ def import_ticks(
     return imported
 
 
-def _make(folder: Path, where: str) -> None:
+def _make_folder(folder: Path, where: str) -> None:
     """Make the store's folder; the one in shared memory must be the user's own."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -246,7 +246,7 @@ def _build(source: SourceSpec, entry: Path, where: str, progress: Progress | Non
         checker = Checker(source.policies, source.name, reading.files)
         writer = _Writer(temporary, where, source.name)
         try:
-            chunks = _watched(reading, checker, writer, progress)
+            chunks = _with_progress(reading, checker, writer, progress)
             for chunk in checked(chunks, checker, temporary / "runs"):
                 if not checker.refused:
                     writer.write(chunk)
@@ -264,16 +264,16 @@ def _build(source: SourceSpec, entry: Path, where: str, progress: Progress | Non
         raise StoreError(f"{source.name}: there is too little memory for the import") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    found = _open(entry, source)
-    if found is None:
-        raise StoreError(f"{entry}: vanished while it was built; run the command again")
-    return Imported(found.handle, found.report, True)
+    imported = _open(entry, source)
+    if imported is None:
+        raise StoreError(f"{entry}: was removed while it was built; run the command again")
+    return Imported(imported.handle, imported.report, True)
 
 
-def _watched(
+def _with_progress(
     reading: Reading, checker: Checker, writer: _Writer, progress: Progress | None
 ) -> Iterator[Chunk]:
-    """Chunks of a source, with the room that they need looked after."""
+    """Yield the chunks of a source; check the room that they need, and report progress."""
     for chunk in reading.chunks():
         if writer.rows_expected is None and reading.expected_rows is not None:
             writer.expect(reading.expected_rows, set(chunk), checker.policies.backward)
@@ -292,7 +292,7 @@ def checked(
     chunks : iterable of dict of ndarray
         From `sweep.ticks.source.Reading.chunks`.
     checker : Checker
-        Its ``refused`` says when the ticks have become worthless.
+        Once it is ``refused``, the ticks are not worth keeping.
     runs : Path
         Folder for what is sorted on the disk, where the policy asks for it.
     run : int, optional
@@ -305,7 +305,7 @@ def checked(
 
 
 def conclude(source: SourceSpec, checker: Checker, rows: int, before: dict[str, Any]) -> None:
-    """Refuse what a policy or a source that changed forbids to keep.
+    """Raise the error of a policy, of a source that changed, or of no ticks left.
 
     Parameters
     ----------
@@ -456,7 +456,7 @@ def list_entries() -> list[Entry]:
 def clear(
     keys: list[str] | None = None, *, where: str | None = None
 ) -> tuple[list[str], list[str]]:
-    """Remove entries, damaged ones and what killed builds left behind.
+    """Remove entries, also damaged ones, and the remains of killed builds.
 
     Parameters
     ----------
@@ -480,7 +480,7 @@ def clear(
     for place in places:
         with suppress(StoreError):
             folders += _folders(root(place))
-            _sweep_up(root(place))
+            _remove_leftovers(root(place))
     if keys is not None:
         for key in keys:
             # Shorter ones may fit entries that are not meant; an empty one fits all.
@@ -565,7 +565,7 @@ def _entry(path: Path, where: str) -> Entry | None:
 
 @contextmanager
 def _locked(folder: Path, key: str) -> Iterator[None]:
-    """Hold the right to build one key; wait for whoever has it."""
+    """Hold the lock of one key; wait for the process that has it."""
     path = folder / f"{_LOCK}{key}"
     while True:
         try:
@@ -576,7 +576,7 @@ def _locked(folder: Path, key: str) -> Iterator[None]:
             ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # Whoever had it may have removed the file: then another one counts.
+            # Its holder may have removed the file: then the lock is on another one.
             if same_file(descriptor, path):
                 try:
                     yield
@@ -589,10 +589,10 @@ def _locked(folder: Path, key: str) -> Iterator[None]:
 
 @contextmanager
 def scratch(where: str) -> Iterator[Path]:
-    """Make a folder in the store for ticks on their way, which goes when the block ends.
+    """Make a folder in the store for ticks in transit, removed when the block ends.
 
-    Its lock is held meanwhile: what a process that was killed left behind is removed by
-    the next one that asks for such a folder, and by :func:`clear`.
+    Its lock is held meanwhile: the folder of a process that was killed is removed by the
+    next one that asks for such a folder, and by :func:`clear`.
 
     Parameters
     ----------
@@ -604,11 +604,11 @@ def scratch(where: str) -> Iterator[Path]:
         If it cannot be made.
     """
     folder = root(where)
-    _make(folder, where)
+    _make_folder(folder, where)
     name = uuid.uuid4().hex
     path = folder / f"{_SCRATCH}{name}"
     with _locked(folder, name):
-        _sweep_up(folder)
+        _remove_leftovers(folder)
         try:
             path.mkdir(mode=0o700)
         except OSError as error:
@@ -619,10 +619,10 @@ def scratch(where: str) -> Iterator[Path]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _sweep_up(folder: Path, held: str | None = None) -> None:
-    """Remove what killed builds, passes and removals left.
+def _remove_leftovers(folder: Path, locked_key: str | None = None) -> None:
+    """Remove the remains of killed builds, passes and removals.
 
-    A build is under way while its key's lock is held; ``held`` is the key that the
+    A build is under way while its key's lock is held; ``locked_key`` is the key that the
     caller itself has locked, of which any build folder is therefore a dead one.
     """
     for path in list(folder.iterdir()) if folder.is_dir() else []:
@@ -630,7 +630,7 @@ def _sweep_up(folder: Path, held: str | None = None) -> None:
             shutil.rmtree(path, ignore_errors=True)
         elif path.name.startswith(_BUILD):
             key = path.name.removeprefix(_BUILD).partition("-")[0]
-            if key == held or not is_locked(folder / f"{_LOCK}{key}"):
+            if key == locked_key or not is_locked(folder / f"{_LOCK}{key}"):
                 shutil.rmtree(path, ignore_errors=True)
         elif path.name.startswith(_SCRATCH):
             lock = folder / f"{_LOCK}{path.name.removeprefix(_SCRATCH)}"
@@ -648,7 +648,7 @@ def _sync(folder: Path) -> None:
 
 
 def has_room(where: str, needed: int) -> bool:
-    """Whether a store has room for so many bytes, and some to spare.
+    """Whether a store has room for ``needed`` bytes, and some to spare.
 
     Raises
     ------
@@ -656,7 +656,7 @@ def has_room(where: str, needed: int) -> bool:
         If there is no such store.
     """
     folder = root(where)
-    _make(folder, where)
+    _make_folder(folder, where)
     return needed + _SPARE <= _free(folder, where)
 
 
@@ -673,11 +673,11 @@ def _free(folder: Path, where: str) -> int:
 def _no_room(folder: Path, where: str, name: str, needed: int, free: int) -> StoreError:
     return StoreError(
         f"{name}: the tick store in {folder} needs {needed / 1e6:,.1f} MB and has "
-        f"{free / 1e6:,.1f} MB free; {_ways(where)}"
+        f"{free / 1e6:,.1f} MB free; {_remedies(where)}"
     )
 
 
-def _ways(where: str) -> str:
+def _remedies(where: str) -> str:
     if where == "memory":
         return 'use data.store = "disk", or remove entries with: sweep data clear'
     return "set SWEEP_CACHE to a folder on a larger disk, or remove entries with: sweep data clear"
@@ -688,7 +688,7 @@ def _store_error(error: OSError, folder: Path, where: str, name: str) -> StoreEr
         free = shutil.disk_usage(folder).free
         return StoreError(
             f"{name}: the tick store in {folder} is full ({free / 1e6:,.1f} MB free); "
-            f"{_ways(where)}"
+            f"{_remedies(where)}"
         )
     what = error.strerror or str(error)
     return StoreError(f"{folder}: the tick store cannot be written: {what}; set SWEEP_CACHE")

@@ -1,7 +1,7 @@
-"""What a study must know of ticks that it will not hold: their number, ends, hash, cuts.
+"""What a study needs to know of ticks that it does not store: number, ends, hash, cuts.
 
-One pass over the source, with the checks of an import, and without a tick kept. What it
-found is kept in the cache, so that a study that is gone on with does not read twice.
+One pass over the source, with the checks of an import; no tick is kept. The result is
+cached, so that a study that is resumed does not repeat the pass.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ from sweep.ticks.source import Reading, SourceSpec
 
 __all__ = ["NOWHERE", "Survey", "survey"]
 
-#: The place of ticks that lie nowhere: what `TickHandle.path` says of a source that is
-#: read anew in every pass.
+#: `TickHandle.path` of ticks that are stored nowhere, whose source is read in every pass.
 NOWHERE = ""
 
 _FORMAT = 2
@@ -41,18 +40,18 @@ _BITS = 12
 
 @dataclass(frozen=True)
 class Survey:
-    """What a pass over a source found.
+    """The result of a pass over a source.
 
     Attributes
     ----------
     handle : TickHandle
-        Of ticks that lie nowhere, with the hash that the store gives them.
+        Of ticks that are stored nowhere, with the hash that the store would give them.
     report : TickReport
         As of an import; the median gap to one part in 4,096.
     marks : Marks
-        Where the stamps that were asked for lie.
+        Places of the stamps that were asked for.
     read : bool
-        Whether the source was read now, and the survey not found in the cache.
+        Whether the source was read now; False if the survey was cached.
     """
 
     handle: TickHandle
@@ -68,7 +67,7 @@ def survey(
     run: int = 1 << 21,
     progress: Callable[[int, float | None], None] | None = None,
 ) -> Survey:
-    """Go over a source once, or find what an earlier pass found.
+    """Return the survey of a source, from the cache if it is there.
 
     Parameters
     ----------
@@ -87,34 +86,34 @@ def survey(
     """
     wanted = np.unique(np.array(list(stamps), np.int64))
     path = store.root("disk") / ".surveys" / f"{store.key_of(source)}.json"
-    known = _read(path)
-    if known is not None and np.isin(wanted, known.marks.stamps).all():
-        return known
+    cached = _read(path)
+    if cached is not None and np.isin(wanted, cached.marks.stamps).all():
+        return cached
     before = sources.fingerprint(source)
     reading = sources.read(source)
     checker = Checker(source.policies, source.name, reading.files)
-    count = _Count(wanted)
+    ticks_so_far = _Accumulator(wanted)
     with ExitStack() as exits:
         runs = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="sweep-unused-")))
         if source.policies.backward == "sort":
             runs = exits.enter_context(store.scratch("disk"))
         for chunk in store.checked(reading.chunks(), checker, runs / "runs", run=run):
             if not checker.refused:
-                count.take(chunk)
+                ticks_so_far.add(chunk)
             if progress is not None:
                 progress(checker.rows_read, reading.share)
-    store.conclude(source, checker, count.rows, before)
-    found = count.survey(source, reading, checker)
-    _write(path, found)
-    return found
+    store.conclude(source, checker, ticks_so_far.rows, before)
+    result = ticks_so_far.survey(source, reading, checker)
+    _write(path, result)
+    return result
 
 
-class _Count:
-    """What is left of the ticks that have passed."""
+class _Accumulator:
+    """Number, hash, gaps and places of the ticks read so far."""
 
     def __init__(self, wanted: IntArray1D) -> None:
         self.wanted = wanted
-        self.found = 0
+        self.n_placed = 0
         self.rows = 0
         self.columns: tuple[str, ...] = ()
         self.first = self.last = 0
@@ -128,7 +127,7 @@ class _Count:
         self._first_quote = (np.nan, np.nan)
         self._breaks: list[IntArray2D] = []
 
-    def take(self, chunk: Chunk) -> None:
+    def add(self, chunk: Chunk) -> None:
         ts = np.ascontiguousarray(chunk["ts"], np.int64)
         if not self.rows:
             self.columns = tuple(n for n in COLUMNS if n in chunk)
@@ -151,30 +150,30 @@ class _Count:
         self.rows += len(ts)
 
     def _mark(self, chunk: Chunk, ts: IntArray1D) -> None:
-        """Note where the stamps up to the end of the chunk lie."""
+        """Record the places of the stamps up to the end of the chunk."""
         stop = int(np.searchsorted(self.wanted, ts[-1], "right"))
-        if stop == self.found:
+        if stop == self.n_placed:
             return
-        some = slice(self.found, stop)
-        places = np.searchsorted(ts, self.wanted[some], "left")
-        self._places[some] = self.rows + places
-        self._at[some] = ts[places]
-        self._before[some] = np.concatenate([[self.last], ts])[places]
-        self._quotes[some, 0] = chunk["bid"][places]
-        self._quotes[some, 1] = chunk["ask"][places]
-        self.found = stop
+        reached = slice(self.n_placed, stop)
+        places = np.searchsorted(ts, self.wanted[reached], "left")
+        self._places[reached] = self.rows + places
+        self._at[reached] = ts[places]
+        self._before[reached] = np.concatenate([[self.last], ts])[places]
+        self._quotes[reached, 0] = chunk["bid"][places]
+        self._quotes[reached, 1] = chunk["ask"][places]
+        self.n_placed = stop
 
     def _break(self, ts: IntArray1D, gaps: IntArray1D) -> None:
-        """Note before which ticks the market rested, or a day began."""
+        """Record the ticks before which the market rested, or a day began."""
         days = np.arange(self.last // DAY + 1, int(ts[-1]) // DAY + 1) * DAY
         opened = np.searchsorted(ts, days, "left")
         rested = np.flatnonzero(gaps >= GAP) + len(ts) - len(gaps)
-        found = np.union1d(opened, rested)
-        before = np.where(found > 0, ts[found - 1], self.last)
-        self._breaks.append(np.stack([self.rows + found, ts[found], before], axis=1))
+        opens = np.union1d(opened, rested)
+        before = np.where(opens > 0, ts[opens - 1], self.last)
+        self._breaks.append(np.stack([self.rows + opens, ts[opens], before], axis=1))
 
     def survey(self, source: SourceSpec, reading: Reading, checker: Checker) -> Survey:
-        rest = slice(self.found, None)
+        rest = slice(self.n_placed, None)
         self._places[rest], self._before[rest] = self.rows, self.last
         digests = zip(self.columns, self._digests, strict=True)
         handle = TickHandle(
@@ -245,13 +244,13 @@ def _read(path: Path) -> Survey | None:
         return None
 
 
-def _write(path: Path, found: Survey) -> None:
-    """Keep a survey. That it cannot be kept costs another pass, and nothing else."""
+def _write(path: Path, survey: Survey) -> None:
+    """Cache a survey; a failure costs no more than another pass."""
     data = {
         "format": _FORMAT,
-        "handle": vars(found.handle),
-        "report": found.report.to_dict(),
-        "marks": found.marks.to_dict(),
+        "handle": vars(survey.handle),
+        "report": survey.report.to_dict(),
+        "marks": survey.marks.to_dict(),
     }
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
     with suppress(OSError):

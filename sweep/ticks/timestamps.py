@@ -147,22 +147,22 @@ def from_local(ns: IntArray1D, name: str) -> IntArray1D:
 
 @dataclass
 class StampParser:
-    """Reads the stamps of one file; what the first chunk showed holds for the rest.
+    """Reads the stamps of one file; the format of the first chunk holds for the rest.
 
     Attributes
     ----------
     time_format : str or None
         ``"iso"``, a unit of the epoch (``s``, ``ms``, ``us``, ``ns``), a pattern with
-        the directives %Y %y %m %d %H %M %S %f %z, or None: found out.
+        the directives %Y %y %m %d %H %M %S %f %z, or None: recognised.
     timezone : str
         Zone of stamps that do not name their own.
-    found : str
-        The format that was found out or named, in words.
+    description : str
+        The format that was named or recognised, in words.
     """
 
     time_format: str | None
     timezone: str
-    found: str = ""
+    description: str = ""
     _unit: str = ""
     _pattern: str = ""
     _month_first: bool = False
@@ -187,7 +187,9 @@ class StampParser:
             return self._parse_pair(stamps, _plain(times))
         kind = stamps.type
         if pa.types.is_timestamp(kind):
-            self.found = self.found or f"Arrow {kind}" + ("" if kind.tz else self._in_zone)
+            self.description = self.description or f"Arrow {kind}" + (
+                "" if kind.tz else self._in_zone
+            )
             return self._zoned(stamps, kind.tz is not None)
         if pa.types.is_date(kind):
             raise DataError(
@@ -202,7 +204,9 @@ class StampParser:
 
     def _parse_pair(self, dates: Array, times: Array) -> IntArray1D:
         if pa.types.is_date(dates.type) and pa.types.is_time(times.type):
-            self.found = self.found or f"Arrow {dates.type}, {times.type}{self._in_zone}"
+            self.description = (
+                self.description or f"Arrow {dates.type}, {times.type}{self._in_zone}"
+            )
             day = _timestamps(dates)
             clock = pc.cast(pc.cast(times, pa.time64("ns")), pa.int64())
             missing = (day == NO_STAMP) | is_missing(times)
@@ -226,12 +230,12 @@ class StampParser:
             missing = missing | np.isnan(to_numpy(stamps, np.float64, np.nan))
         if not self._unit:
             self._unit = str(self.time_format) if self.time_format in UNITS else ""
-            known = stamps.filter(from_numpy(~missing, pa.bool_())) if missing.any() else stamps
-            if not self._unit and len(known):
-                self._unit = _unit_of(abs(float(known[0].as_py())))
+            present = stamps.filter(from_numpy(~missing, pa.bool_())) if missing.any() else stamps
+            if not self._unit and len(present):
+                self._unit = _unit_of(abs(float(present[0].as_py())))
             if not self._unit:
                 return np.full(len(stamps), NO_STAMP)
-            self.found = f"epoch, {self._unit}"
+            self.description = f"epoch, {self._unit}"
         factor = UNITS[self._unit]
         if pa.types.is_decimal(stamps.type):
             stamps = pc.cast(stamps, pa.string())
@@ -254,8 +258,8 @@ class StampParser:
         if missing.all():
             return np.full(len(text), NO_STAMP)
         if not (self._unit or self._pattern):
-            known = text.filter(from_numpy(~missing, pa.bool_())) if missing.any() else text
-            self._find_format(known)
+            present = text.filter(from_numpy(~missing, pa.bool_())) if missing.any() else text
+            self._find_format(present)
         if self._unit:
             try:
                 return self._epoch(text)
@@ -277,11 +281,11 @@ class StampParser:
         if zoned and np.isin(data[ends - 3], np.frombuffer(b"+-", np.uint8)).any():
             return None  # an offset of hours alone
         if zoned and not self._names_utc and (data[ends - 1] == ord("Z")).any():
-            return None  # rows that say UTC among rows with an offset
+            return None  # rows marked as UTC among rows with an offset
         try:
             ns = _timestamps(pc.cast(text, pa.timestamp("ns", "UTC" if zoned else None)))
         except pa.ArrowInvalid:
-            return None  # the slower way finds the row
+            return None  # the parser by position finds the row
         if ns.min() < _FIRST or ns.max() >= _END:
             return None
         return ns if zoned or self._names_utc else from_local(ns, self.timezone)
@@ -291,27 +295,27 @@ class StampParser:
         index = int(np.argmin(good | missing))
         return BadStampError(index, str(text[index]), f"it is not a number of {self._unit}")
 
-    def _find_format(self, known: Array) -> None:
-        first = known[0].as_py()
+    def _find_format(self, present: Array) -> None:
+        first = present[0].as_py()
         named = self.time_format
         if named in UNITS:
-            self._unit, self.found = str(named), f"epoch, {named}"
+            self._unit, self.description = str(named), f"epoch, {named}"
         elif named and named != "iso":
-            self._pattern, self.found = _from_directives(named), named
+            self._pattern, self.description = _from_directives(named), named
         elif re.fullmatch(r"[+-]?\d+(\.\d+)?", first) and (
             len(first.partition(".")[0]) not in (8, *_COMPACT_LENGTHS)
         ):
             self._unit = _unit_of(abs(float(first)))
-            self.found = f"epoch, {self._unit}"
+            self.description = f"epoch, {self._unit}"
         else:
             self._pattern = _pattern_of(first)
             if "(?P<a>" in self._pattern:
-                self._month_first = _is_month_first(known, self._pattern)
-            self.found = f"text such as {first!r}"
+                self._month_first = _is_month_first(present, self._pattern)
+            self.description = f"text such as {first!r}"
             if "(?P<a>" in self._pattern:
-                self.found += ", month first" if self._month_first else ", day first"
+                self.description += ", month first" if self._month_first else ", day first"
             if not (self._names_utc or re.search(r"[+-]\d{2}:?\d{2}$", first)):
-                self.found += self._in_zone
+                self.description += self._in_zone
 
     def _by_position(self, text: Array, lengths: IntArray1D) -> IntArray1D:
         """Parse rows of each length together; the awkward ones by a regular expression."""
@@ -389,7 +393,7 @@ class StampParser:
             good &= valid
         if not good.all():
             index = int(np.argmin(good))
-            why = f"it is not {self.found}" if parts else "no date and time is seen in it"
+            why = f"it is not {self.description}" if parts else "no date and time is seen in it"
             raise BadStampError(int(rows[index]), str(text[index]), why)
         return ns
 
@@ -423,11 +427,11 @@ class StampParser:
 
     @property
     def _names_utc(self) -> bool:
-        """Whether the stamps themselves say that they are UTC."""
+        """Whether the stamps name their own zone."""
         return self._pattern.endswith(_UTC_MARK) or _DIRECTIVES["z"] in self._pattern
 
 
-#: Ends a pattern whose rows say UTC: an empty group that matches anything.
+#: Ends a pattern whose rows are marked as UTC: an empty group that matches anything.
 _UTC_MARK = "(?:)"
 #: Patterns of ISO 8601, with what stands between date and time.
 _ISO = {_DATES[0].replace("SEP", re.escape("-")) + gap + _CLOCK + _ZONE: ord(gap) for gap in "T "}
@@ -499,7 +503,7 @@ def _unit_of(value: float) -> str:
         if value >= low:
             return unit
     raise DataError(
-        f"the stamp {value:.17g} is too small to tell the unit of an epoch by; name it with "
+        f"the stamp {value:.17g} is too small to tell the unit of an epoch; name it with "
         f'data.time_format = "s", "ms", "us" or "ns"'
     )
 
@@ -524,14 +528,14 @@ def _pattern_of(first: str) -> str:
             f"data.columns.time"
         )
     raise DataError(
-        f"the stamp {first!r} has no format that is found out; name it with "
+        f"the stamp {first!r} has a format that is not recognised; name it with "
         f'data.time_format, such as "%d/%m/%Y %H:%M:%S.%f", "iso", "ms"'
     )
 
 
-def _is_month_first(known: Array, pattern: str) -> bool:
+def _is_month_first(stamps: Array, pattern: str) -> bool:
     """Whether 05/06/2014 is the sixth of May, judged by all stamps at hand."""
-    fields = pc.extract_regex(known, pattern=f"^(?:{pattern})$")
+    fields = pc.extract_regex(stamps, pattern=f"^(?:{pattern})$")
     first, second = (
         pc.max(pc.cast(pc.struct_field(fields, n), pa.int64())).as_py() or 0 for n in ("a", "b")
     )
@@ -540,7 +544,7 @@ def _is_month_first(known: Array, pattern: str) -> bool:
     if first > 12 or r"\." in pattern:
         return False  # dates with dots put the day first
     raise DataError(
-        f"the stamp {known[0].as_py()!r} could mean day/month or month/day; say which with "
+        f"the stamp {stamps[0].as_py()!r} could mean day/month or month/day; say which with "
         f'data.time_format, such as "%d/%m/%Y %H:%M:%S.%f"'
     )
 

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from sweep.backtest import segments as blocks
 from sweep.backtest.segments import with_room
 from sweep.backtest.stream.plan import Sizes, sizes_for
-from sweep.backtest.stream.reader import Seen
+from sweep.backtest.stream.reader import SourceState
 from sweep.backtest.stream.run import Streamed, evaluate_stream
 from sweep.backtest.tasks import Context, Outcome, Task, evaluate, orders_in_flight
 from sweep.engines.base import WorkerLostError
@@ -398,7 +398,7 @@ def test_checks_are_repeated_only_where_they_changed_the_series(
     monkeypatch.setattr(
         Checker, "rows", lambda self, chunks: checked.append(1) or whole(self, chunks)
     )
-    seen = Seen(fingerprint(source), report.untouched, 3)
+    seen = SourceState(fingerprint(source), report.untouched, 3)
     params = variants(4)
     found = streamed(source, context, params, sizes=Sizes(block=300), seen=seen)
     assert same(found, in_memory(context, params))
@@ -451,7 +451,7 @@ def test_a_source_that_is_written_to_during_an_unchecked_pass_is_refused(tmp_pat
     ts[500] = 0
     write_parquet(iter([{"ts": ts, "bid": np.full(1_000, 1.0), "ask": np.full(1_000, 1.1)}]), path)
     source = SourceSpec(str(path))
-    seen = Seen(fingerprint(source), True, 3)
+    seen = SourceState(fingerprint(source), True, 3)
     with pytest.raises(DataError, match="the source changed while it was read"):
         streamed(source, context_for(MARKET), variants(2), seen=seen)
 

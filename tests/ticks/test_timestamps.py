@@ -48,7 +48,7 @@ def read(columns: list[list[str | None]], timezone: str) -> list[Any]:
             results.append(parser.parse(pa.array(stamps, pa.string())).tolist())
         except (BadStampError, DataError) as error:
             results.append((type(error), error.args))
-        results.append(parser.found)
+        results.append(parser.description)
     return results
 
 

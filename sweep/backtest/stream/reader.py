@@ -28,7 +28,7 @@ from sweep.ticks.mapped import COLUMNS, column_path
 from sweep.ticks.quality import NO_STAMP, Checker, Chunk, take
 from sweep.ticks.source import SourceSpec
 
-__all__ = ["Block", "Reader", "Seen", "Slot"]
+__all__ = ["Block", "Reader", "Slot", "SourceState"]
 
 #: Orders in flight for which there may be room without need.
 _ROOM = 1 << 12
@@ -37,8 +37,8 @@ _ROOM = 1 << 12
 _PIECE = 1 << 16
 
 
-class Seen(NamedTuple):
-    """What a study saw of its source when it looked at it first.
+class SourceState(NamedTuple):
+    """The state of a source when its study first read it.
 
     Attributes
     ----------
@@ -230,7 +230,7 @@ class Reader(threading.Thread):
         self.whole = True
         #: Whether nobody reads blocks any more.
         self.done = False
-        self.seen: Seen | None = None
+        self.seen: SourceState | None = None
         #: Whether a worker waits: then a block ends with the ticks that are there.
         self.wanted = False
         self.seconds = 0.0

@@ -33,7 +33,7 @@ from sweep.backtest.stream.plan import (
     check_streamable,
     sizes_for,
 )
-from sweep.backtest.stream.reader import Block, Reader, Seen
+from sweep.backtest.stream.reader import Block, Reader, SourceState
 from sweep.backtest.tasks import Carry, Context, Outcome, Task
 from sweep.engines.base import Engine, WorkerLostError
 from sweep.errors import EngineError, EvaluationError, StoreError
@@ -107,7 +107,7 @@ def evaluate_stream(
     sizes: Sizes | None = None,
     batch: int | None = None,
     whole: bool = True,
-    seen: Seen | None = None,
+    seen: SourceState | None = None,
     interrupted: Callable[[], bool] | None = None,
     progress: Callable[[int, float | None], None] | None = None,
 ) -> Streamed:
@@ -139,7 +139,7 @@ def evaluate_stream(
     whole : bool, optional
         Whether the ticks behind the last slice are read and checked too (checked unless
         ``seen`` says that they are well).
-    seen : Seen, optional
+    seen : SourceState, optional
         What was seen of the source when it was looked at first; one that has changed since
         is refused.
     interrupted : callable, optional
@@ -271,7 +271,7 @@ class _Pass:
         self.engine, self.sizes, self.reach = engine, sizes, reach
         self.batch: int | None = None
         self.whole = True
-        self.seen: Seen | None = None
+        self.seen: SourceState | None = None
         self.interrupted: Callable[[], bool] = lambda: False
         self.progress: Callable[[int, float | None], None] = lambda rows, share: None
         self.rows = np.zeros((len(params), len(cuts.slices)), ROW)
