@@ -817,7 +817,9 @@ def test_memory_is_bounded_by_the_setting_however_long_the_series(tmp_path: Path
         )
         paths.append(str(path))
     script = tmp_path / "measure.py"
-    script.write_text(MEASURE.format(paths=[str(ROOT), str(ROOT / "tests")]))
+    script.write_text(
+        MEASURE.format(paths=[str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)])
+    )
     out = subprocess.run(
         [sys.executable, str(script), *paths], capture_output=True, text=True, timeout=240
     )
