@@ -817,7 +817,9 @@ def test_memory_is_bounded_by_the_setting_however_long_the_series(tmp_path: Path
         )
         paths.append(str(path))
     script = tmp_path / "measure.py"
-    script.write_text(MEASURE.format(paths=[str(ROOT), str(ROOT / "tests")]))
+    script.write_text(
+        MEASURE.format(paths=[str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)])
+    )
     out = subprocess.run(
         [sys.executable, str(script), *paths], capture_output=True, text=True, timeout=240
     )
@@ -861,7 +863,9 @@ if __name__ == "__main__":
 def test_what_a_killed_pass_leaves_is_removed_by_the_next(tmp_path: Path) -> None:
     context = context_for(MARKET)
     script = tmp_path / "killed.py"
-    script.write_text(KILLED.format(paths=[str(ROOT), str(ROOT / "tests")]))
+    script.write_text(
+        KILLED.format(paths=[str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent)])
+    )
     process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "on the way\n"

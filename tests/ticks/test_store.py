@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
@@ -23,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kills import calls_of, killed
 
 from sweep.errors import DataError, StoreError
 from sweep.ticks import mapped as tickmap
@@ -363,24 +363,36 @@ IMPORT = """
 """
 
 
+KILLED = """
+from sweep.ticks.mapped import release
+from sweep.ticks.source import SourceSpec
+from sweep.ticks.store import clear, import_ticks
+
+release(import_ticks(SourceSpec(sys.argv[1])).handle.path)  # so that forks import no modules
+clear()
+
+def run(calls):
+    kill_after(calls)
+    import_ticks(SourceSpec(sys.argv[1]))
+"""
+
+
 def test_a_build_killed_at_any_moment_leaves_nothing_that_the_next_does_not_remove(
     tmp_path: Path, cache: Path
 ) -> None:
     spec = SynthSpec(sessions=20, ticks_per_session=2_000)
     path = tmp_path / "a.parquet"
     write_parquet(generate(spec), path)
-    rng = np.random.default_rng(1)
+    draw = np.random.default_rng(1)
+    release(import_ticks(SourceSpec(str(path))).handle.path)
+    clear()
+    n_calls = calls_of(import_ticks, SourceSpec(str(path)))
+    (key,) = left(cache)
+    release(str(cache / key))
+    clear()
+    moments = [(int(draw.integers(n_calls)),) for _ in range(12)]
     killed_midway = 0
-    for _ in range(12):
-        process = child(IMPORT, path, 0.05)
-        assert process.stdout is not None
-        assert process.stdin is not None
-        process.stdout.readline()
-        process.stdin.write("\n")
-        process.stdin.flush()
-        time.sleep(float(rng.uniform(0.0, 0.4)))
-        process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+    for _ in killed(KILLED, moments, path):
         killed_midway += any(name.startswith(".build-") for name in left(cache))
         whole = [n for n in left(cache) if not n.startswith(".")]
         for name in whole:  # what is visible is complete
@@ -388,7 +400,7 @@ def test_a_build_killed_at_any_moment_leaves_nothing_that_the_next_does_not_remo
             assert meta is not None
             assert verify(tickmap.handle_of(cache / name, meta))
             shutil.rmtree(cache / name)
-    assert killed_midway > 0
+    assert killed_midway > 6
     found = import_ticks(SourceSpec(str(path)))
     assert found.built
     assert np.array_equal(attach(found.handle).bid, ticks_of(spec)["bid"])
