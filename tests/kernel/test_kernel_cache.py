@@ -127,7 +127,7 @@ class Bench:
         )
 
     def end(self, process: subprocess.Popen[str]) -> Built:
-        out, err = process.communicate(timeout=250)
+        out, err = process.communicate(timeout=600)
         assert process.returncode == 0, err
         compiled, path = out.split(maxsplit=1)
         return Built(int(compiled), Path(path.strip()).parent, err)
@@ -323,7 +323,7 @@ def test_a_study_runs_where_the_cache_cannot_be_written_to(tmp_path: Path) -> No
         env={**os.environ, "SWEEP_CACHE": str(cache), "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -98,7 +98,7 @@ def child(code: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def output(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     return out.strip()
 
@@ -466,7 +466,7 @@ def test_an_entry_in_use_is_never_pulled_away(tmp_path: Path, cache: Path) -> No
     assert evict(0) == []
     key = list_entries()[0].key
     assert clear([key]) == ([], [key])
-    out, _ = holder.communicate("\n", timeout=60)
+    out, _ = holder.communicate("\n", timeout=600)
     assert float(out) == ticks_of()["bid"].sum()
     assert [e.leased for e in list_entries()] == [False]
     assert evict(0) == [key]
@@ -480,7 +480,7 @@ def test_the_lease_ends_with_the_process_however_it_ends(tmp_path: Path) -> None
     assert holder.stdout is not None
     holder.stdout.readline()
     holder.kill()
-    holder.communicate(timeout=60)
+    holder.communicate(timeout=600)
     assert [e.leased for e in list_entries()] == [False]
     assert len(clear()[0]) == 1
 
@@ -697,5 +697,5 @@ def test_processes_that_attach_share_one_copy() -> None:
         processes = [child(USS, text) for _ in range(2)]
         held.append(max(float(p.stdout.readline()) for p in processes if p.stdout))
         for process in processes:
-            process.communicate("\n", timeout=60)
+            process.communicate("\n", timeout=600)
     assert held[1] - held[0] < 6.0, held
