@@ -372,7 +372,7 @@ def test_a_source_shorter_than_its_slices_is_refused() -> None:
         streamed(MARKET, context, variants(2), (Slice(0, end, 0),))
 
 
-def test_ticks_behind_the_last_slice_are_checked_unless_told_not_to(tmp_path: Path) -> None:
+def test_ticks_after_the_last_slice_are_checked_unless_told_not_to(tmp_path: Path) -> None:
     source = SourceSpec(str(odd_ticks(tmp_path / "odd.parquet")))
     context = context_for(MARKET)
     cut = (Slice(0, 30, 0),)

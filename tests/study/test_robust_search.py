@@ -292,7 +292,7 @@ def test_winners_are_evaluated_again_on_their_paths(
         verify(study, number)
 
 
-def test_paths_that_changed_behind_a_study_are_noticed(
+def test_paths_that_changed_since_a_study_are_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, _ = run_small(tmp_path, *SEARCH, trials=4)
@@ -372,7 +372,7 @@ def test_commands_read_a_robust_study(tmp_path: Path) -> None:
     assert study.holdout_metrics(best) == held
 
 
-def test_a_search_says_where_strategies_do_not_begin_anew(tmp_path: Path) -> None:
+def test_a_search_says_where_strategies_do_not_begin_again(tmp_path: Path) -> None:
     text = (Path(__file__).parents[1] / "study_helpers.py").read_text()
     strategy = text.split('STRATEGY = """')[1].split('"""')[0]
     # Short for the defaults, and long where a search may come to.

@@ -160,7 +160,7 @@ def test_a_renamed_source_is_found_and_the_report_says_its_new_name(tmp_path: Pa
     assert again.report.source == "b.parquet"
 
 
-def test_a_changed_source_or_setting_is_imported_anew(tmp_path: Path) -> None:
+def test_a_changed_source_or_setting_is_imported_again(tmp_path: Path) -> None:
     source = write(tmp_path / "a.csv", ticks_of())
     keys = {key_of(import_ticks(source))}
     for policies in (Policies(crossed="drop"), Policies(duplicate="drop")):
@@ -315,7 +315,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_a_damaged_entry_is_built_anew(name: str, cache: Path) -> None:
+def test_a_damaged_entry_is_built_again(name: str, cache: Path) -> None:
     first = import_ticks(synth())
     release(first.handle.path)
     DAMAGE[name](Path(first.handle.path))
