@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from kills import killed
 
 from sweep.api import create_study
 from sweep.engines.serial import SerialEngine
@@ -133,3 +136,35 @@ def start_process(
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+KILLED = """
+import numba, optuna  # once for all kills
+from sweep.api import create_study
+from sweep.engines.serial import SerialEngine
+from sweep.study.ledger import Ledger
+from sweep.study.runner import run_study
+{first}
+
+append = Ledger.append
+
+def run(calls):
+    def first(self, record):
+        append(self, record)
+        Ledger.append = append
+        kill_after(calls)
+
+    Ledger.append = first
+    path, out, *settings = sys.argv[1:]
+    run_study(create_study(path, out=out, overrides=settings), engine=SerialEngine())
+"""
+
+
+def killed_runs(
+    path: Path, out: Path, calls: Iterable[int], *settings: str, first: str = ""
+) -> Iterator[None]:
+    """Run a study again and again, each time killed so many calls after its first record.
+
+    ``first`` is a line of Python that is executed before.
+    """
+    return killed(KILLED.format(first=first), ((n,) for n in calls), path, out, *settings)

@@ -321,6 +321,7 @@ def _load(ref: KernelRef, *, cache: bool) -> Kernel:
     entry_lanes = module.__dict__.pop("_sweep_lanes_run", None)
     jit_reachable(module)
     options: Any = {"cache": cache, "error_model": "numpy", "nogil": True}
+    options["no_cfunc_wrapper"] = True  # called from Python alone
     try:
         compiled = numba.njit(_signature(len(ref.features)), **options)
         with beside_modules():

@@ -154,16 +154,27 @@ _REASONS = (
     ("instruction cannot be vectorized", "step() converts or divides integers"),
 )
 
-_LISTEN = """
+#: Printed whenever something is compiled: the loop last, after what it calls.
+_COMPILED = "--- compiled ---"
+
+_LISTEN = f"""
 import sys, llvmlite.binding as llvm
+from numba.core import event
 from sweep.kernel.build import lanes_loop
+
+class Listener(event.Listener):
+    def on_start(self, compiling):
+        pass
+
+    def on_end(self, compiling):
+        print({_COMPILED!r}, file=sys.stderr, flush=True)
+
 function, signature = lanes_loop(sys.argv[1], int(sys.argv[2]))
 import numba
-options = dict(error_model="numpy")
-numba.njit(signature, **options)(function)  # compiles what it calls, unheard
 for name in ("missed", "analysis"):
-    llvm.set_option("", f"-pass-remarks-{name}=loop-vectorize")
-numba.njit(signature, **options)(function)
+    llvm.set_option("", f"-pass-remarks-{{name}}=loop-vectorize")
+event.register("numba:compile", Listener())
+numba.njit(signature, error_model="numpy")(function)
 """
 
 
@@ -184,10 +195,11 @@ def why_not_vectorised(module: types.ModuleType, path: str, n_features: int) -> 
         return ""
     command = [sys.executable, "-c", _LISTEN, path, str(n_features)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return "LLVM does not say why"
-    remarks = re.findall(r"remark: \S+: (.*)", done.stderr)
+    *_, heard, _ = ("", "", *done.stderr.split(_COMPILED))
+    remarks = re.findall(r"remark: \S+: (.*)", heard)
     for pattern, reason in _REASONS:
         if any(pattern in remark for remark in remarks):
             return reason

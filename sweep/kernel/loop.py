@@ -86,7 +86,8 @@ def run_batch(
     sizes = bid_size.shape[0] > 0
     for v in range(params.shape[0]):
         warmups[v] = _sweep_warmup(_sweep_params(params[v]))
-    held = _sweep_load(buffer, bits, 0, params[0], floats[0], ints[0])
+    # A plain 0 has a type of its own, for which the function would be compiled once more.
+    held = _sweep_load(buffer, bits, np.int64(0), params[0], floats[0], ints[0])
     while True:
         request = _sweep_core(address)
         n = frame[LANES]

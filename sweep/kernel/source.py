@@ -170,7 +170,8 @@ def _constants_text(strategy: Strategy) -> list[str]:
         lines.append("    return 0")
     else:
         call = ", ".join("p" for _ in strategy.arguments("warmup"))
-        lines.append(f"    return max(int(warmup({call})), 0)")
+        # Not max(): that is one more function to compile.
+        lines += [f"    n = int(warmup({call}))", "    return n if n > 0 else 0"]
     lines += ["", "", "def _sweep_lookback(p):"]
     if strategy.function("lookback") is None:
         lines.append("    return None")

@@ -440,8 +440,10 @@ def test_features_of_another_length_are_named(tmp_path: Path, ticks: Ticks) -> N
 
 
 def test_chance_in_a_strategy_is_found(tmp_path: Path, ticks: Ticks) -> None:
-    body = "    return State(tick.mid, state.k), np.random.random()\n"
-    name, text, advice = failure(tmp_path, ticks, HEAD + STEP + body)
+    # With an array in its state it is not compiled for lanes, nor asked why it has no vectors.
+    head = HEAD.replace("x: float", "x: np.ndarray").replace("tick.mid, 0", "np.zeros(8), 0")
+    body = "    return State(state.x, state.k), np.random.random()\n"
+    name, text, advice = failure(tmp_path, ticks, head + STEP + body)
     assert (name, text) == ("repeats", "a second run gives other results")
     assert "random" in advice
 

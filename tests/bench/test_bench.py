@@ -205,7 +205,11 @@ def test_figures_of_hand_written_arms_are_called_as_in_rows() -> None:
             "memory", {"uss_mib_per_worker", "orchestrator_uss_mib"}, marks=pytest.mark.slow
         ),
         pytest.param("start", {"warm_seconds", "cold_seconds"}, marks=pytest.mark.slow),
-        ("grid", {"kernel_share", "variants_per_second", "peak_uss_mib", "growth_mib"}),
+        pytest.param(
+            "grid",
+            {"kernel_share", "variants_per_second", "peak_uss_mib", "growth_mib"},
+            marks=pytest.mark.slow,
+        ),
         ("validate", {"spa_seconds", "stepm_seconds", "mcs_seconds", "cscv_over_numpy"}),
         ("stream", {"of_slower", "light_of_slower", "heavy_of_slower"}),
         pytest.param(

@@ -164,13 +164,12 @@ def test_an_interrupt_saves_and_says_how_to_go_on(tmp_path: Path, number: int) -
     path = write_study(tmp_path, sampler="random", trials=1_000_000)
     out = tmp_path / "out"
     run = process("run", path, "--out", out, *SERIAL, "--set", "compute.batch=1")
-    deadline = time.monotonic() + 60
     ledger = out / "ledger.bin"
     while not (ledger.exists() and ledger.stat().st_size > 5_000):
-        assert time.monotonic() < deadline
+        assert run.poll() is None
         time.sleep(0.05)
     run.send_signal(number)
-    stdout, stderr = run.communicate(timeout=60)
+    stdout, stderr = run.communicate(timeout=600)
     assert run.returncode == 130, stderr
     assert "interrupted; what was finished is kept. Go on with:" in stderr
     assert f"--out {out}" in stderr
@@ -506,7 +505,7 @@ def test_a_reader_that_goes_away_is_no_failure(study: Path, fmt: str) -> None:
         assert run.stderr is not None
         err = run.stderr.read()
         run.stderr.close()
-        assert (run.wait(timeout=60), err) == (0, "")
+        assert (run.wait(timeout=600), err) == (0, "")
 
 
 def test_a_failure_that_nobody_reads_is_one(tmp_path: Path) -> None:
@@ -518,7 +517,7 @@ def test_a_failure_that_nobody_reads_is_one(tmp_path: Path) -> None:
     run.stdout.close()
     assert run.stderr is not None
     run.stderr.close()
-    assert run.wait(timeout=60) == 2
+    assert run.wait(timeout=600) == 2
 
 
 def test_a_run_whose_notes_nobody_reads_goes_on(tmp_path: Path) -> None:
@@ -528,7 +527,7 @@ def test_a_run_whose_notes_nobody_reads_goes_on(tmp_path: Path) -> None:
     assert run.stdout is not None
     assert "best by net_profit" in run.stdout.read()
     run.stdout.close()
-    assert run.wait(timeout=60) == 0
+    assert run.wait(timeout=600) == 0
 
 
 def test_json_has_no_text_for_numbers(study: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from cli_helpers import SERIAL, files_below, sweep
 
+from sweep.cli.strategy_template import strategy_template
+
 
 def test_what_is_written_checks_and_runs(tmp_path: Path) -> None:
     assert sweep("init", tmp_path / "new").code == 0
@@ -27,6 +29,8 @@ def test_studies_of_two_folders_have_results_of_their_own(
     monkeypatch.chdir(tmp_path)
     for folder, name in (("my", "my"), ("other", "other"), ("deep/.a b+c", "a-b-c")):
         assert sweep("init", folder).code == 0
+        # The same text, for which one kernel is compiled.
+        (tmp_path / folder / "strategy.py").write_text(strategy_template())
         found = sweep("run", Path(folder) / "study.toml", *SERIAL, "--trials", 1, "-f", "json")
         assert found.code == 0, found.err
         assert found.json["name"] == name

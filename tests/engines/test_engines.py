@@ -50,13 +50,13 @@ def wait_and_return(value: float) -> float:
 
 def test_results_come_back(engine: Engine) -> None:
     futures = [engine.submit(double, k) for k in range(20)]
-    assert [f.result(timeout=60) for f in futures] == [2 * k for k in range(20)]
+    assert [f.result(timeout=600) for f in futures] == [2 * k for k in range(20)]
 
 
 def test_exceptions_come_back(engine: Engine) -> None:
     with pytest.raises(ValueError, match="as it was"):
-        engine.submit(fail, "as it was").result(timeout=60)
-    assert engine.submit(double, 4).result(timeout=60) == 8
+        engine.submit(fail, "as it was").result(timeout=600)
+    assert engine.submit(double, 4).result(timeout=600) == 8
 
 
 def test_work_in_flight_is_finished_on_closing(engine: Engine) -> None:
@@ -73,18 +73,18 @@ def test_closing_twice_is_harmless_and_refuses_work(engine: Engine) -> None:
 
 
 def test_an_engine_works_after_recycling(engine: Engine) -> None:
-    engine.submit(double, 1).result(timeout=60)
+    engine.submit(double, 1).result(timeout=600)
     engine.recycle()
-    assert engine.submit(double, 2).result(timeout=60) == 4
+    assert engine.submit(double, 2).result(timeout=600) == 4
 
 
 def test_a_dead_worker_is_said_to_be_lost_and_replaced() -> None:
     engine = LocalEngine(1)
     try:
         with pytest.raises(WorkerLostError):
-            engine.submit(die, None).result(timeout=60)
+            engine.submit(die, None).result(timeout=600)
         engine.recycle()
-        assert engine.submit(double, 3).result(timeout=60) == 6
+        assert engine.submit(double, 3).result(timeout=600) == 6
     finally:
         engine.close(cancel=True)
 
@@ -92,11 +92,11 @@ def test_a_dead_worker_is_said_to_be_lost_and_replaced() -> None:
 def test_workers_leave_ctrl_c_to_their_parent() -> None:
     engine = LocalEngine(1)
     try:
-        pid = engine.submit(own_pid, None).result(timeout=60)
+        pid = engine.submit(own_pid, None).result(timeout=600)
         assert pid in engine.pids()
         future = engine.submit(wait_and_return, 0.5)
         time.sleep(0.1)
         os.kill(pid, signal.SIGINT)
-        assert future.result(timeout=60) == 0.5
+        assert future.result(timeout=600) == 0.5
     finally:
         engine.close(cancel=True)

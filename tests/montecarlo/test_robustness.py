@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from mc_helpers import STRATEGY, ask, make, same_paths
-from test_sameness import DisorderlyEngine
 
 from sweep.api import create_study
 from sweep.engines.serial import SerialEngine
@@ -32,6 +31,7 @@ from sweep.schema import ROW
 from sweep.stats.metrics import metrics_of
 from sweep.study.shelf import CHUNK, Shelf
 from sweep.study.study import Study
+from tests.backtest.test_sameness import DisorderlyEngine
 
 
 @pytest.fixture(scope="module")

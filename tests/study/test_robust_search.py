@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cli_helpers import sweep
-from study_helpers import run_small, same_results, start_process, write_study
-from test_sameness import DisorderlyEngine
+from study_helpers import killed_runs, run_small, same_results, write_study
 
 from sweep.api import create_study
 from sweep.backtest.tasks import Task, evaluate
@@ -30,6 +27,7 @@ from sweep.study.setup import pruning_steps
 from sweep.study.study import Study
 from sweep.text_names import PRUNERS, SAMPLERS
 from sweep.ticks.mapped import hold, release
+from tests.backtest.test_sameness import DisorderlyEngine
 
 SEARCH = (
     "data.synth={sessions=8, ticks_per_session=800, seed=3}",
@@ -173,23 +171,10 @@ def test_killed_search_goes_on_to_the_same_bits(tmp_path: Path, case: str) -> No
     settings = (*SEARCH, *settings)
     rng = random.Random(case)
     plain, _ = run_small(tmp_path, *settings, sampler=sampler, trials=24)
-    out, path = tmp_path / "killed", tmp_path / "study.toml"
-    ledger = out / "ledger.bin"
-    killed = 0
-    for _ in range(2):
-        before = ledger.stat().st_size if ledger.exists() else 0
-        process = start_process(path, out, *settings)
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            if ledger.exists() and ledger.stat().st_size > before:
-                break
-            time.sleep(0.002)
-        time.sleep(rng.random() * 0.05)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            killed += 1
-        process.communicate()
-    assert killed > 0
+    # Less than the calls that follow the first record, in each case.
+    calls = (rng.randrange(150_000) for _ in range(2))
+    for _ in killed_runs(tmp_path / "study.toml", tmp_path / "killed", calls, *settings):
+        pass
     assert same_results(plain, again(tmp_path, "killed", SerialEngine(), *settings))
 
 
@@ -307,7 +292,7 @@ def test_winners_are_evaluated_again_on_their_paths(
         verify(study, number)
 
 
-def test_paths_that_changed_behind_a_study_are_noticed(
+def test_paths_that_changed_since_a_study_are_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study, _ = run_small(tmp_path, *SEARCH, trials=4)
@@ -387,7 +372,7 @@ def test_commands_read_a_robust_study(tmp_path: Path) -> None:
     assert study.holdout_metrics(best) == held
 
 
-def test_a_search_says_where_strategies_do_not_begin_anew(tmp_path: Path) -> None:
+def test_a_search_says_where_strategies_do_not_begin_again(tmp_path: Path) -> None:
     text = (Path(__file__).parents[1] / "study_helpers.py").read_text()
     strategy = text.split('STRATEGY = """')[1].split('"""')[0]
     # Short for the defaults, and long where a search may come to.

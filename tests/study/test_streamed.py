@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from cli_helpers import SERIAL, sweep
-from study_helpers import ROOT, STRATEGY, run_small, same_results, write_study
-from test_sameness import DisorderlyEngine
+from study_helpers import ROOT, STRATEGY, killed_runs, run_small, same_results, write_study
 
 from sweep.api import create_study
 from sweep.backtest.tasks import Task, evaluate
@@ -35,6 +32,7 @@ from sweep.study.setup import starting_points
 from sweep.study.study import Study
 from sweep.study.trial_archive import Archive
 from sweep.study.trials import BLOCK, Board, TrialBlock
+from tests.backtest.test_sameness import DisorderlyEngine
 
 GRID = ('study.sampler={name="grid", points=4}', 'space.fast="2:40:19"', 'space.wait="0:20:10"')
 FINITE = STRATEGY.replace("real(10, 400, log=True, default=50)", "integer(8, 20, default=10)")
@@ -144,46 +142,19 @@ def test_order_of_arrival_losses_and_batches_change_nothing(tmp_path: Path, case
         assert same_results(plain, Study.open(tmp_path / f"out{seed}"))
 
 
-KILLED = """
-import sys
-from sweep import streamed
-streamed.PART = 16
-exec(open(sys.argv[1]).read().replace("sys.argv[1:]", "sys.argv[2:]"))
-"""
-
-
 def kill_at_random(
     tmp_path: Path, case: str, rng: random.Random, kills: int, harm: Callable[[Path], None]
 ) -> Study:
     """Kill a study's process at random moments, do some harm each time, and finish it."""
-    from study_helpers import RUNNER
-
     kinds, settings = CASES[case]
     path = write_study(tmp_path, **kinds)
     out = tmp_path / "killed"
-    (tmp_path / "runner.py").write_text(RUNNER)
-    (tmp_path / "killed.py").write_text(KILLED)
-    command = [str(tmp_path / n) for n in ("killed.py", "runner.py", "study.toml", "killed")]
-    for _ in range(kills):
-        process = subprocess.Popen(
-            [sys.executable, *command, "serial", "compute.batch=3", *settings],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        ledger = out / "ledger.bin"
-        before = ledger.stat().st_mtime_ns if ledger.exists() else 0
-        deadline = time.monotonic() + 60
-        while process.poll() is None and time.monotonic() < deadline:
-            if ledger.exists() and ledger.stat().st_mtime_ns > before:
-                break
-            time.sleep(0.002)
-        time.sleep(rng.random() * 0.1)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        if (out / "study.json").exists():
-            Study.open(out).board.counts()  # can be read as it is
-            harm(out)
+    # Less, together, than the calls that follow the first record, in each case.
+    calls = (rng.randrange(60_000 // kills) for _ in range(kills))
+    small = f"import {streamed.__name__} as streamed; streamed.PART = 16"
+    for _ in killed_runs(path, out, calls, "compute.batch=3", *settings, first=small):
+        Study.open(out).board.counts()  # can be read as it is
+        harm(out)
     study = create_study(path, out=out, overrides=settings)
     run_study(study, engine=SerialEngine())
     return Study.open(out)

@@ -6,8 +6,6 @@ import itertools
 import math
 import os
 import signal
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -406,24 +404,17 @@ def test_a_killed_worker_is_replaced_and_its_task_repeated(tmp_path: Path) -> No
     plain, _ = run_small(tmp_path, trials=60)
     study = create_study(tmp_path / "study.toml", out=tmp_path / "killed", trials=60)
     engine = LocalEngine(2)
-    stop = threading.Event()
+    path, sizes = study.ledger.path, [3_000, 6_000]
 
-    def kill() -> None:
-        for _ in range(2):
-            while not engine.pids() and not stop.is_set():
-                time.sleep(0.01)
-            if stop.wait(1.5):
-                return
-            for pid in engine.pids()[:1]:
-                os.kill(pid, signal.SIGKILL)
+    def kill() -> int:
+        """Kill a worker once the ledger has grown to each size, and interrupt nothing."""
+        if sizes and engine.pids() and path.exists() and path.stat().st_size > sizes[0]:
+            sizes.pop(0)
+            os.kill(engine.pids()[0], signal.SIGKILL)
+        return 0
 
-    killer = threading.Thread(target=kill)
-    killer.start()
-    try:
-        summary = run_study(study, engine=engine)
-    finally:
-        stop.set()
-        killer.join()
+    summary = run_study(study, engine=engine, interrupts=kill)
+    assert not sizes
     assert same_results(plain, Study.open(tmp_path / "killed"))
     assert summary.reason == "60 trials"
 

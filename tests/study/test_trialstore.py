@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
+from kills import killed
 from optuna.trial import TrialState
 
 from sweep.errors import LedgerError, StudyFileError, StudyLockedError, StudyMismatchError
@@ -182,30 +181,39 @@ def writer(where: str, n: int) -> subprocess.Popen[str]:
     )
 
 
+_KILLED = """
+from sweep.study.optuna_mirror import TrialStore
+from tests.study.test_trialstore import MIXED, trials
+
+given = trials(300)
+
+def run(step, calls):
+    store = TrialStore(sys.argv[1], "gold", ("maximize",), MIXED)
+    for k in range(0, len(given), 3):
+        if k == 3 * step:
+            kill_after(calls)
+        store.persist(given[: k + 3])
+"""
+
+
 @pytest.mark.parametrize("file", ["trials.db", "trials.journal"])
 def test_a_killed_writer_leaves_whole_trials_and_the_rest_is_added(
     file: str, tmp_path: Path
 ) -> None:
-    generator = random.Random(file)
+    draw = random.Random(file)
     given = trials(300)
     where = str(tmp_path / file)
-    partly = 0
-    for _ in range(4):
-        process = writer(where, len(given))
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(generator.uniform(0.0, 0.25))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+    steps = sorted(draw.randrange(90) for _ in range(4))
+    for step, _ in zip(
+        steps, killed(_KILLED, ((s, draw.randrange(5_000)) for s in steps), where), strict=True
+    ):
         with TrialStore(where, "gold", ("maximize",), MIXED) as store:
             n = len(store.stored)
-            partly += 0 < n < len(given)
+            assert 3 * step <= n < len(given)
             assert store.stored == set(range(n))
         found = load(where).trials
         assert len(found) == n
         assert not any(t.state in (TrialState.RUNNING, TrialState.WAITING) for t in found)
-    assert partly, "no kill came while it wrote"
     with TrialStore(where, "gold", ("maximize",), MIXED) as store:
         store.persist(given)
     found = load(where).trials

@@ -62,7 +62,7 @@ def test_a_survey_is_kept_until_the_source_changes(tmp_path: Path) -> None:
     assert changed.handle.content != first.handle.content
 
 
-def test_a_damaged_survey_is_made_anew() -> None:
+def test_a_damaged_survey_is_made_again() -> None:
     first = survey(MARKET)
     (path,) = (store.root("disk") / ".surveys").iterdir()
     path.write_text("{")
@@ -178,7 +178,7 @@ def test_sessions_by_marks_are_sessions_by_stamps(
     assert 40 < by_days < 160
 
 
-def test_a_survey_of_an_earlier_version_is_made_anew() -> None:
+def test_a_survey_of_an_earlier_version_is_made_again() -> None:
     first = survey(MARKET)
     (path,) = (store.root("disk") / ".surveys").iterdir()
     known = json.loads(path.read_text())

@@ -283,7 +283,7 @@ def test_a_failure_on_a_piece_is_that_piece_s_alone(tmp_path: Path) -> None:
     assert rows[2].tobytes() == np.asarray(open_.row).tobytes()
 
 
-def test_train_behind_a_test_window_warms_up_behind_it(tmp_path: Path) -> None:
+def test_train_after_a_test_window_warms_up_after_it(tmp_path: Path) -> None:
     path = write_study(tmp_path, sampler="grid", trials=20, strategy=FEATURES)
     study = create_study(path, out=tmp_path / "out", overrides=SETTINGS[:2])
     folds = study_folds(study, ValidateSection(scheme="k_fold", folds=3, purge=0))
@@ -297,7 +297,7 @@ def test_train_behind_a_test_window_warms_up_behind_it(tmp_path: Path) -> None:
             assert train[0] < fold.test[0][1] or first - longest >= tested
 
 
-def test_a_learning_search_behind_a_test_window_knows_nothing_of_it(tmp_path: Path) -> None:
+def test_a_learning_search_after_a_test_window_knows_nothing_of_it(tmp_path: Path) -> None:
     """Its warm-up is bounded too, whatever embargo is set."""
     settings = ValidateSection(scheme="k_fold", folds=3, purge=0, embargo=0)
     path = write_study(tmp_path, sampler="tpe", trials=5, strategy=FEATURES)
@@ -320,8 +320,8 @@ def test_points_that_are_added_count_once_in_folds(
     for trials in (20, 40):
         path = write_study(tmp_path, sampler="random", trials=trials)
         study = create_study(path, out=tmp_path / "out", overrides=SETTINGS[:2])
-        run_study(study)
-        walk_forward(study, study_folds(study, settings))
+        run_study(study, engine=SerialEngine())
+        searched(study, settings)
         assert evaluations_in_folds(study) == len(foldsearch.candidates(study)[0])
         assert study.evaluations() == study.board.evaluated()
 
