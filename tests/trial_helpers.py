@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from sweep.search.optuna_sampler import Sampler
 from sweep.search.outcomes import Outcome, Proposal
-from sweep.strategy.declare import Space, boolean, categorical, integer, real
+from sweep.strategy import Space, boolean, categorical, integer, real
 from sweep.strategy.space import SearchSpace
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from sweep.schema import FloatArray1D, FloatArray2D
 from sweep.search import designs
 from sweep.stats.functionals import plain
 from sweep.stats.response_surface import sign_of
-from sweep.strategy.declare import Parameter
-from sweep.strategy.space import SearchSpace, level_count, nearest_level, stepped
+from sweep.strategy.parameters import Categorical, Number, Override, Parameter
+from sweep.strategy.space import SearchSpace
 
 __all__ = ["Profile", "box", "is_free", "neighbours", "plateau_width", "profiles", "scaled"]
 
@@ -34,9 +34,9 @@ PATIENCE = 64
 # -- scale -----------------------------------------------------------------------------
 
 
-def is_free(p: Parameter) -> bool:
+def is_free(p: Parameter) -> TypeGuard[Number]:
     """Whether a parameter is a number that has more than one value."""
-    return p.kind in ("real", "integer") and level_count(p) != 1
+    return isinstance(p, Number) and p.count != 1
 
 
 def scaled(space: SearchSpace, rows: FloatArray2D) -> FloatArray2D:
@@ -56,22 +56,16 @@ def scaled(space: SearchSpace, rows: FloatArray2D) -> FloatArray2D:
     """
     out = np.zeros(rows.shape)
     for i, p in enumerate(space.parameters):
-        if p.kind not in ("real", "integer"):
+        if isinstance(p, Categorical):
             out[:, i] = rows[:, i]
         elif is_free(p):
-            low, high = _ends(p)
+            low, high = p.ends
             out[:, i] = ((np.log(rows[:, i]) if p.log else rows[:, i]) - low) / (high - low)
     return out
 
 
-def _ends(p: Parameter) -> tuple[float, float]:
-    assert p.low is not None and p.high is not None
-    return (math.log(p.low), math.log(p.high)) if p.log else (p.low, p.high)
-
-
-def _unscaled(p: Parameter, coordinate: float) -> float:
-    assert p.low is not None and p.high is not None
-    low, high = _ends(p)
+def _unscaled(p: Number, coordinate: float) -> float:
+    low, high = p.ends
     value = low + coordinate * (high - low)
     return min(max(math.exp(value) if p.log else value, p.low), p.high)
 
@@ -105,17 +99,17 @@ def box(space: SearchSpace, row: FloatArray1D, radius: float = RADIUS) -> Search
     part = space
     for i, p in enumerate(space.parameters):
         if not is_free(p):
-            if p.kind in ("categorical", "boolean"):
-                part = part.restrict(p.name, fixed=values[p.name])
+            if isinstance(p, Categorical):
+                part = part.restrict(p.name, Override(fixed=values[p.name]))
             continue
         low = _unscaled(p, max(centre[i] - radius, 0.0))
         high = _unscaled(p, min(centre[i] + radius, 1.0))
-        if p.step is not None and p.low is not None:
-            here, last = nearest_level(p, float(row[i])), (level_count(p) or 1) - 1
+        if p.step is not None:
+            here, last = p.nearest(float(row[i])), (p.count or 1) - 1
             first = min(math.ceil((low - p.low) / p.step - 1e-9), here - 1)
             final = max(math.floor((high - p.low) / p.step + 1e-9), here + 1)
-            low, high = stepped(p, max(first, 0)), stepped(p, min(final, last))
-        part = part.restrict(p.name, low=low, high=high, step=p.step)
+            low, high = p.level(max(first, 0)), p.level(min(final, last))
+        part = part.restrict(p.name, Override(low=low, high=high, step=p.step))
     return part
 
 
@@ -170,13 +164,11 @@ def _own_rows(space: SearchSpace, row: FloatArray1D, points: FloatArray2D) -> Fl
     """Return rows of a box as rows of its space, whose choices and defaults are others."""
     rows = points.copy()
     for i, p in enumerate(space.parameters):
-        if p.kind in ("categorical", "boolean"):
+        if isinstance(p, Categorical):
             rows[:, i] = row[i]
         elif is_free(p) and p.step is not None:
-            # Counted from another low, a level has other bits.
-            assert p.low is not None and p.high is not None
-            level = np.rint((rows[:, i] - p.low) / p.step)
-            rows[:, i] = np.minimum(p.low + level * p.step, p.high)
+            # Counted from another low, a level may have other bits.
+            rows[:, i] = p.level(p.nearest(rows[:, i]))
     rows, _ = space.settled(rows)
     return rows[space.valid_rows(rows)]
 
@@ -249,9 +241,9 @@ def profiles(
         if not is_free(p) or p.name not in active:
             continue
         levels = np.array([_unscaled(p, u) for u in np.linspace(0.0, 1.0, points)])
-        own = space.parameters[i]
-        if own.step is not None:
-            levels = np.array([stepped(own, nearest_level(own, float(x))) for x in levels])
+        unrestricted = space.parameters[i]
+        if is_free(unrestricted) and unrestricted.step is not None:
+            levels = unrestricted.level(unrestricted.nearest(levels))
         levels = np.unique(np.append(levels, row[i]))
         rows = np.repeat(row[np.newaxis], levels.size, axis=0)
         rows[:, i] = levels

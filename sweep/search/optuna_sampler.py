@@ -53,8 +53,8 @@ from sweep.errors import StudyMismatchError
 from sweep.search.outcomes import STATES, Outcome, Proposal, pareto_front
 from sweep.search.pruning import Pruning, make_pruning, silence
 from sweep.search.samplers import MODEL_SAMPLERS, build_sampler, sampler_options
-from sweep.strategy.declare import Parameter
-from sweep.strategy.space import SearchSpace, decode_value, encode_value, level_count, stepped
+from sweep.strategy.parameters import Categorical, Number, Parameter
+from sweep.strategy.space import SearchSpace
 
 __all__ = [
     "MODEL_SAMPLERS",
@@ -196,12 +196,12 @@ class Sampler:
             values: dict[str, Any] = {}
             for i, (p, axis) in enumerate(zip(self._space.parameters, self._axes, strict=True)):
                 if not self._space.is_active(i, values):
-                    row[i] = encode_value(p, p.default)
+                    row[i] = p.encode(p.default)
                 elif axis is None:
-                    row[i] = 0.0 if p.low is None else p.low
+                    row[i] = p.low if isinstance(p, Number) else 0.0
                 else:
                     row[i] = axis.encoded(_suggest(trial, p.name, axis.distribution))
-                values[p.name] = decode_value(p, float(row[i]))
+                values[p.name] = p.decode([float(row[i])])[0]
         self._asked[trial.number] = trial
         return Proposal(trial.number, row, self._space.is_valid(row))
 
@@ -371,28 +371,24 @@ class _Axis:
     def encoded(self, suggested: Any) -> float:
         if self.first is None:
             return float(suggested)
-        return stepped(self.parameter, int(suggested) - self.first)
+        assert isinstance(self.parameter, Number)
+        return float(self.parameter.level(float(int(suggested) - self.first)))
 
     def suggested(self, encoded: float) -> Any:
         p = self.parameter
-        if p.kind in ("categorical", "boolean"):
+        if not isinstance(p, Number):
             return int(encoded)
-        if self.first is None:
-            return encoded
-        assert p.low is not None
-        assert p.step is not None
-        return self.first + round((encoded - p.low) / p.step)
+        return encoded if self.first is None else self.first + int(p.nearest(encoded))
 
 
 def _axis(p: Parameter) -> _Axis | None:
     """Return how a parameter is searched; None if it has a single value."""
-    count = level_count(p)
+    count = p.count
     if count == 1:
         return None
-    if p.kind in ("categorical", "boolean"):
-        return _Axis(p, CategoricalDistribution(tuple(range(len(p.choices)))), None)
-    assert p.low is not None
-    assert p.high is not None
+    if isinstance(p, Categorical):
+        return _Axis(p, CategoricalDistribution(tuple(range(p.count))), None)
+    assert isinstance(p, Number)
     if count is None:
         return _Axis(p, FloatDistribution(p.low, p.high, log=p.log), None)
     first = max(1, round(p.low / (p.step or 1.0))) if p.log else 0

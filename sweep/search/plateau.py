@@ -17,7 +17,8 @@ from sweep.errors import InputError
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 from sweep.search.neighbourhood import is_free, scaled
 from sweep.stats.response_surface import sign_of
-from sweep.strategy.space import SearchSpace, level_count
+from sweep.strategy.parameters import Categorical
+from sweep.strategy.space import SearchSpace
 
 __all__ = ["Plateau", "distance_coordinates", "plateau_scores"]
 
@@ -78,7 +79,7 @@ def distance_coordinates(space: SearchSpace, rows: FloatArray2D) -> FloatArray2D
     for i, p in enumerate(space.parameters):
         if is_free(p):
             columns.append(units[:, i])
-        elif p.kind in ("categorical", "boolean"):
+        elif isinstance(p, Categorical):
             columns.extend((rows[:, i] == c) * math.sqrt(0.5) for c in range(len(p.choices)))
     return np.stack(columns, axis=1) if columns else np.zeros((len(rows), 1))
 
@@ -128,7 +129,7 @@ def plateau_scores(
             f"{rows.shape}"
         )
     if k is None:
-        k = max(4, 2 * sum(level_count(p) != 1 for p in space.parameters))
+        k = max(4, 2 * sum(p.count != 1 for p in space.parameters))
     if k < 1:
         raise InputError(f"a plateau needs at least 1 neighbour, found {k}")
     n = values.size

@@ -11,7 +11,7 @@ from sweep.errors import StudyFileError
 from sweep.schema import FloatArray1D, FloatArray2D
 from sweep.search import designs
 from sweep.search.outcomes import Outcome, Proposal
-from sweep.strategy.space import SearchSpace, level_count
+from sweep.strategy.space import SearchSpace
 from sweep.study.file.sections import StudySection
 from sweep.study.records import Finished
 
@@ -217,7 +217,7 @@ def make_points(
     design = make_design(name, study.sampler.kwargs, space, study.seed)
     # A real without steps that always counts is drawn with 30 bits or more: the same
     # number does not come again.
-    fresh = any(level_count(p) is None and p.when is None for p in space.parameters)
+    fresh = any(p.count is None and p.when is None for p in space.parameters)
     return Points(design, [space.encode(v) for v in starts], name != "grid" and not fresh)
 
 

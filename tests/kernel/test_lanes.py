@@ -25,6 +25,7 @@ from sweep.kernel.lanes import lanes_text
 from sweep.schema import STATUS_BAD_ORDER, Account, Costs, Slice, TickHandle, Ticks
 from sweep.search.designs import random as random_design
 from sweep.strategy.declare import strategy_from_source
+from sweep.strategy.parameters import Number
 from sweep.strategy.space import SearchSpace
 from sweep.ticks import mapped as tickmap
 from tests import oracle
@@ -105,7 +106,7 @@ def kernel_of(source: str) -> tuple[Kernel, SearchSpace]:
 
 def points(space: SearchSpace, draw: np.random.Generator, n: int) -> np.ndarray:
     rows = np.asarray(random_design(space, int(draw.integers(1 << 30))).rows(0, n))
-    short = np.array([p.kind != "categorical" and (p.high or 0) >= 500 for p in space.parameters])
+    short = np.array([isinstance(p, Number) and p.high >= 500 for p in space.parameters])
     # Windows of thousands of ticks would leave nothing to compare.
     rows[:, short] = np.minimum(rows[:, short], np.floor(rows[:, short] ** 0.5) + 1)
     return rows

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sweep.errors import SpaceError
 from sweep.search import designs
-from sweep.strategy.declare import Space, boolean, categorical, integer, real
+from sweep.strategy import Space, boolean, categorical, integer, real
 from sweep.strategy.space import SearchSpace
 from tests.trial_helpers import BOWL, MIXED, NUMBERS
 
@@ -54,7 +54,7 @@ def make(kind: str, space: SearchSpace, seed: int = 1) -> designs.Design:
 
 def by_hand(space: SearchSpace, points: int | None = None) -> list[bytes]:
     """Every canonical valid row of the full product, in its order, each once."""
-    levels = [space.levels(i, points) for i in range(len(space.parameters))]
+    levels = [p.levels(points) for p in space.parameters]
     rows: dict[bytes, None] = {}
     for cell in itertools.product(*levels):
         row = space.canonical(np.array(cell, dtype=np.float64))
@@ -143,7 +143,7 @@ def test_all_points_are_canonical_valid_and_in_range(kind: str) -> None:
 def test_stepped_values_are_levels_to_the_bit_and_all_occur(kind: str) -> None:
     rows = make(kind, TENTH).rows(0, 4096)
     for i in (0, 2, 3):
-        assert set(np.unique(rows[:, i])) == set(TENTH.levels(i))
+        assert set(np.unique(rows[:, i])) == set(TENTH.parameters[i].levels())
 
 
 def test_random_points_are_uniform_on_each_parameter_s_scale() -> None:
@@ -164,9 +164,9 @@ def test_random_points_are_uniform_on_each_parameter_s_scale() -> None:
 def test_logarithmic_levels_occur_by_the_logarithmic_width_of_their_cells() -> None:
     n = 8192
     column = designs.random(TENTH, 5).rows(0, n)[:, 2]
-    edges = np.concatenate([[1.5], (TENTH.levels(2) + 2.0)])  # low / 2, then halfway
+    edges = np.concatenate([[1.5], (TENTH.parameters[2].levels() + 2.0)])  # low / 2, then halfway
     shares = np.diff(np.log(edges)) / math.log(edges[-1] / edges[0])
-    counts = np.array([(column == level).sum() for level in TENTH.levels(2)])
+    counts = np.array([(column == level).sum() for level in TENTH.parameters[2].levels()])
     assert np.all(np.abs(counts - n * shares) < 5 * np.sqrt(n * shares) + 5)
 
 

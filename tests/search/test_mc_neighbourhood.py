@@ -16,7 +16,7 @@ from sweep.search import designs
 from sweep.search.neighbourhood import box, neighbours, plateau_width, profiles, scaled
 from sweep.search.plateau import distance_coordinates, plateau_scores
 from sweep.stats.response_surface import response_surface, share_above
-from sweep.strategy.declare import Space, boolean, categorical, integer, real
+from sweep.strategy import Space, boolean, categorical, integer, real
 from sweep.strategy.space import SearchSpace
 
 NAN = math.nan

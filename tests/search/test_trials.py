@@ -20,7 +20,7 @@ from sweep.search.optuna_sampler import Sampler
 from sweep.search.outcomes import Outcome, Proposal, pareto_front
 from sweep.search.pruning import make_pruning
 from sweep.search.samplers import MODEL_SAMPLERS
-from sweep.strategy.declare import Space, real
+from sweep.strategy import Space, real
 from sweep.strategy.space import SearchSpace
 from tests.trial_helpers import BOWL, MIXED, NUMBERS, events, outcome, play, score
 
@@ -148,8 +148,8 @@ def test_proposals_are_canonical_rows_of_the_space(name: str) -> None:
         assert np.array_equal(space.canonical(row), row)
         assert space.is_valid(row) == valid
         for i, parameter in enumerate(space.parameters):
-            if parameter.step is not None or parameter.choices:
-                assert row[i] in space.levels(i)
+            if parameter.count is not None:
+                assert row[i] in parameter.all_levels()
             else:
                 assert parameter.low <= row[i] <= parameter.high
     # Several values of each, so that the above is not vacuous.

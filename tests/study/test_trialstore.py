@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from sweep.errors import LedgerError, StudyFileError, StudyLockedError, StudyMismatchError
 from sweep.search import designs
 from sweep.search.outcomes import Outcome
-from sweep.strategy.declare import Space, categorical, real
+from sweep.strategy import Space, categorical, real
 from sweep.strategy.space import SearchSpace
 from sweep.study.optuna_mirror import FinishedTrial, TrialStore
 from tests.trial_helpers import BOWL, MIXED
