@@ -140,7 +140,7 @@ def _chosen(
 
     from sweep.errors import InputError
     from sweep.search.expressions import parse_where
-    from sweep.text_names import known_names
+    from sweep.text import known_names
 
     if ascending and sort_by is None:
         raise click.UsageError("--ascending needs --sort-by COLUMN")

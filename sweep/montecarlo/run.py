@@ -27,8 +27,7 @@ from sweep.search.path_functionals import PathTerm
 from sweep.stats.session_bootstrap import session_block_length
 from sweep.study.runner import make_engine
 from sweep.study.study import Study
-from sweep.text import counted
-from sweep.text_names import did_you_mean
+from sweep.text import counted, did_you_mean
 
 __all__ = ["monte_carlo", "run_methods"]
 

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from sweep.errors import InputError
 from sweep.schema import FloatArray1D
-from sweep.text_names import did_you_mean
+from sweep.text import did_you_mean
 
 __all__ = [
     "Condition",

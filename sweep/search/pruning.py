@@ -32,7 +32,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweep.errors import StudyFileError
 from sweep.search.outcomes import Outcome
-from sweep.text_names import PRUNERS, known_names
+from sweep.text import PRUNERS, known_names
 
 __all__ = ["Pruning", "checked_options", "make_pruning", "silence"]
 
@@ -115,7 +115,7 @@ def make_pruning(
     Parameters
     ----------
     name : str
-        One of `sweep.text_names.PRUNERS`.
+        One of `sweep.text.PRUNERS`.
     options : mapping, optional
         Arguments of Optuna's pruner of that name.
     directions : sequence of str

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from sweep.errors import InputError
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
-from sweep.search.neighbourhood import is_free, scaled
-from sweep.search.plateau import distance_coordinates, plateau_scores
+from sweep.search.neighbourhood import distance_coordinates, is_free, plateau_scores, scaled
 from sweep.stats.response_surface import sign_of
 from sweep.strategy.parameters import Categorical, Number, Parameter
 from sweep.strategy.space import SearchSpace
@@ -149,7 +148,7 @@ class Surface:
         The largest first.
     n_good : int
     plateau : float
-        The winner's plateau score (`sweep.search.plateau`): about 1 on a plateau, 0 where its
+        The winner's plateau score (`sweep.search.neighbourhood`): about 1 on a plateau, 0 where its
         neighbours lose all that it gains; NaN where it cannot be said.
     steady : int
         The best trial with a score of at least 0.8; -1 if there is none.

@@ -13,8 +13,15 @@ from hypothesis import strategies as st
 
 from sweep.errors import InputError
 from sweep.search import designs
-from sweep.search.neighbourhood import box, neighbours, plateau_width, profiles, scaled
-from sweep.search.plateau import distance_coordinates, plateau_scores
+from sweep.search.neighbourhood import (
+    box,
+    distance_coordinates,
+    neighbours,
+    plateau_scores,
+    plateau_width,
+    profiles,
+    scaled,
+)
 from sweep.stats.response_surface import response_surface, share_above
 from sweep.strategy import Space, boolean, categorical, integer, real
 from sweep.strategy.space import SearchSpace
