@@ -77,7 +77,7 @@ class Design:
         """The number of points.
 
         None if there is no end, or if it is not known yet: of a large grid with points
-        left out, it is known once ``rows`` has come to the end. `bound` limits it.
+        left out, it is known once `points` has come to the end. `bound` limits it.
         """
         if self._size is None and self.bound is not None and self.bound <= COUNTED_AT_ONCE:
             while self._extend():
@@ -95,7 +95,7 @@ class Design:
         seen = len(self._ends)
         return round(self._ends[-1] * self._n_blocks / seen) if seen else self.bound
 
-    def rows(self, first: int, count: int) -> FloatArray2D:
+    def points(self, first: int, count: int) -> FloatArray2D:
         """Return the points numbered ``first`` to ``first + count``, the latter excluded.
 
         Parameters
@@ -106,7 +106,7 @@ class Design:
         Returns
         -------
         ndarray of shape (n_points, n_params), float64
-            Canonical, valid rows; fewer than ``count`` where the design ends.
+            Canonical, valid points; fewer than ``count`` where the design ends.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class Design:
 
 
 def grid(space: SearchSpace, points: int | None = None) -> Design:
-    """Return every combination of the parameters' levels, each canonical row once.
+    """Return every combination of the parameters' levels, each canonical point once.
 
     The last parameter varies fastest. A parameter that does not count holds its default
     and does not multiply the grid.
@@ -259,18 +259,18 @@ def _block_of(
     space: SearchSpace, uniform: Callable[[int], FloatArray2D]
 ) -> Callable[[int], FloatArray2D]:
     def block(k: int) -> FloatArray2D:
-        rows = from_uniform(space, uniform(k))
+        points = from_uniform(space, uniform(k))
         if space.conditional:
-            rows, _ = space.settled(rows)
+            points, _ = space.settled(points)
         if space.constrained:
-            rows = rows[space.valid_rows(rows)]
-        return rows
+            points = points[space.valid_points(points)]
+        return points
 
     return block
 
 
 def from_uniform(space: SearchSpace, points: FloatArray2D) -> FloatArray2D:
-    """Map points of the unit cube to rows of a space.
+    """Map points of the unit cube to points of a space.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ def from_uniform(space: SearchSpace, points: FloatArray2D) -> FloatArray2D:
     Returns
     -------
     ndarray of shape (n_points, n_params), float64
-        Encoded rows; neither canonical nor valid yet. Stepped values have the very bits
+        Encoded points; neither canonical nor valid yet. Stepped values have the very bits
         of `sweep.strategy.parameters.Parameter.levels`.
     """
     columns = [p.from_uniform(points[:, i]) for i, p in enumerate(space.parameters)]

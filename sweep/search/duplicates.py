@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sweep.schema import FloatArray2D, IntArray1D
 
-__all__ = ["Repeats"]
+__all__ = ["DuplicateIndex"]
 
 
 class _Table(NamedTuple):
@@ -34,28 +34,28 @@ class _Table(NamedTuple):
         )
 
 
-class Repeats:
+class DuplicateIndex:
     """Which points came before, and as which trial: 24 bytes for each distinct one.
 
-    Rows are known by two 64-bit hashes of their bits. That two different ones agree in
+    Points are known by two 64-bit hashes of their bits. That two different ones agree in
     both does not happen; that they agree in the first is seen, and costs an evaluation.
     """
 
     def __init__(self) -> None:
         self._tables: list[_Table] = []  # each at least twice as long as the next
 
-    def find(self, rows: FloatArray2D) -> IntArray1D:
-        """Return the trial that each row was added as, or -1.
+    def find(self, points: FloatArray2D) -> IntArray1D:
+        """Return the trial that each point was added as, or -1.
 
         Parameters
         ----------
-        rows : ndarray of shape (n_rows, n_params), float64
+        points : ndarray of shape (n_points, n_params), float64
 
         Returns
         -------
-        ndarray of shape (n_rows,), int64
+        ndarray of shape (n_points,), int64
         """
-        return self._find(_hash(rows, _ODD_1), _hash(rows, _ODD_2))
+        return self._find(_hash(points, _ODD_1), _hash(points, _ODD_2))
 
     def _find(self, keys: NDArray[np.uint64], checks: NDArray[np.uint64]) -> IntArray1D:
         found = np.full(len(keys), -1, np.int64)
@@ -63,20 +63,20 @@ class Repeats:
             found = np.maximum(found, table.find(keys, checks))
         return found
 
-    def add(self, first: int, rows: FloatArray2D) -> IntArray1D:
+    def add(self, first: int, points: FloatArray2D) -> IntArray1D:
         """Add the points of consecutive trials; return the trial that each repeats, or -1.
 
         Parameters
         ----------
         first : int
             Number of the first trial.
-        rows : ndarray of shape (n_rows, n_params), float64
+        points : ndarray of shape (n_points, n_params), float64
 
         Returns
         -------
-        ndarray of shape (n_rows,), int64
+        ndarray of shape (n_points,), int64
         """
-        keys, checks = _hash(rows, _ODD_1), _hash(rows, _ODD_2)
+        keys, checks = _hash(points, _ODD_1), _hash(points, _ODD_2)
         found = self._find(keys, checks)
         new = np.flatnonzero(found < 0)
         if not len(new):
@@ -99,10 +99,10 @@ class Repeats:
 _ODD_1, _ODD_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 
 
-def _hash(rows: FloatArray2D, odd: np.uint64) -> NDArray[np.uint64]:
-    """Return a hash of each row's bits, in the manner of MurmurHash3's finaliser."""
-    bits = np.ascontiguousarray(rows).view(np.uint64)
-    found = np.full(len(rows), odd)
+def _hash(points: FloatArray2D, odd: np.uint64) -> NDArray[np.uint64]:
+    """Return a hash of each point's bits, in the manner of MurmurHash3's finaliser."""
+    bits = np.ascontiguousarray(points).view(np.uint64)
+    found = np.full(len(points), odd)
     for column in bits.T:
         found = (found ^ column) * odd
         found ^= found >> np.uint64(32)

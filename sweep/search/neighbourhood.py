@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from sweep.errors import InputError
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 from sweep.search import designs
-from sweep.stats.functionals import plain
 from sweep.stats.response_surface import sign_of
 from sweep.strategy.parameters import Categorical, Number, Override, Parameter
 from sweep.strategy.space import SearchSpace
@@ -59,28 +58,28 @@ def is_free(p: Parameter) -> TypeGuard[Number]:
     return isinstance(p, Number) and p.count != 1
 
 
-def scaled(space: SearchSpace, rows: FloatArray2D) -> FloatArray2D:
-    """Return rows in scaled coordinates.
+def scaled(space: SearchSpace, points: FloatArray2D) -> FloatArray2D:
+    """Return points in scaled coordinates.
 
     Parameters
     ----------
     space : SearchSpace
-    rows : ndarray of shape (n_rows, n_params), float64
+    points : ndarray of shape (n_points, n_params), float64
         Encoded.
 
     Returns
     -------
-    ndarray of shape (n_rows, n_params), float64
+    ndarray of shape (n_points, n_params), float64
         In ``[0, 1]`` over the range of a real or an integer; the number of the choice of a
         categorical or boolean; 0 for a parameter with one value.
     """
-    out = np.zeros(rows.shape)
+    out = np.zeros(points.shape)
     for i, p in enumerate(space.parameters):
         if isinstance(p, Categorical):
-            out[:, i] = rows[:, i]
+            out[:, i] = points[:, i]
         elif is_free(p):
             low, high = p.ends
-            out[:, i] = ((np.log(rows[:, i]) if p.log else rows[:, i]) - low) / (high - low)
+            out[:, i] = ((np.log(points[:, i]) if p.log else points[:, i]) - low) / (high - low)
     return out
 
 
@@ -90,13 +89,13 @@ def _unscaled(p: Number, coordinate: float) -> float:
     return min(max(math.exp(value) if p.log else value, p.low), p.high)
 
 
-def box(space: SearchSpace, row: FloatArray1D, radius: float = RADIUS) -> SearchSpace:
+def box(space: SearchSpace, point: FloatArray1D, radius: float = RADIUS) -> SearchSpace:
     """Return the part of a space around a variant.
 
     Parameters
     ----------
     space : SearchSpace
-    row : ndarray of shape (n_params,), float64
+    point : ndarray of shape (n_params,), float64
         Encoded and canonical.
     radius : float, optional
         Share of each parameter's range, in ``(0, 1]``, to either side; the box ends where the
@@ -114,8 +113,8 @@ def box(space: SearchSpace, row: FloatArray1D, radius: float = RADIUS) -> Search
     """
     if not 0.0 < radius <= 1.0:
         raise InputError(f"a radius is a share of the range, above 0 and up to 1, found {radius:g}")
-    values = space.decode(row)
-    centre = scaled(space, row[np.newaxis])[0]
+    values = space.decode(point)
+    centre = scaled(space, point[np.newaxis])[0]
     part = space
     for i, p in enumerate(space.parameters):
         if not is_free(p):
@@ -125,7 +124,7 @@ def box(space: SearchSpace, row: FloatArray1D, radius: float = RADIUS) -> Search
         low = _unscaled(p, max(centre[i] - radius, 0.0))
         high = _unscaled(p, min(centre[i] + radius, 1.0))
         if p.step is not None:
-            here, last = p.nearest(float(row[i])), (p.count or 1) - 1
+            here, last = p.nearest(float(point[i])), (p.count or 1) - 1
             first = min(math.ceil((low - p.low) / p.step - 1e-9), here - 1)
             final = max(math.floor((high - p.low) / p.step + 1e-9), here + 1)
             low, high = p.level(max(first, 0)), p.level(min(final, last))
@@ -134,14 +133,14 @@ def box(space: SearchSpace, row: FloatArray1D, radius: float = RADIUS) -> Search
 
 
 def neighbours(
-    space: SearchSpace, row: FloatArray1D, n: int, *, seed: int, radius: float = RADIUS
+    space: SearchSpace, point: FloatArray1D, n: int, *, seed: int, radius: float = RADIUS
 ) -> FloatArray2D:
     """Return variants spread evenly over the box around one.
 
     Parameters
     ----------
     space : SearchSpace
-    row : ndarray of shape (n_params,), float64
+    point : ndarray of shape (n_params,), float64
         Encoded and canonical.
     n : int
         How many to return, at least 1.
@@ -164,33 +163,33 @@ def neighbours(
     """
     if n < 1:
         raise InputError(f"a neighbourhood needs at least 1 point, found {n}")
-    part = box(space, row, radius)
+    part = box(space, point, radius)
     if not any(map(is_free, part.parameters)):
-        return np.empty((0, row.size))
+        return np.empty((0, point.size))
     design = designs.sobol(part, seed)
     size = part.size()
-    found: dict[bytes, FloatArray1D] = {}
+    distinct: dict[bytes, FloatArray1D] = {}
     for first in range(0, PATIENCE * n, n):
-        for point in _own_rows(space, row, design.rows(first, n)):
-            if not np.array_equal(point, row):
-                found.setdefault(point.tobytes(), point)
-        if len(found) >= n or (size is not None and len(found) >= size - 1):
+        for drawn in _in_space(space, point, design.points(first, n)):
+            if not np.array_equal(drawn, point):
+                distinct.setdefault(drawn.tobytes(), drawn)
+        if len(distinct) >= n or (size is not None and len(distinct) >= size - 1):
             break
-    rows = list(found.values())[:n]
-    return np.stack(rows) if rows else np.empty((0, row.size))
+    kept = list(distinct.values())[:n]
+    return np.stack(kept) if kept else np.empty((0, point.size))
 
 
-def _own_rows(space: SearchSpace, row: FloatArray1D, points: FloatArray2D) -> FloatArray2D:
-    """Return rows of a box as rows of its space, whose choices and defaults are others."""
-    rows = points.copy()
+def _in_space(space: SearchSpace, point: FloatArray1D, boxed: FloatArray2D) -> FloatArray2D:
+    """Return points of a box as points of its space, whose choices and defaults are others."""
+    points = boxed.copy()
     for i, p in enumerate(space.parameters):
         if isinstance(p, Categorical):
-            rows[:, i] = row[i]
+            points[:, i] = point[i]
         elif is_free(p) and p.step is not None:
             # Counted from another low, a level may have other bits.
-            rows[:, i] = p.level(p.nearest(rows[:, i]))
-    rows, _ = space.settled(rows)
-    return rows[space.valid_rows(rows)]
+            points[:, i] = p.level(p.nearest(points[:, i]))
+    points, _ = space.settled(points)
+    return points[space.valid_points(points)]
 
 
 # -- profiles --------------------------------------------------------------------------
@@ -210,7 +209,7 @@ class Profile:
         The same, scaled.
     centre : int
         Place of the variant's own.
-    rows : ndarray of shape (n_levels, n_params), float64
+    points : ndarray of shape (n_levels, n_params), float64
         The variants, canonical and valid.
     """
 
@@ -218,23 +217,18 @@ class Profile:
     levels: FloatArray1D
     coordinates: FloatArray1D
     centre: int
-    rows: FloatArray2D
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the profile as JSON has it."""
-        found: dict[str, Any] = plain(self)
-        return found
+    points: FloatArray2D
 
 
 def profiles(
-    space: SearchSpace, row: FloatArray1D, *, points: int = 11, radius: float = 1.0
+    space: SearchSpace, point: FloatArray1D, *, points: int = 11, radius: float = 1.0
 ) -> tuple[Profile, ...]:
     """Return, for each parameter, variants along it through one variant.
 
     Parameters
     ----------
     space : SearchSpace
-    row : ndarray of shape (n_params,), float64
+    point : ndarray of shape (n_params,), float64
         Encoded and canonical.
     points : int, optional
         Levels, at least 2, evenly spaced on the parameter's scale; all of them where there
@@ -254,9 +248,9 @@ def profiles(
     """
     if points < 2:
         raise InputError(f"a profile needs at least 2 points, found {points}")
-    part = box(space, row, radius)
-    active = space.active_names(row)
-    found = []
+    part = box(space, point, radius)
+    active = space.active_names(point)
+    lines = []
     for i, p in enumerate(part.parameters):
         if not is_free(p) or p.name not in active:
             continue
@@ -264,21 +258,21 @@ def profiles(
         unrestricted = space.parameters[i]
         if is_free(unrestricted) and unrestricted.step is not None:
             levels = unrestricted.level(unrestricted.nearest(levels))
-        levels = np.unique(np.append(levels, row[i]))
-        rows = np.repeat(row[np.newaxis], levels.size, axis=0)
-        rows[:, i] = levels
-        rows, counts = space.settled(rows)
-        rows = rows[space.valid_rows(rows) & counts[:, i]]
-        found.append(
+        levels = np.unique(np.append(levels, point[i]))
+        along = np.repeat(point[np.newaxis], levels.size, axis=0)
+        along[:, i] = levels
+        along, active_here = space.settled(along)
+        along = along[space.valid_points(along) & active_here[:, i]]
+        lines.append(
             Profile(
                 name=p.name,
-                levels=rows[:, i].copy(),
-                coordinates=scaled(space, rows)[:, i],
-                centre=int(np.searchsorted(rows[:, i], row[i])),
-                rows=rows,
+                levels=along[:, i].copy(),
+                coordinates=scaled(space, along)[:, i],
+                centre=int(np.searchsorted(along[:, i], point[i])),
+                points=along,
             )
         )
-    return tuple(found)
+    return tuple(lines)
 
 
 def plateau_width(
@@ -354,36 +348,36 @@ class Plateau:
     reasons: NDArray[np.object_]
 
 
-def distance_coordinates(space: SearchSpace, rows: FloatArray2D) -> FloatArray2D:
+def distance_coordinates(space: SearchSpace, points: FloatArray2D) -> FloatArray2D:
     """Return coordinates whose Euclidean distance compares variants.
 
     Parameters
     ----------
     space : SearchSpace
-    rows : ndarray of shape (n_rows, n_params), float64
+    points : ndarray of shape (n_points, n_params), float64
         Encoded and canonical.
 
     Returns
     -------
-    ndarray of shape (n_rows, n_coordinates), float64
+    ndarray of shape (n_points, n_coordinates), float64
         Scaled coordinates of reals and integers (see `scaled`); for
         each choice of a categorical or boolean a coordinate that is 1 / sqrt(2) where it
         holds, so that two variants with other choices are 1 apart, as if at both ends of a
         range.
     """
-    units = scaled(space, rows)
+    units = scaled(space, points)
     columns = []
     for i, p in enumerate(space.parameters):
         if is_free(p):
             columns.append(units[:, i])
         elif isinstance(p, Categorical):
-            columns.extend((rows[:, i] == c) * math.sqrt(0.5) for c in range(len(p.choices)))
-    return np.stack(columns, axis=1) if columns else np.zeros((len(rows), 1))
+            columns.extend((points[:, i] == c) * math.sqrt(0.5) for c in range(len(p.choices)))
+    return np.stack(columns, axis=1) if columns else np.zeros((len(points), 1))
 
 
 def plateau_scores(
     space: SearchSpace,
-    rows: FloatArray2D,
+    points: FloatArray2D,
     values: FloatArray1D,
     direction: str = "maximize",
     k: int | None = None,
@@ -393,7 +387,7 @@ def plateau_scores(
     Parameters
     ----------
     space : SearchSpace
-    rows : ndarray of shape (n_trials, n_params), float64
+    points : ndarray of shape (n_trials, n_params), float64
         Encoded and canonical.
     values : ndarray of shape (n_trials,), float64
         Of the objective; NaN for a trial that has none. As a neighbour it counts as the
@@ -420,10 +414,10 @@ def plateau_scores(
     from scipy.spatial import cKDTree
 
     sign = sign_of(direction)
-    if rows.ndim != 2 or rows.shape != (values.size, len(space.parameters)):
+    if points.ndim != 2 or points.shape != (values.size, len(space.parameters)):
         raise InputError(
-            f"expected {values.size} rows of {len(space.parameters)} parameters, found shape "
-            f"{rows.shape}"
+            f"expected {values.size} points of {len(space.parameters)} parameters, found shape "
+            f"{points.shape}"
         )
     if k is None:
         k = max(4, 2 * sum(p.count != 1 for p in space.parameters))
@@ -433,33 +427,33 @@ def plateau_scores(
     median, distance = np.full(n, math.nan), np.full(n, math.nan)
     counts = np.zeros(n, np.int64)
     reasons = np.full(n, None, object)
-    distinct, first, where = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    distinct, first, where = np.unique(points, axis=0, return_index=True, return_inverse=True)
     where = where.reshape(-1)
     if len(distinct) <= k:
         text = f"{len(distinct)} distinct trials have no {k} neighbours each"
         reasons[:] = text
         return Plateau(k, np.full(n, math.nan), median, distance, counts, reasons)
-    worth = np.where(np.isnan(values[first]), -math.inf, sign * values[first])
-    points = distance_coordinates(space, distinct)
-    tree = cKDTree(points)
+    score_of = np.where(np.isnan(values[first]), -math.inf, sign * values[first])
+    coordinates = distance_coordinates(space, distinct)
+    tree = cKDTree(coordinates)
     of_median, of_distance = np.empty(len(distinct)), np.empty(len(distinct))
     of_count = np.empty(len(distinct), np.int64)
     for begin in range(0, len(distinct), CHUNK):
-        chunk = points[begin : begin + CHUNK]
+        chunk = coordinates[begin : begin + CHUNK]
         reach = tree.query(chunk, k + 1)[0][:, -1]
         near = tree.query_ball_point(chunk, reach * (1.0 + 1e-9) + 1e-12)
-        for i, found in enumerate(near, begin):
-            others = worth[[j for j in found if j != i]]
+        for i, neighbours_of in enumerate(near, begin):
+            others = score_of[[j for j in neighbours_of if j != i]]
             of_median[i] = np.median(others)
             of_count[i] = others.size
         of_distance[begin : begin + CHUNK] = reach
-    better, own = of_median[where], np.where(np.isnan(values), math.nan, sign * values)
+    better, value = of_median[where], np.where(np.isnan(values), math.nan, sign * values)
     distance, counts = of_distance[where], of_count[where]
     reasons[np.isneginf(better)] = "half of its neighbours or more have no value"
-    reasons[own == 0.0] = "its objective is 0, and nothing is relative to that"
-    reasons[np.isnan(own)] = "it has no value"
+    reasons[value == 0.0] = "its objective is 0, and nothing is relative to that"
+    reasons[np.isnan(value)] = "it has no value"
     defined = np.array([reason is None for reason in reasons], bool)
     median = np.where(np.isneginf(better), math.nan, sign * better)
     score = np.full(n, math.nan)
-    score[defined] = 1.0 + (better[defined] - own[defined]) / np.abs(own[defined])
+    score[defined] = 1.0 + (better[defined] - value[defined]) / np.abs(value[defined])
     return Plateau(k, score, median, distance, counts, reasons)

@@ -27,7 +27,7 @@ would propose the same point again: it is shown the worst values seen so far.
 TPE is asked for the parameters that count, and models those that count together apart.
 The others know nothing of conditions (Optuna's CMA-ES turns to random points for good
 once a parameter drops out), so they are asked for all parameters, and values of those
-that do not count are left out of the row.
+that do not count are left out of the point.
 """
 
 from __future__ import annotations
@@ -165,11 +165,11 @@ class Sampler:
         SpaceError
             For an unknown parameter or a value out of its range.
         """
-        row = self._space.encode(values)
-        asked = {*self._always, *self._space.active_names(row)}
+        point = self._space.encode(values)
+        asked = {*self._always, *self._space.active_names(point)}
         self._study.enqueue_trial(
             {
-                p.name: axis.suggested(float(row[i]))
+                p.name: axis.suggested(float(point[i]))
                 for i, (p, axis) in enumerate(zip(self._space.parameters, self._axes, strict=True))
                 if axis is not None and p.name in asked
             }
@@ -192,18 +192,18 @@ class Sampler:
         """
         with silence():
             trial = self._study.ask(dict(self._always))
-            row = np.empty(len(self._axes))
+            point = np.empty(len(self._axes))
             values: dict[str, Any] = {}
             for i, (p, axis) in enumerate(zip(self._space.parameters, self._axes, strict=True)):
                 if not self._space.is_active(i, values):
-                    row[i] = p.encode(p.default)
+                    point[i] = p.encode(p.default)
                 elif axis is None:
-                    row[i] = p.low if isinstance(p, Number) else 0.0
+                    point[i] = p.low if isinstance(p, Number) else 0.0
                 else:
-                    row[i] = axis.encoded(_suggest(trial, p.name, axis.distribution))
-                values[p.name] = p.decode([float(row[i])])[0]
+                    point[i] = axis.encoded(_suggest(trial, p.name, axis.distribution))
+                values[p.name] = p.decode([float(point[i])])[0]
         self._asked[trial.number] = trial
-        return Proposal(trial.number, row, self._space.is_valid(row))
+        return Proposal(trial.number, point, self._space.is_valid(point))
 
     def tell(self, number: int, outcome: Outcome) -> None:
         """Take in what came of a trial.

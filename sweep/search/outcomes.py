@@ -32,15 +32,15 @@ class Proposal:
     ----------
     number : int
         Of the trial, from 0.
-    row : ndarray of shape (n_params,), float64
-        Canonical row.
+    point : ndarray of shape (n_params,), float64
+        Canonical.
     valid : bool
         Whether the strategy's constraint between parameters holds. A proposal that
         breaks it is told as ``invalid`` and not evaluated.
     """
 
     number: int
-    row: FloatArray1D
+    point: FloatArray1D
     valid: bool
 
 

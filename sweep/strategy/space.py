@@ -1,9 +1,9 @@
-"""The searched space: typed parameters, encoded as rows of numbers.
+"""The searched space: typed parameters, encoded as points.
 
-A variant is a float64 row, one number a parameter: the value of a real or an integer,
-the index among the choices for a categorical or a boolean (false, true). Rows are what travels
-to workers and what identifies a variant, so each variant has one *canonical* row:
-parameters that do not count under their condition hold their default.
+A variant is a point: a float64 array, one number a parameter, the value of a real or an
+integer, the index among the choices for a categorical or a boolean (false, true). Points are
+what travels to workers and what identifies a variant, so each variant has one *canonical*
+point: parameters that do not count under their condition hold their default.
 """
 
 from __future__ import annotations
@@ -88,10 +88,10 @@ class SearchSpace:
                 f"no parameter {name!r}{hint} There are: {', '.join(self.names)}"
             ) from None
 
-    # -- values and rows ---------------------------------------------------------------
+    # -- values and points -------------------------------------------------------------
 
     def encode(self, values: Mapping[str, Any]) -> FloatArray1D:
-        """Return the canonical row of ``values``; missing ones take their defaults.
+        """Return the canonical point of ``values``; missing ones take their defaults.
 
         Raises
         ------
@@ -100,19 +100,19 @@ class SearchSpace:
         """
         for name in values:
             self.index(name)
-        row = np.array(
+        point = np.array(
             [p.encode(values.get(p.name, p.default)) for p in self.parameters],
             dtype=np.float64,
         )
-        return self.canonical(row)
+        return self.canonical(point)
 
-    def decode(self, row: FloatArray1D) -> dict[str, Any]:
-        """Return ``{name: value}`` of a row, with Python values of each parameter's type."""
-        return {p.name: p.decode([float(row[i])])[0] for i, p in enumerate(self.parameters)}
+    def decode(self, point: FloatArray1D) -> dict[str, Any]:
+        """Return ``{name: value}`` of a point, with Python values of each parameter's type."""
+        return {p.name: p.decode([float(point[i])])[0] for i, p in enumerate(self.parameters)}
 
     @cached_property
     def defaults(self) -> FloatArray1D:
-        """The row of the declared defaults."""
+        """The point of the declared defaults."""
         return self.encode({})
 
     def is_active(self, index: int, values: Mapping[str, Any]) -> bool:
@@ -135,26 +135,26 @@ class SearchSpace:
                 f"{error} at {earlier}; a condition may use parameters declared before it"
             ) from None
 
-    def active_names(self, row: FloatArray1D) -> tuple[str, ...]:
-        """Names of the parameters that count in a canonical row."""
+    def active_names(self, point: FloatArray1D) -> tuple[str, ...]:
+        """Names of the parameters that count in a canonical point."""
         if not self.conditional:
             return self.names
-        values = self.decode(row)
+        values = self.decode(point)
         return tuple(n for i, n in enumerate(self.names) if self.is_active(i, values))
 
-    def canonical(self, row: FloatArray1D) -> FloatArray1D:
-        """Return the row with parameters that do not count set to their defaults."""
+    def canonical(self, point: FloatArray1D) -> FloatArray1D:
+        """Return the point with parameters that do not count set to their defaults."""
         if not self.conditional:
-            return row
-        row = row.copy()
-        values = self.decode(row)
+            return point
+        point = point.copy()
+        values = self.decode(point)
         for i, parameter in enumerate(self.parameters):
             if not self.is_active(i, values):
-                row[i] = parameter.encode(parameter.default)
+                point[i] = parameter.encode(parameter.default)
                 values[parameter.name] = parameter.default
-        return row
+        return point
 
-    def is_valid(self, row: FloatArray1D) -> bool:
+    def is_valid(self, point: FloatArray1D) -> bool:
         """Whether the strategy's constraint between parameters holds.
 
         Raises
@@ -164,7 +164,7 @@ class SearchSpace:
         """
         if not self.constrained:
             return True
-        values = self.decode(row)
+        values = self.decode(point)
         try:
             return bool(self.params(**values).valid())
         except Exception as error:
@@ -172,65 +172,65 @@ class SearchSpace:
                 f"Params.valid() raised {type(error).__name__}: {error} at {values}"
             ) from None
 
-    # -- many rows ---------------------------------------------------------------------
+    # -- many points -------------------------------------------------------------------
 
-    def decoded(self, rows: FloatArray2D) -> list[list[Any]]:
-        """Return the values of many rows, a list for each parameter; see `decode`.
+    def decoded(self, points: FloatArray2D) -> list[list[Any]]:
+        """Return the values of many points, a list for each parameter; see `decode`.
 
         Parameters
         ----------
-        rows : ndarray of shape (n_rows, n_params), float64
+        points : ndarray of shape (n_points, n_params), float64
         """
-        return [p.decode(rows[:, i].tolist()) for i, p in enumerate(self.parameters)]
+        return [p.decode(points[:, i].tolist()) for i, p in enumerate(self.parameters)]
 
-    def valid_rows(self, rows: FloatArray2D) -> NDArray[np.bool_]:
-        """Return for each row whether the strategy's constraint holds; see `is_valid`.
+    def valid_points(self, points: FloatArray2D) -> NDArray[np.bool_]:
+        """Return for each point whether the strategy's constraint holds; see `is_valid`.
 
-        Without a constraint nothing is called; with one, ``valid`` is called once a row.
+        Without a constraint nothing is called; with one, ``valid`` is called once for each point.
 
         Parameters
         ----------
-        rows : ndarray of shape (n_rows, n_params), float64
+        points : ndarray of shape (n_points, n_params), float64
         """
         if not self.constrained:
-            return np.ones(len(rows), bool)
-        columns = self.decoded(rows)
+            return np.ones(len(points), bool)
+        columns = self.decoded(points)
         if self._probed:
             probe = self._probe()
             values, valid = vars(probe), self.params.valid
             try:
-                found = []
+                holds = []
                 for point in zip(*columns, strict=True):
                     values.update(zip(self.names, point, strict=True))
-                    found.append(bool(valid(probe)))
-                return np.array(found, bool)
-            except Exception:  # what it was is found out, and said, below
+                    holds.append(bool(valid(probe)))
+                return np.array(holds, bool)
+            except Exception:  # raised again below, with what it was
                 pass
-        return np.array([self.is_valid(row) for row in rows], bool)
+        return np.array([self.is_valid(point) for point in points], bool)
 
-    def settled(self, rows: FloatArray2D) -> tuple[FloatArray2D, NDArray[np.bool_]]:
-        """Return canonical rows, and which parameters count in each; see `canonical`.
+    def settled(self, points: FloatArray2D) -> tuple[FloatArray2D, NDArray[np.bool_]]:
+        """Return canonical points, and which parameters count in each; see `canonical`.
 
         Parameters
         ----------
-        rows : ndarray of shape (n_rows, n_params), float64
+        points : ndarray of shape (n_points, n_params), float64
 
         Returns
         -------
-        rows : ndarray of shape (n_rows, n_params), float64
-        active : ndarray of shape (n_rows, n_params), bool
+        points : ndarray of shape (n_points, n_params), float64
+        active : ndarray of shape (n_points, n_params), bool
         """
-        active = np.ones(rows.shape, bool)
+        active = np.ones(points.shape, bool)
         if not self.conditional:
-            return rows, active
-        rows = rows.copy()
+            return points, active
+        points = points.copy()
         columns: list[list[Any]] = []
         for i, p in enumerate(self.parameters):
             if p.when is not None:
-                active[:, i] = self._active(i, columns, len(rows))
-                rows[~active[:, i], i] = p.encode(p.default)
-            columns.append(p.decode(rows[:, i].tolist()))
-        return rows, active
+                active[:, i] = self._active(i, columns, len(points))
+                points[~active[:, i], i] = p.encode(p.default)
+            columns.append(p.decode(points[:, i].tolist()))
+        return points, active
 
     def _active(self, index: int, earlier: list[list[Any]], n: int) -> NDArray[np.bool_]:
         """Return for which of ``n`` points a parameter counts, given the earlier values."""
@@ -244,12 +244,12 @@ class SearchSpace:
             probe = self._probe()
             values = vars(probe)
             try:
-                found = []
+                counts = []
                 for point in points:
                     values.update(zip(names, point, strict=True))
-                    found.append(bool(when(probe)))
-                return np.array(found, bool)
-            except Exception:  # what it was is found out, and said, below
+                    counts.append(bool(when(probe)))
+                return np.array(counts, bool)
+            except Exception:  # raised again below, with what it was
                 pass
         return np.array(
             [self.is_active(index, dict(zip(names, point, strict=True))) for point in points], bool
@@ -270,9 +270,9 @@ class SearchSpace:
         return self.params()
 
     def cells(self, levels: list[FloatArray1D], begin: int, end: int) -> FloatArray2D:
-        """Return the distinct valid rows among some cells of a grid, in its order.
+        """Return the distinct valid points among some cells of a grid, in its order.
 
-        Cells that differ only in parameters that do not count are one row; the cell in
+        Cells that differ only in parameters that do not count are one point; the cell in
         which those are at their first level stands for it.
 
         Parameters
@@ -284,23 +284,23 @@ class SearchSpace:
 
         Returns
         -------
-        ndarray of shape (n_rows, n_params), float64
+        ndarray of shape (n_points, n_params), float64
         """
-        rows = np.empty((end - begin, len(levels)))
+        points = np.empty((end - begin, len(levels)))
         digits = np.empty((end - begin, len(levels)), np.int64)
         index = np.arange(begin, end)
         for i in reversed(range(len(levels))):
             index, digits[:, i] = np.divmod(index, len(levels[i]))
-            rows[:, i] = levels[i][digits[:, i]]
+            points[:, i] = levels[i][digits[:, i]]
         if self.conditional:
-            rows, active = self.settled(rows)
-            rows = rows[(active | (digits == 0)).all(axis=1)]
-        return rows[self.valid_rows(rows)] if self.constrained else rows
+            points, active = self.settled(points)
+            points = points[(active | (digits == 0)).all(axis=1)]
+        return points[self.valid_points(points)] if self.constrained else points
 
     # -- size --------------------------------------------------------------------------
 
     def size(self) -> int | None:
-        """Return an upper bound on the number of distinct rows, or None if infinite.
+        """Return an upper bound on the number of distinct points, or None if infinite.
 
         The product of the level counts, before conditions and the constraint.
         """
@@ -312,7 +312,7 @@ class SearchSpace:
         return total
 
     def exact_size(self, limit: int = 200_000) -> int | None:
-        """Return the number of distinct valid rows, or None if infinite or above ``limit``."""
+        """Return the number of distinct valid points, or None if infinite or above ``limit``."""
         bound = self.size()
         if bound is None or bound > limit:
             return None

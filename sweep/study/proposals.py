@@ -108,7 +108,7 @@ class DesignProposer:
         else:
             first, rows = self._block
             if not first <= place < first + len(rows):
-                first, rows = place, self._design.rows(place, _BLOCK)
+                first, rows = place, self._design.points(place, _BLOCK)
                 self._block = (first, rows)
             if place - first >= len(rows):
                 return None
@@ -160,7 +160,7 @@ class Points:
         self, design: designs.Design, starts: Sequence[FloatArray1D], may_repeat: bool
     ) -> None:
         self._design = design
-        self._starts = np.array(starts) if starts else design.rows(0, 0)
+        self._starts = np.array(starts) if starts else design.points(0, 0)
         self.n_starts = len(starts)
         self.may_repeat = may_repeat
 
@@ -192,7 +192,7 @@ class Points:
         early = self._starts[first : first + count]
         if len(early) == count:
             return early
-        rows = self._design.rows(first + len(early) - self.n_starts, count - len(early))
+        rows = self._design.points(first + len(early) - self.n_starts, count - len(early))
         return np.concatenate([early, rows]) if len(early) else rows
 
 

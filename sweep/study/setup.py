@@ -205,7 +205,7 @@ def _examples(space: SearchSpace, seed: int) -> FloatArray2D:
     All trials are treated alike: where one of them had to begin anew within its warm-up it
     would not trade on paths, and look safe.
     """
-    rows = designs.random(space, seed).rows(0, _EXAMPLES)
+    rows = designs.random(space, seed).points(0, _EXAMPLES)
     ends = [space.defaults]
     for i, p in enumerate(space.parameters):
         if isinstance(p, Number):
@@ -214,7 +214,7 @@ def _examples(space: SearchSpace, seed: int) -> FloatArray2D:
                 row[i] = end
                 ends.append(space.canonical(row))
     wide = np.stack(ends)
-    found: FloatArray2D = np.concatenate([wide[space.valid_rows(wide)], rows])
+    found: FloatArray2D = np.concatenate([wide[space.valid_points(wide)], rows])
     return found
 
 

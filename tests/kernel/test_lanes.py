@@ -105,7 +105,7 @@ def kernel_of(source: str) -> tuple[Kernel, SearchSpace]:
 
 
 def points(space: SearchSpace, draw: np.random.Generator, n: int) -> np.ndarray:
-    rows = np.asarray(random_design(space, int(draw.integers(1 << 30))).rows(0, n))
+    rows = np.asarray(random_design(space, int(draw.integers(1 << 30))).points(0, n))
     short = np.array([isinstance(p, Number) and p.high >= 500 for p in space.parameters])
     # Windows of thousands of ticks would leave nothing to compare.
     rows[:, short] = np.minimum(rows[:, short], np.floor(rows[:, short] ** 0.5) + 1)

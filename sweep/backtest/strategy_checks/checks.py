@@ -262,7 +262,7 @@ class Checks:
             return
         try:
             valid = space.is_valid(space.defaults)
-            points = random(space, 0).rows(0, _POINTS)
+            points = random(space, 0).points(0, _POINTS)
         except SpaceError as error:
             line = definition_line(self.strategy.source, "Params")
             raise _Stop(
