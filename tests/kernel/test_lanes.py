@@ -512,7 +512,7 @@ def test_what_cannot_run_side_by_side_says_why_and_gives_the_same(name: str) -> 
 
 
 def test_values_of_parameters_have_one_type_in_lanes() -> None:
-    for choices, form in (("True, 0.5", "{}"), ("1, True", "as_bits({})"), ("True, False", "!= 0")):
+    for choices, form in (("True, 0.5", "{}"), ("2, True", "as_bits({})"), ("True, False", "!= 0")):
         source = written(SIDE, params=f"    c: float = categorical({choices})\n")
         strategy = strategy_from_source(source, "strategy.py")
         text, _ = lanes_text(strategy, SearchSpace.of(strategy.params))
