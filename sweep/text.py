@@ -213,7 +213,7 @@ def counted(n: int, noun: str, plural: str = "") -> str:
     noun : str
         In the singular.
     plural : str, optional
-        Where it is not the noun with an s, or es behind a hiss.
+        Where it is not the noun with an s, or es after a hiss.
     """
     ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
     return f"{n:,} {noun if n == 1 else plural or noun + ending}"
@@ -266,8 +266,7 @@ def duration(seconds: float | None) -> str:
         return "-" + duration(-seconds)
     if seconds < 9.95:
         return _short_duration(seconds)
-    whole = round(seconds)
-    minutes, s = divmod(whole, 60)
+    minutes, s = divmod(round(seconds), 60)
     if not minutes:
         return f"{s}s"
     if minutes < 60:

@@ -165,7 +165,7 @@ def grid(space: SearchSpace, points: int | None = None) -> Design:
     ----------
     space : SearchSpace
     points : int, optional
-        Levels of an unstepped real that does not say its own number.
+        Levels of an unstepped real that does not state its own number.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Which points of a search came before, in little memory for any number of them."""
+"""An index of the points of a search that finds repeated ones, in little memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Table(NamedTuple):
 
 
 class DuplicateIndex:
-    """Which points came before, and as which trial: 24 bytes for each distinct one.
+    """The trial that each distinct point was first proposed as, in 24 bytes a point.
 
     Points are known by two 64-bit hashes of their bits. That two different ones agree in
     both does not happen; that they agree in the first is seen, and costs an evaluation.
@@ -58,10 +58,10 @@ class DuplicateIndex:
         return self._find(_hash(points, _ODD_1), _hash(points, _ODD_2))
 
     def _find(self, keys: NDArray[np.uint64], checks: NDArray[np.uint64]) -> IntArray1D:
-        found = np.full(len(keys), -1, np.int64)
+        trials = np.full(len(keys), -1, np.int64)
         for table in self._tables:
-            found = np.maximum(found, table.find(keys, checks))
-        return found
+            trials = np.maximum(trials, table.find(keys, checks))
+        return trials
 
     def add(self, first: int, points: FloatArray2D) -> IntArray1D:
         """Add the points of consecutive trials; return the trial that each repeats, or -1.
@@ -77,10 +77,10 @@ class DuplicateIndex:
         ndarray of shape (n_points,), int64
         """
         keys, checks = _hash(points, _ODD_1), _hash(points, _ODD_2)
-        found = self._find(keys, checks)
-        new = np.flatnonzero(found < 0)
+        trials = self._find(keys, checks)
+        new = np.flatnonzero(trials < 0)
         if not len(new):
-            return found
+            return trials
         # The first of equal ones stands for them: the sort is stable.
         order = new[np.argsort(keys[new], kind="stable")]
         begins = np.ones(len(order), bool)
@@ -88,12 +88,12 @@ class DuplicateIndex:
         leaders = order[begins]
         leader = leaders[np.cumsum(begins) - 1]
         same = (order != leader) & (checks[order] == checks[leader])
-        found[order[same]] = first + leader[same]
+        trials[order[same]] = first + leader[same]
         self._tables.append(_Table(keys[leaders], checks[leaders], first + leaders))
         while len(self._tables) > 1 and len(self._tables[-2].keys) < 2 * len(self._tables[-1].keys):
             last = self._tables.pop()
             self._tables[-1] = self._tables[-1].merged(last)
-        return found
+        return trials
 
 
 _ODD_1, _ODD_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
@@ -102,10 +102,10 @@ _ODD_1, _ODD_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 def _hash(points: FloatArray2D, odd: np.uint64) -> NDArray[np.uint64]:
     """Return a hash of each point's bits, in the manner of MurmurHash3's finaliser."""
     bits = np.ascontiguousarray(points).view(np.uint64)
-    found = np.full(len(points), odd)
+    hashes = np.full(len(points), odd)
     for column in bits.T:
-        found = (found ^ column) * odd
-        found ^= found >> np.uint64(32)
-        found *= np.uint64(0xD6E8FEB86659FD93)
-        found ^= found >> np.uint64(29)
-    return found
+        hashes = (hashes ^ column) * odd
+        hashes ^= hashes >> np.uint64(32)
+        hashes *= np.uint64(0xD6E8FEB86659FD93)
+        hashes ^= hashes >> np.uint64(29)
+    return hashes

@@ -398,10 +398,10 @@ class _Compiler:
             value = self.truths[name]
             return lambda columns, n: [value] * n
         if name not in self.names:
-            known = sorted(self.names)
+            names = sorted(self.names)
             if name in _FUNCTIONS:
                 self.fail(f"{name} is a function; write {name}(...)", node)
-            hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+            hint = did_you_mean(name, names) or f"; there are {', '.join(names)}"
             self.fail(f"unknown name {name}{hint}")
         self.used.add(name)
 

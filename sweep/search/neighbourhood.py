@@ -151,7 +151,7 @@ def neighbours(
 
     Returns
     -------
-    ndarray of shape (n_found, n_params), float64
+    ndarray of shape (n_neighbours, n_params), float64
         Canonical, valid, distinct, without the variant itself; fewer than n where the box
         has no more. The first n of 2 n are the same.
 
@@ -232,7 +232,7 @@ def profiles(
         Encoded and canonical.
     points : int, optional
         Levels, at least 2, evenly spaced on the parameter's scale; all of them where there
-        are no more. The variant's own comes on top if it is not one of these.
+        are no more. The variant's own is added if it is not one of these.
     radius : float, optional
         As in `box`; 1 for the whole range.
 

@@ -14,11 +14,11 @@ tpe        values, constraints  pruned, with a huge  as pruned       yes
 nsga2      values, constraints  with a huge          as pruned       yes
                                 violation
 gp         values, constraints  as the worst seen    as pruned       yes
-cmaes      behind all feasible, behind all others    as pruned       no
+cmaes      after all feasible,  after all others     as pruned       no
            by its violation
 ========== ==================== ==================== =============== ==================
 
-TPE and NSGA-II rank infeasible trials behind all feasible ones and among themselves by
+TPE and NSGA-II rank infeasible trials after all feasible ones and among themselves by
 their violation (Deb 2000, An efficient constraint handling method for genetic algorithms,
 CMAME 186, section 3). CMA-ES uses the order of values alone, so a penalty far beyond all
 values that grows with the violation comes to the same. A Gaussian process, told nothing,
@@ -80,7 +80,7 @@ PENALTY = 1e100
 
 
 class Sampler:
-    """Proposes points by what came of the earlier ones.
+    """Proposes points, given the outcomes of earlier ones.
 
     Deterministic: the same calls in the same order give the same proposals, to the bit,
     in any process and after `restore`.
@@ -182,8 +182,7 @@ class Sampler:
         -------
         Proposal
             Numbered from 0 in the order of asking. It may break the strategy's
-            constraint, or repeat an earlier point; how often that is put up with is the
-            caller's to say.
+            constraint, or repeat an earlier point; how often is up to the caller.
 
         Raises
         ------
@@ -206,7 +205,7 @@ class Sampler:
         return Proposal(trial.number, point, self._space.is_valid(point))
 
     def tell(self, number: int, outcome: Outcome) -> None:
-        """Take in what came of a trial.
+        """Record the outcome of a trial.
 
         Parameters
         ----------

@@ -82,16 +82,16 @@ class Space:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = {
+        declared = {
             name: replace(value, name=name)
             for name, value in vars(cls).items()
             if isinstance(value, Parameter)
         }
-        for name in own:
+        for name in declared:
             if name in ("parameters", "valid") or name.startswith("_"):
                 raise SpaceError(f"{cls.__name__}.{name}: this name is taken; choose another")
-        inherited = tuple(p for p in cls.parameters if p.name not in own)
-        cls.parameters = inherited + tuple(own.values())
+        inherited = tuple(p for p in cls.parameters if p.name not in declared)
+        cls.parameters = inherited + tuple(declared.values())
 
     def __init__(self, **values: Any) -> None:
         names = {p.name for p in self.parameters}

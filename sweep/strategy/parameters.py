@@ -206,7 +206,6 @@ class Number(Parameter):
     """
 
     dtype: ClassVar[type[np.generic]]
-    expected: ClassVar[str]
     whole: ClassVar[bool]
 
     low: float
@@ -264,7 +263,7 @@ class Number(Parameter):
         if o.choices is not None:
             o = self._spanned(o.choices, o)
         if o.fixed is not None:
-            fixed = _as_number(o.fixed, f"{self._label}: expected", f"{self.expected} or a range")
+            fixed = self._number(o.fixed, "expected", " or a range")
             o = replace(o, low=fixed, high=fixed, step=None, default=fixed)
         stated = {
             word: self._number(getattr(o, word), f"{word} must be")
@@ -358,8 +357,8 @@ class Number(Parameter):
         high = math.log(self.high + step / 2)
         return self.level(self.nearest(np.exp(low + u * (high - low))))
 
-    def _number(self, value: Any, what: str) -> float:
-        return _as_number(value, f"{self._label}: {what}", self.expected)
+    def _number(self, value: Any, what: str, alternative: str = "") -> float:
+        return _as_number(type(self), value, f"{self._label}: {what}", alternative)
 
     def _check(self) -> None:
         low, high, step = self.low, self.high, self.step
@@ -393,7 +392,6 @@ class Real(Number):
 
     kind = "real"
     dtype = np.float64
-    expected = "a number"
     whole = False
     compiled_type = "float"
 
@@ -412,7 +410,6 @@ class Integer(Number):
 
     kind = "integer"
     dtype = np.int64
-    expected = "a whole number"
     whole = True
     compiled_type = "int"
 
@@ -426,13 +423,14 @@ class Integer(Number):
         return int(number) if number.is_integer() else number
 
 
-def _as_number(value: Any, what: str, expected: str) -> float:
-    """Return a number as a float, or raise that it had to be what is ``expected``."""
+def _as_number(cls: type[Number], value: Any, what: str, alternative: str = "") -> float:
+    """Return a number of a parameter of ``cls`` as a float, or raise what it must be."""
     number = isinstance(value, RealNumber) and not isinstance(value, bool)
-    if number and (not expected.startswith("a whole") or value % 1 == 0):
+    if number and (not cls.whole or value % 1 == 0):
         with suppress(OverflowError):
             return float(value)
-    raise SpaceError(f"{what} {expected}, found {value!r}")
+    noun = "a whole number" if cls.whole else "a number"
+    raise SpaceError(f"{what} {noun}{alternative}, found {value!r}")
 
 
 def _parsed(label: str, text: str) -> float:
@@ -478,10 +476,10 @@ class Categorical(Parameter):
         o = override
         if any(n is not None for n in (o.low, o.high, o.step, o.points)):
             self._fail(f"takes a list of {list(self.choices)}, not a range")
-        wanted = o.choices if o.fixed is None else (o.fixed,)
+        values = o.choices if o.fixed is None else (o.fixed,)
         kept = self.choices
-        if wanted is not None:
-            kept = tuple(self.choices[int(self.encode(value))] for value in wanted)
+        if values is not None:
+            kept = tuple(self.choices[int(self.encode(value))] for value in values)
         default = self.default if self.default in kept else kept[0] if kept else self.default
         return replace(self, choices=kept, default=default if o.default is None else o.default)
 
@@ -640,7 +638,7 @@ def integer(
 
 
 def _declared(cls: type[Number], word: str, value: Any) -> float:
-    return _as_number(value, f"{cls.kind}(): {word} must be", cls.expected)
+    return _as_number(cls, value, f"{cls.kind}(): {word} must be")
 
 
 def categorical(
