@@ -68,7 +68,7 @@ def test_terms_are_found_in_any_text(text: str, found: bool) -> None:
         ("quantile(net_profit, q=0.5)", "expected quantile(net_profit, a prob"),
         ("1 + cvar(net_profit, 0.1, 2)", 'at "cvar(net_profit, 0.1, 2)": expected cvar('),
         ("mean(median(net_profit))", "a functional over paths cannot stand within another"),
-        ("quantile(net_profit, mean(sharpe))", "expected a probability between 0 and 1 behind"),
+        ("quantile(net_profit, mean(sharpe))", "expected a probability between 0 and 1 after"),
         ("quantile(net_profit, trades)", "after the comma, found trades"),
         ("quantile(net_profit, True)", "after the comma, found True"),
         ("quantile(net_profit, {[1]: 2})", "after the comma"),

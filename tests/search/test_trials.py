@@ -166,7 +166,7 @@ def test_logarithmic_levels_are_first_drawn_evenly_by_logarithm() -> None:
     n = 600
     sampler = Sampler(MIXED, "tpe", {"n_startup_trials": n, "constant_liar": False}, 3)
     i = MIXED.index("lots")
-    column = np.array([sampler.ask().row[i] for _ in range(n)])
+    column = np.array([sampler.ask().point[i] for _ in range(n)])
     p = math.log(9.5 / 0.5) / math.log(100.5 / 0.5)
     assert abs((column < 95).sum() - n * p) < 5 * math.sqrt(n * p * (1 - p))
 
