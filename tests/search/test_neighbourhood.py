@@ -343,7 +343,7 @@ def test_what_cannot_be_is_refused() -> None:
         share_above(np.ones(3), 1.0, "up")
     with pytest.raises(InputError, match="'maximize' or 'minimize', found 'up'"):
         plateau_scores(PLANE, np.ones((3, 2)), np.ones(3), "up")
-    with pytest.raises(InputError, match=r"expected 3 points of 2 parameters, found shape \(3, 1\)"):
+    with pytest.raises(InputError, match=r"expected 3 points of 2 parameters, found shape"):
         plateau_scores(PLANE, np.ones((3, 1)), np.ones(3))
     with pytest.raises(InputError, match="at least 1 neighbour, found 0"):
         plateau_scores(PLANE, np.ones((3, 2)), np.ones(3), k=0)
