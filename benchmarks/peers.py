@@ -31,7 +31,7 @@ from sweep.bench.frame import BenchError, BenchResult, Figure, Settings, figure,
 from sweep.bench.ticks import bench_ticks
 from sweep.errors import InputError
 from sweep.schema import FloatArray1D, TickHandle
-from sweep.text_names import known_names
+from sweep.text import known_names
 from sweep.ticks.mapped import attach, column_path
 
 __all__ = ["ARMS", "PYTHON_VARIABLE", "Arm", "Found", "Sized", "differences", "run", "variants"]

@@ -1,4 +1,4 @@
-"""Numbers, durations, sizes and times as people read them.
+"""Numbers, durations, sizes and times as people read them, and the names of settings.
 
 For screens only: whatever a program may read back goes out with full precision
 instead (``sweep.report.table``). ``MISSING`` stands for an undefined value everywhere.
@@ -7,15 +7,20 @@ Standard library only.
 
 from __future__ import annotations
 
+import difflib
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 __all__ = [
+    "DIRECTIONS",
+    "ENGINES",
     "MISSING",
+    "PRUNERS",
+    "SAMPLERS",
     "Column",
     "Kind",
     "as_cells",
@@ -25,11 +30,13 @@ __all__ = [
     "clip",
     "count",
     "counted",
+    "did_you_mean",
     "duration",
     "elide",
     "fixed",
     "is_missing",
     "kind_of",
+    "known_names",
     "metric_column",
     "missing_value",
     "number",
@@ -44,6 +51,12 @@ __all__ = [
 ]
 
 MISSING = "-"
+
+#: Names that settings may take.
+SAMPLERS = ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2")
+PRUNERS = ("none", "median", "successive_halving", "hyperband", "wilcoxon")
+ENGINES = ("loky", "serial")
+DIRECTIONS = ("maximize", "minimize")
 
 Kind = Literal[
     "number",  # float; decimals aligned in a column
@@ -200,7 +213,7 @@ def counted(n: int, noun: str, plural: str = "") -> str:
     noun : str
         In the singular.
     plural : str, optional
-        Where it is not the noun with an s, or es behind a hiss.
+        Where it is not the noun with an s, or es after a hiss.
     """
     ending = "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
     return f"{n:,} {noun if n == 1 else plural or noun + ending}"
@@ -253,8 +266,7 @@ def duration(seconds: float | None) -> str:
         return "-" + duration(-seconds)
     if seconds < 9.95:
         return _short_duration(seconds)
-    whole = round(seconds)
-    minutes, s = divmod(whole, 60)
+    minutes, s = divmod(round(seconds), 60)
     if not minutes:
         return f"{s}s"
     if minutes < 60:
@@ -408,3 +420,19 @@ def pad(text: str, width: int, *, right: bool) -> str:
 def _magnitude(value: float) -> int:
     """Power of ten of the leading digit; 0 for zero."""
     return math.floor(math.log10(abs(value))) if value else 0
+
+
+# -- names -----------------------------------------------------------------------------
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return ``'; did you mean "NAME"?'`` for the nearest of ``names``, or an empty text."""
+    near = difflib.get_close_matches(name, list(names), 1, 0.6)
+    return f'; did you mean "{near[0]}"?' if near else ""
+
+
+def known_names(name: str, names: Iterable[str]) -> str:
+    """Return how a sentence on a wrong name ends: the nearest of ``names``, and all of them."""
+    choices = list(names)
+    near = did_you_mean(name, choices)
+    return f"{near} There are {', '.join(choices)}" if near else f"; there are {', '.join(choices)}"

@@ -22,6 +22,7 @@ from sweep.kernel import new_memory as kernel_memory
 from sweep.kernel.accounting import FILL, terms_of
 from sweep.schema import ROW, Account, Costs, Slice, Ticks
 from sweep.strategy.declare import Strategy
+from sweep.strategy.parameters import Number
 from sweep.strategy.space import SearchSpace
 
 _KERNELS: dict[tuple[str, bool], Kernel] = {}
@@ -39,7 +40,7 @@ class Evaluated(NamedTuple):
 def wide_space(strategy: Strategy) -> SearchSpace:
     """The strategy's space with windows from one tick up, for markets of a few rows."""
     parameters = tuple(
-        dataclasses.replace(p, low=1.0) if (p.low or 0.0) >= 50.0 else p
+        dataclasses.replace(p, low=1.0) if isinstance(p, Number) and p.low >= 50.0 else p
         for p in strategy.params.parameters
     )
     return SearchSpace(parameters, strategy.params)

@@ -18,12 +18,12 @@ from sweep.search.pruning import OPTIONS
 from sweep.search.samplers import MODEL_SAMPLERS, sampler_options
 from sweep.stats.metrics import METRICS
 from sweep.strategy.declare import ARGUMENTS
-from sweep.study.file.ranges import Override
+from sweep.strategy.parameters import Override
 from sweep.study.file.sections import _COLUMNS, StudySection
 from sweep.study.file.spec import SECTIONS
 from sweep.study.proposals import DESIGNS
 from sweep.study.records import STATES
-from sweep.text_names import PRUNERS, SAMPLERS
+from sweep.text import PRUNERS, SAMPLERS
 from sweep.ticks.quality import CHECKS, Policies
 from sweep.ticks.synthetic import EFFECTS, SynthSpec
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from sweep.search.optuna_sampler import Sampler
 from sweep.search.outcomes import Outcome, Proposal
-from sweep.strategy.declare import Space, boolean, categorical, integer, real
+from sweep.strategy import Space, boolean, categorical, integer, real
 from sweep.strategy.space import SearchSpace
 
 
@@ -57,7 +57,7 @@ BOWL = SearchSpace.of(Bowl)
 
 def score(proposal: Proposal) -> float:
     """Return a smooth function of the first two parameters and a little of the third."""
-    fast, slow, threshold = proposal.row[:3]
+    fast, slow, threshold = proposal.point[:3]
     return -((math.log(fast) - 3) ** 2) - (math.log(slow) - 5) ** 2 - float(threshold)
 
 
@@ -73,8 +73,8 @@ def outcome(proposal: Proposal, n_objectives: int = 1, n_constraints: int = 0) -
         return Outcome("pruned", intermediate=(value, math.nan, value - 1))
     if kind == 11:
         return Outcome("infeasible", (math.nan,) * n_objectives, (math.nan,) * n_constraints)
-    values = (value, float(proposal.row[2]))[:n_objectives]
-    constraints = (-0.5 - value, 0.2 - float(proposal.row[2]))[:n_constraints]
+    values = (value, float(proposal.point[2]))[:n_objectives]
+    constraints = (-0.5 - value, 0.2 - float(proposal.point[2]))[:n_constraints]
     broken = any(c > 0 for c in constraints)
     return Outcome("infeasible" if broken else "complete", values, constraints, (value,) * 3)
 
@@ -103,7 +103,7 @@ def play(
             proposal = sampler.ask()
             assert proposal.number == number
             waiting[number] = proposal
-            proposed.append((number, proposal.row.tobytes(), proposal.valid))
+            proposed.append((number, proposal.point.tobytes(), proposal.valid))
         else:
             sampler.tell(number, make(waiting.pop(number)))
     return sampler, proposed

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sweep.bench.frame import BenchResult, Settings
 from sweep.errors import InputError
-from sweep.text_names import known_names
+from sweep.text import known_names
 
 __all__ = ["BENCHES", "run_bench"]
 

@@ -236,7 +236,7 @@ def synth(out: Path, force: bool, quiet: bool, fmt: str, **options: Any) -> None
 def _spec(source: str, options: dict[str, Any]) -> SourceSpec:
     """Make the source of a command line."""
     from sweep.errors import DataError
-    from sweep.text_names import known_names
+    from sweep.text import known_names
     from sweep.ticks.quality import CHECKS, Policies
     from sweep.ticks.source import SourceSpec
 

@@ -69,7 +69,7 @@ class _LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in _COMMANDS:
-            from sweep.text_names import known_names
+            from sweep.text import known_names
 
             raise click.UsageError(f"no command {name!r}{known_names(name, _COMMANDS)}", ctx)
         return super().resolve_command(ctx, args)

@@ -150,7 +150,6 @@ def _variant(study: Study, trial: int | None, params: tuple[str, ...]) -> int | 
 def values_of(study: Study, params: tuple[str, ...]) -> dict[str, Any]:
     """Return the values that ``--param NAME=VALUE`` gives, by name."""
     from sweep.errors import SpaceError
-    from sweep.strategy.space import parse_value
 
     values = {}
     for item in params:
@@ -159,7 +158,7 @@ def values_of(study: Study, params: tuple[str, ...]) -> dict[str, Any]:
             raise click.UsageError(f"--param {item}: expected NAME=VALUE, as in fast=20")
         try:
             parameter = study.space.parameters[study.space.index(name.strip())]
-            values[parameter.name] = parse_value(parameter, text)
+            values[parameter.name] = parameter.parse(text)
         except SpaceError as error:
             raise SpaceError(f"--param {item}: {error}") from None
     return values

@@ -11,7 +11,7 @@ import click
 
 from sweep.cli.options import format_option, hint, no_color_option, note, quiet_option
 from sweep.errors import EXIT_INTERRUPTED
-from sweep.text_names import SAMPLERS
+from sweep.text import SAMPLERS
 
 if TYPE_CHECKING:
     from sweep.study.runner import Summary

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.text import Text
 
 from sweep.report.layout import Block, arrange
 from sweep.report.table import Table
+from sweep.schema import FloatArray2D
 from sweep.stats.metrics import METRICS
 from sweep.study.study import Study
 from sweep.text import Column, as_cells, kind_of, metric_column, parameter_column
@@ -134,14 +136,27 @@ def _blocks(study: Study, numbers: Sequence[int]) -> list[Block]:
     for name, priority in beside:
         blocks.append(_metric_block(name, train, priority, "train"))
     if any(held):
-        worth = [study.objectives.values(h).values if h else () for h in held]
+        scores = _scores(study, held)
         for j, label in enumerate(goals):
-            values = [w[j] if w else float("nan") for w in worth]
+            values = scores[:, j].tolist()
             cells = tuple(as_cells(metric_column(label).kind, values))
             blocks.append(Block(_SHORT.get(label, label), cells, 1, True, "holdout"))
         for name, priority in beside:
             blocks.append(_metric_block(name, held, priority + _HOLDOUT_LATER, "holdout"))
     return blocks
+
+
+def _scores(study: Study, metrics: Sequence[dict[str, float]]) -> FloatArray2D:
+    """Return the objectives of each trial's metrics, NaN where it has none."""
+    objectives = study.objectives
+    given = [k for k, m in enumerate(metrics) if m]
+    names = (*objectives.reads, *(term.name for term in objectives.terms))
+    columns = {n: np.array([metrics[k].get(n, np.nan) for k in given], np.float64) for n in names}
+    scores = np.full((len(metrics), len(objectives.labels)), np.nan)
+    scores[given] = objectives.scores(
+        columns, len(given), lambda name, places: np.full(len(places), "", object)
+    ).values
+    return scores
 
 
 def _metric_block(

@@ -140,7 +140,7 @@ def _chosen(
 
     from sweep.errors import InputError
     from sweep.search.expressions import parse_where
-    from sweep.text_names import known_names
+    from sweep.text import known_names
 
     if ascending and sort_by is None:
         raise click.UsageError("--ascending needs --sort-by COLUMN")
@@ -167,8 +167,7 @@ def _chosen(
         columns = _columns(study, block, scores)
         kept = list(range(len(block)))
         if passes is not None:
-            read = {name: columns[name] for name in passes.names if name in columns}
-            kept = [k for k in kept if passes({name: c[k] for name, c in read.items()})]
+            kept = np.flatnonzero(passes(columns, len(block))).tolist()
         numbers += block.numbers[kept].tolist()
         if sort_by is not None:
             keys += [columns[sort_by][k] for k in kept]

@@ -97,7 +97,7 @@ def lanes_text(
     """
     state = field_kinds(strategy.state)
     constants = {} if strategy.constants is None else field_kinds(strategy.constants)
-    params = {p.name: _kind(p) for p in space.parameters}
+    params = {p.name: p.compiled_type for p in space.parameters}
     for owner, kinds in (("State", state), ("Constants", constants)):
         for name, kind in kinds.items():
             if kind == "ndarray":
@@ -175,19 +175,6 @@ def _sweep_lanes_ticks(
     return held, i, 0
 """
     return text, ""
-
-
-def _kind(parameter: Any) -> str:
-    """Return the type of a parameter's values: float, int, bool or str."""
-    if parameter.kind == "real":
-        return "float"
-    if parameter.kind == "integer":
-        return "int"
-    if isinstance(parameter.choices[0], str):
-        return "str"
-    if any(isinstance(c, float) for c in parameter.choices):
-        return "float"
-    return "bool" if all(isinstance(c, bool) for c in parameter.choices) else "int"
 
 
 #: What the loop over ticks takes: the same ticks for all lanes, or each lane's own.

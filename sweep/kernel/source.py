@@ -14,6 +14,7 @@ from sweep.kernel import loop
 from sweep.kernel.lanes import lanes_text
 from sweep.kernel.paths import loop as path_loop
 from sweep.strategy.declare import Strategy, field_kinds
+from sweep.strategy.parameters import Boolean, Categorical
 from sweep.strategy.space import SearchSpace
 
 __all__ = ["MARK", "kernel_text", "path_kernel_text", "state_counts"]
@@ -134,27 +135,20 @@ def _params_text(space: SearchSpace) -> list[str]:
     lines = [f"_SweepParams = _sweep_namedtuple('_SweepParams', {list(space.names)!r})"]
     casts = []
     for i, p in enumerate(space.parameters):
-        if p.kind == "real":
-            casts.append(f"float(p[{i}])")
-        elif p.kind == "integer":
-            casts.append(f"int(p[{i}])")
-        elif p.kind == "boolean" and p.choices == (False, True):
+        if isinstance(p, Boolean) and p.choices == (False, True):
             casts.append(f"p[{i}] != 0.0")
-        else:
-            declared = next(q for q in space.params.parameters if q.name == p.name).choices
-            places = [declared.index(choice) for choice in p.choices]
-            numeric = not isinstance(p.choices[0], str)
-            floats = numeric and any(isinstance(c, float) for c in p.choices)
-            pick = f"Params.parameters[{_place(space, p.name)}].choices[j]"
-            pick = f"float({pick})" if floats else pick
+        elif isinstance(p, Categorical):
+            place = [q.name for q in space.params.parameters].index(p.name)
+            declared = space.params.parameters[place]
+            places = [int(declared.encode(choice)) for choice in p.choices]
+            pick = f"Params.parameters[{place}].choices[j]"
+            pick = f"float({pick})" if p.compiled_type == "float" else pick
             lines.append(f"_SWEEP_CHOICES_{i} = tuple({pick} for j in {places!r})")
             casts.append(f"_SWEEP_CHOICES_{i}[int(p[{i}])]")
+        else:
+            casts.append(f"{p.compiled_type}(p[{i}])")
     body = ", ".join(casts) + ("," if len(casts) == 1 else "")
     return [*lines, "", "", "def _sweep_params(p):", f"    return _SweepParams({body})", ""]
-
-
-def _place(space: SearchSpace, name: str) -> int:
-    return [q.name for q in space.params.parameters].index(name)
 
 
 def _constants_text(strategy: Strategy) -> list[str]:

@@ -174,7 +174,8 @@ def _quantity(text: str, higher: bool) -> _Quantity:
     needs = frozenset(name for t in terms for name in t.inner.names)
 
     def whole(columns: Mapping[str, FloatArray1D], n: int) -> float:
-        return expression({t.name: t(columns, n)[0] for t in terms})
+        values = {t.name: np.array([t(columns, n)[0]]) for t in terms}
+        return float(expression.column(values, 1)[0])
 
     return _Quantity(text, higher, needs, None, whole)
 

@@ -16,7 +16,7 @@ from sweep.search.objective import compile_condition
 from sweep.search.path_functionals import PathTerm
 from sweep.stats.session_bootstrap import session_block_length
 from sweep.study.study import Study
-from sweep.text_names import did_you_mean
+from sweep.text import did_you_mean
 
 __all__ = ["ALL_METHODS", "MODELS", "MonteCarlo", "asked_of"]
 

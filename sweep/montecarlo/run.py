@@ -27,8 +27,7 @@ from sweep.search.path_functionals import PathTerm
 from sweep.stats.session_bootstrap import session_block_length
 from sweep.study.runner import make_engine
 from sweep.study.study import Study
-from sweep.text import counted
-from sweep.text_names import did_you_mean
+from sweep.text import counted, did_you_mean
 
 __all__ = ["monte_carlo", "run_methods"]
 
@@ -337,11 +336,12 @@ def _holds(finding: Finding, condition: Condition, terms: tuple[PathTerm, ...]) 
     for term in terms:
         if any(name not in finding.paths for name in term.inner.names):
             return True, ""  # the method does not tell
-        columns = {name: finding.paths[name] for name in term.inner.names}
-        n = len(next(iter(columns.values())))
-        values[term.name], why = term(columns, n) if n else (math.nan, "there are no paths")
+        paths = {name: finding.paths[name] for name in term.inner.names}
+        n = len(next(iter(paths.values())))
+        values[term.name], why = term(paths, n) if n else (math.nan, "there are no paths")
         if math.isnan(values[term.name]):
             return False, f"is undefined: {why}"
-    missed = condition.violation(values) > 0.0
+    columns = {name: np.array([value]) for name, value in values.items()}
+    missed = condition.violations(columns, 1)[0] > 0.0
     shown = ", ".join(f"{t.text} = {values[t.name]:.6g}" for t in terms)
     return not missed, f"does not hold ({shown})"

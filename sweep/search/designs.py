@@ -19,9 +19,8 @@ from collections.abc import Callable
 import numpy as np
 
 from sweep.errors import SpaceError
-from sweep.schema import FloatArray1D, FloatArray2D
-from sweep.strategy.declare import Parameter
-from sweep.strategy.space import SearchSpace, level_count
+from sweep.schema import FloatArray2D
+from sweep.strategy.space import SearchSpace
 
 __all__ = ["Design", "grid", "random", "sobol"]
 
@@ -78,7 +77,7 @@ class Design:
         """The number of points.
 
         None if there is no end, or if it is not known yet: of a large grid with points
-        left out, it is known once ``rows`` has come to the end. `bound` limits it.
+        left out, it is known once `points` has come to the end. `bound` limits it.
         """
         if self._size is None and self.bound is not None and self.bound <= COUNTED_AT_ONCE:
             while self._extend():
@@ -96,7 +95,7 @@ class Design:
         seen = len(self._ends)
         return round(self._ends[-1] * self._n_blocks / seen) if seen else self.bound
 
-    def rows(self, first: int, count: int) -> FloatArray2D:
+    def points(self, first: int, count: int) -> FloatArray2D:
         """Return the points numbered ``first`` to ``first + count``, the latter excluded.
 
         Parameters
@@ -107,7 +106,7 @@ class Design:
         Returns
         -------
         ndarray of shape (n_points, n_params), float64
-            Canonical, valid rows; fewer than ``count`` where the design ends.
+            Canonical, valid points; fewer than ``count`` where the design ends.
 
         Raises
         ------
@@ -157,7 +156,7 @@ class Design:
 
 
 def grid(space: SearchSpace, points: int | None = None) -> Design:
-    """Return every combination of the parameters' levels, each canonical row once.
+    """Return every combination of the parameters' levels, each canonical point once.
 
     The last parameter varies fastest. A parameter that does not count holds its default
     and does not multiply the grid.
@@ -166,7 +165,7 @@ def grid(space: SearchSpace, points: int | None = None) -> Design:
     ----------
     space : SearchSpace
     points : int, optional
-        Levels of an unstepped real that does not say its own number.
+        Levels of an unstepped real that does not state its own number.
 
     Returns
     -------
@@ -177,7 +176,7 @@ def grid(space: SearchSpace, points: int | None = None) -> Design:
     SpaceError
         If a real has neither a step nor a number of points.
     """
-    levels = [space.levels(i, points) for i in range(len(space.parameters))]
+    levels = [p.levels(points) for p in space.parameters]
     counts = tuple(len(level) for level in levels)
     total = math.prod(counts)
     exact = not space.conditional and not space.constrained
@@ -260,18 +259,18 @@ def _block_of(
     space: SearchSpace, uniform: Callable[[int], FloatArray2D]
 ) -> Callable[[int], FloatArray2D]:
     def block(k: int) -> FloatArray2D:
-        rows = from_uniform(space, uniform(k))
+        points = from_uniform(space, uniform(k))
         if space.conditional:
-            rows, _ = space.settled(rows)
+            points, _ = space.settled(points)
         if space.constrained:
-            rows = rows[space.valid_rows(rows)]
-        return rows
+            points = points[space.valid_points(points)]
+        return points
 
     return block
 
 
 def from_uniform(space: SearchSpace, points: FloatArray2D) -> FloatArray2D:
-    """Map points of the unit cube to rows of a space.
+    """Map points of the unit cube to points of a space.
 
     Parameters
     ----------
@@ -282,35 +281,8 @@ def from_uniform(space: SearchSpace, points: FloatArray2D) -> FloatArray2D:
     Returns
     -------
     ndarray of shape (n_points, n_params), float64
-        Encoded rows; neither canonical nor valid yet. Stepped values have the very bits
-        of `SearchSpace.levels`.
+        Encoded points; neither canonical nor valid yet. Stepped values have the very bits
+        of `sweep.strategy.parameters.Parameter.levels`.
     """
-    columns = [_scaled(p, points[:, i]) for i, p in enumerate(space.parameters)]
+    columns = [p.from_uniform(points[:, i]) for i, p in enumerate(space.parameters)]
     return np.stack(columns, axis=1) if columns else np.empty((len(points), 0))
-
-
-def _scaled(p: Parameter, u: FloatArray1D) -> FloatArray1D:
-    count = level_count(p)
-    if p.kind in ("categorical", "boolean"):
-        return np.minimum(np.floor(u * len(p.choices)), len(p.choices) - 1.0)
-    assert p.low is not None
-    assert p.high is not None
-    if count is None:
-        if not p.log:
-            return np.clip(p.low + u * (p.high - p.low), p.low, p.high)
-        low, high = math.log(p.low), math.log(p.high)
-        return np.clip(np.exp(low + u * (high - low)), p.low, p.high)
-    step = p.step or 0.0
-    if count == 1:
-        level = np.zeros(len(u))
-    elif not p.log:
-        level = np.minimum(np.floor(u * count), count - 1.0)
-    else:
-        # Each level's share is the logarithmic width of the cell around it. The lowest
-        # cell would reach 0 where low <= step / 2; it is cut at half of low instead.
-        low = math.log(max(p.low - step / 2, p.low / 2))
-        high = math.log(p.high + step / 2)
-        level = np.rint((np.exp(low + u * (high - low)) - p.low) / step)
-        level = np.clip(level, 0.0, count - 1.0)
-    # As `stepped` has it, for all at once.
-    return np.minimum(p.low + level * step, p.high)

@@ -1,4 +1,4 @@
-"""Which points of a search came before, in little memory for any number of them."""
+"""An index of the points of a search that finds repeated ones, in little memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sweep.schema import FloatArray2D, IntArray1D
 
-__all__ = ["Repeats"]
+__all__ = ["DuplicateIndex"]
 
 
 class _Table(NamedTuple):
@@ -34,53 +34,53 @@ class _Table(NamedTuple):
         )
 
 
-class Repeats:
-    """Which points came before, and as which trial: 24 bytes for each distinct one.
+class DuplicateIndex:
+    """The trial that each distinct point was first proposed as, in 24 bytes a point.
 
-    Rows are known by two 64-bit hashes of their bits. That two different ones agree in
+    Points are known by two 64-bit hashes of their bits. That two different ones agree in
     both does not happen; that they agree in the first is seen, and costs an evaluation.
     """
 
     def __init__(self) -> None:
         self._tables: list[_Table] = []  # each at least twice as long as the next
 
-    def find(self, rows: FloatArray2D) -> IntArray1D:
-        """Return the trial that each row was added as, or -1.
+    def find(self, points: FloatArray2D) -> IntArray1D:
+        """Return the trial that each point was added as, or -1.
 
         Parameters
         ----------
-        rows : ndarray of shape (n_rows, n_params), float64
+        points : ndarray of shape (n_points, n_params), float64
 
         Returns
         -------
-        ndarray of shape (n_rows,), int64
+        ndarray of shape (n_points,), int64
         """
-        return self._find(_hash(rows, _ODD_1), _hash(rows, _ODD_2))
+        return self._find(_hash(points, _ODD_1), _hash(points, _ODD_2))
 
     def _find(self, keys: NDArray[np.uint64], checks: NDArray[np.uint64]) -> IntArray1D:
-        found = np.full(len(keys), -1, np.int64)
+        trials = np.full(len(keys), -1, np.int64)
         for table in self._tables:
-            found = np.maximum(found, table.find(keys, checks))
-        return found
+            trials = np.maximum(trials, table.find(keys, checks))
+        return trials
 
-    def add(self, first: int, rows: FloatArray2D) -> IntArray1D:
+    def add(self, first: int, points: FloatArray2D) -> IntArray1D:
         """Add the points of consecutive trials; return the trial that each repeats, or -1.
 
         Parameters
         ----------
         first : int
             Number of the first trial.
-        rows : ndarray of shape (n_rows, n_params), float64
+        points : ndarray of shape (n_points, n_params), float64
 
         Returns
         -------
-        ndarray of shape (n_rows,), int64
+        ndarray of shape (n_points,), int64
         """
-        keys, checks = _hash(rows, _ODD_1), _hash(rows, _ODD_2)
-        found = self._find(keys, checks)
-        new = np.flatnonzero(found < 0)
+        keys, checks = _hash(points, _ODD_1), _hash(points, _ODD_2)
+        trials = self._find(keys, checks)
+        new = np.flatnonzero(trials < 0)
         if not len(new):
-            return found
+            return trials
         # The first of equal ones stands for them: the sort is stable.
         order = new[np.argsort(keys[new], kind="stable")]
         begins = np.ones(len(order), bool)
@@ -88,24 +88,24 @@ class Repeats:
         leaders = order[begins]
         leader = leaders[np.cumsum(begins) - 1]
         same = (order != leader) & (checks[order] == checks[leader])
-        found[order[same]] = first + leader[same]
+        trials[order[same]] = first + leader[same]
         self._tables.append(_Table(keys[leaders], checks[leaders], first + leaders))
         while len(self._tables) > 1 and len(self._tables[-2].keys) < 2 * len(self._tables[-1].keys):
             last = self._tables.pop()
             self._tables[-1] = self._tables[-1].merged(last)
-        return found
+        return trials
 
 
 _ODD_1, _ODD_2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)
 
 
-def _hash(rows: FloatArray2D, odd: np.uint64) -> NDArray[np.uint64]:
-    """Return a hash of each row's bits, in the manner of MurmurHash3's finaliser."""
-    bits = np.ascontiguousarray(rows).view(np.uint64)
-    found = np.full(len(rows), odd)
+def _hash(points: FloatArray2D, odd: np.uint64) -> NDArray[np.uint64]:
+    """Return a hash of each point's bits, in the manner of MurmurHash3's finaliser."""
+    bits = np.ascontiguousarray(points).view(np.uint64)
+    hashes = np.full(len(points), odd)
     for column in bits.T:
-        found = (found ^ column) * odd
-        found ^= found >> np.uint64(32)
-        found *= np.uint64(0xD6E8FEB86659FD93)
-        found ^= found >> np.uint64(29)
-    return found
+        hashes = (hashes ^ column) * odd
+        hashes ^= hashes >> np.uint64(32)
+        hashes *= np.uint64(0xD6E8FEB86659FD93)
+        hashes ^= hashes >> np.uint64(29)
+    return hashes

@@ -1,31 +1,37 @@
-"""Arithmetic over metric names, conditions on results, and filters of rows.
+"""Arithmetic over metric names, conditions on results, and filters of trials.
 
 Texts such as ``"sharpe - 0.5 * max_drawdown"`` are parsed with `ast` and turned into
-closures node by node. Only what is listed here has a meaning; nothing is evaluated as
-Python, so a text from a study file cannot reach anything but the numbers it is given.
+functions of columns, node by node. Only what is listed here has a meaning; nothing is
+evaluated as Python, so a text from a study file cannot reach anything but the numbers it is
+given.
+
+Results have the bits of Python's arithmetic on floats. NumPy's sums, products, quotients and
+roots are the same; its powers, logarithms and exponentials may differ in the last bit, so
+these are taken value by value, with Python's own.
 
 Undefined values are NaN and stay NaN: an operation without a finite-precision answer
-(division by zero, the root of a negative number, overflow) is NaN as well.
+(division by zero, the root of a negative number, overflow of a power) is NaN as well.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import math
 import operator
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sweep.errors import InputError
 from sweep.schema import FloatArray1D
-from sweep.search.elementwise import ColumnNumber, elementwise
-from sweep.text_names import did_you_mean
+from sweep.text import did_you_mean
 
 __all__ = [
     "Condition",
@@ -43,21 +49,12 @@ __all__ = [
 MAX_LENGTH = 2000
 MAX_DEPTH = 200
 
-Number = Callable[[Mapping[str, Any]], float]
-Truth = Callable[[Mapping[str, Any]], bool]
-Operand = Callable[[Mapping[str, Any]], "float | str"]  # a float may be a bool
+#: Columns of as many values each, by name: float64 arrays, or of filters any values.
+Columns = Mapping[str, Sequence[Any] | FloatArray1D]
+Number = Callable[[Columns, int], FloatArray1D]
+Truth = Callable[[Columns, int], NDArray[np.bool_]]
+Operand = Callable[[Columns, int], "Sequence[float | str] | FloatArray1D"]  # may hold bools
 
-_BINARY: Mapping[type[ast.operator], Callable[[float, float], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
-}
-_UNARY: Mapping[type[ast.unaryop], Callable[[float], float]] = {
-    ast.USub: operator.neg,
-    ast.UAdd: operator.pos,
-}
 _COMPARE: Mapping[type[ast.cmpop], tuple[str, Callable[[Any, Any], bool]]] = {
     ast.Lt: ("<", operator.lt),
     ast.LtE: ("<=", operator.le),
@@ -66,17 +63,8 @@ _COMPARE: Mapping[type[ast.cmpop], tuple[str, Callable[[Any, Any], bool]]] = {
     ast.Eq: ("==", operator.eq),
     ast.NotEq: ("!=", operator.ne),
 }
-_FUNCTIONS: Mapping[str, Callable[..., float]] = {
-    "abs": abs,
-    "sqrt": math.sqrt,
-    "log": math.log,
-    "exp": math.exp,
-    "min": min,
-    "max": max,
-}
 #: Of filters, where no column has that name; tables show booleans as yes and no.
 _TRUTHS = {"true": True, "false": False, "yes": True, "no": False}
-_ALLOWED = "numbers, names, + - * / **, parentheses, " + ", ".join(f"{f}()" for f in _FUNCTIONS)
 
 
 @dataclass(frozen=True)
@@ -93,14 +81,9 @@ class Expression:
     text: str
     names: tuple[str, ...]
     evaluate: Number = field(repr=False, compare=False)
-    evaluate_columns: ColumnNumber = field(repr=False, compare=False)
-
-    def __call__(self, values: Mapping[str, float]) -> float:
-        """Return the value; NaN where a value that counts is NaN or missing."""
-        return self.evaluate(values)
 
     def column(self, columns: Mapping[str, FloatArray1D], n: int) -> FloatArray1D:
-        """Return the values for ``n`` rows at once, with the bits of one call for each.
+        """Return the values for ``n`` points, trials or paths at once.
 
         Parameters
         ----------
@@ -111,8 +94,9 @@ class Expression:
         Returns
         -------
         ndarray of shape (n,), float64
+            NaN where a value that the expression reads is NaN.
         """
-        return self.evaluate_columns(columns, n)
+        return self.evaluate(columns, n)
 
 
 @dataclass(frozen=True)
@@ -132,32 +116,8 @@ class Condition:
     operator: str
     right: Expression
 
-    def violation(self, metrics: Mapping[str, float]) -> float:
-        """Return by how much the condition is missed.
-
-        Returns
-        -------
-        float
-            At most 0 where it holds, above 0 where it does not, as a share of the bound
-            (the side without metrics, where there is one and it is not 0), so that
-            violations of several conditions can be added. Infinite where a side is NaN.
-        """
-        left, right = self.left(metrics), self.right(metrics)
-        if math.isnan(left) or math.isnan(right):
-            return math.inf
-        below = self.operator in ("<", "<=")
-        low, high = (left, right) if below else (right, left)
-        holds = low < high or (low == high and self.operator in ("<=", ">="))
-        if not math.isfinite(low - high):
-            return -1.0 if holds else math.inf
-        missed = (low - high) / self._scale(left, right)
-        if holds:
-            return min(missed, 0.0)
-        # Equality misses a strict bound by nothing, and must still count as missed.
-        return max(missed, sys.float_info.min)
-
     def violations(self, columns: Mapping[str, FloatArray1D], n: int) -> FloatArray1D:
-        """Return `violation` for ``n`` rows at once, with the same bits.
+        """Return by how much the condition is missed.
 
         Parameters
         ----------
@@ -168,19 +128,22 @@ class Condition:
         Returns
         -------
         ndarray of shape (n,), float64
+            At most 0 where it holds, above 0 where it does not, as a share of the bound
+            (the side without metrics, where there is one and it is not 0), so that
+            violations of several conditions can be added. Infinite where a side is NaN.
         """
         left, right = self.left.column(columns, n), self.right.column(columns, n)
-        below = self.operator in ("<", "<=")
-        low, high = (left, right) if below else (right, left)
+        low, high = (left, right) if self.operator in ("<", "<=") else (right, left)
         with np.errstate(all="ignore"):
             holds = low <= high if self.operator in ("<=", ">=") else low < high
-            apart = low - high
-            missed = apart / self._scales(left, right)
+            excess = low - high
+            missed = excess / self._scales(left, right)
             met = np.where(missed > 0.0, 0.0, missed)
+            # Equality misses a strict bound by nothing, and must still count as missed.
             not_met = np.where(missed < sys.float_info.min, sys.float_info.min, missed)
-            known = np.where(holds, met, not_met)
-            known = np.where(np.isfinite(apart), known, np.where(holds, -1.0, np.inf))
-            return np.where(np.isnan(left) | np.isnan(right), np.inf, known)
+            violations = np.where(holds, met, not_met)
+            violations = np.where(np.isfinite(excess), violations, np.where(holds, -1.0, np.inf))
+            return np.where(np.isnan(left) | np.isnan(right), np.inf, violations)
 
     def _scales(self, left: FloatArray1D, right: FloatArray1D) -> FloatArray1D:
         bound = left if not self.left.names and self.right.names else right
@@ -188,15 +151,6 @@ class Condition:
             return np.ones(len(bound))
         usable = (bound != 0.0) & np.isfinite(1.0 / bound)
         return np.where(usable, np.abs(bound), 1.0)
-
-    def is_satisfied(self, metrics: Mapping[str, float]) -> bool:
-        """Whether the condition holds; it does not where a side is NaN."""
-        return self.violation(metrics) <= 0.0
-
-    def _scale(self, left: float, right: float) -> float:
-        bound = left if not self.left.names and self.right.names else right
-        known = not (self.left.names and self.right.names)
-        return abs(bound) if known and bound != 0.0 and math.isfinite(1.0 / bound) else 1.0
 
 
 @dataclass(frozen=True)
@@ -214,12 +168,23 @@ class RowFilter:
     names: tuple[str, ...]
     test: Truth = field(repr=False, compare=False)
 
-    def __call__(self, row: Mapping[str, Any]) -> bool:
-        """Whether the row passes.
+    def __call__(self, columns: Columns, n: int) -> NDArray[np.bool_]:
+        """Return which of ``n`` rows pass.
 
-        A comparison with a value that is missing, None or NaN is false, ``!=`` included.
+        A comparison with a value that is None or NaN is false, ``!=`` included.
+
+        Parameters
+        ----------
+        columns : Mapping of str to sequence
+            Every column that the filter reads, with ``n`` numbers, texts, booleans or None.
+        n : int
+
+        Raises
+        ------
+        InputError
+            If a text stands where a number is needed.
         """
-        return self.test(row)
+        return self.test(columns, n)
 
 
 @dataclass(frozen=True)
@@ -274,8 +239,7 @@ def compile_expression(text: str, names: Iterable[str]) -> Expression:
     """
     compiler = _Compiler(text, names)
     evaluate = compiler.number(compiler.root, 0)
-    columns = elementwise(compiler.root)
-    return Expression(text.strip(), tuple(sorted(compiler.used)), evaluate, columns)
+    return Expression(text.strip(), tuple(sorted(compiler.used)), evaluate)
 
 
 def parse_condition(text: str, names: Iterable[str]) -> Condition:
@@ -300,8 +264,7 @@ def parse_condition(text: str, names: Iterable[str]) -> Condition:
     for node in (root.left, root.comparators[0]):
         compiler.used = set()
         evaluate = compiler.number(node, 0)
-        names = tuple(sorted(compiler.used))
-        sides.append(Expression(ast.unparse(node), names, evaluate, elementwise(node)))
+        sides.append(Expression(ast.unparse(node), tuple(sorted(compiler.used)), evaluate))
     if not sides[0].names and not sides[1].names:
         compiler.fail("this compares two constants; name a metric", root)
     return Condition(text.strip(), sides[0], sign, sides[1])
@@ -331,7 +294,7 @@ def parse_where(text: str, names: Iterable[str]) -> RowFilter:
 
 
 class _Compiler:
-    """Turns the nodes of one text into closures."""
+    """Turns the nodes of one text into functions of columns."""
 
     def __init__(
         self,
@@ -391,15 +354,17 @@ class _Compiler:
             return self._constant(node)
         if isinstance(node, ast.Name):
             return self._name(node)
-        if isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
-            return _guarded(_UNARY[type(node.op)], (self.number(node.operand, depth + 1),))
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+            operand = self.number(node.operand, depth + 1)
+            if isinstance(node.op, ast.UAdd):
+                return operand
+            return lambda columns, n: -operand(columns, n)
         if isinstance(node, ast.BinOp):
             operation = _BINARY.get(type(node.op))
             if operation is None:
                 joined = {ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "**"}.get(type(node.op))
                 self.fail(f"use {joined}" if joined else f"only {_ALLOWED} have a meaning", node)
-            sides = (self.number(node.left, depth + 1), self.number(node.right, depth + 1))
-            return _guarded(operation, sides)
+            return self._applied(operation, (node.left, node.right), depth)
         if isinstance(node, ast.Call):
             return self._call(node, depth)
         self.fail(f"only {_ALLOWED} have a meaning here", node)
@@ -411,16 +376,19 @@ class _Compiler:
             value = float(node.value)
         except OverflowError:
             self.fail("this number is too large", node)
-        return lambda values: value
+        return lambda columns, n: np.full(n, value)
 
     def _name(self, node: ast.Name) -> Number:
         read = self._operand_name(node)
 
-        def number(values: Mapping[str, Any]) -> float:
-            value = read(values)
-            if isinstance(value, str):
-                self.fail(f'{node.id} is text here ("{value}"); compare it with == or !=', node)
-            return value
+        def number(columns: Columns, n: int) -> FloatArray1D:
+            values = read(columns, n)
+            if isinstance(values, np.ndarray):
+                return values
+            for value in values:
+                if isinstance(value, str):
+                    self.fail(f'{node.id} is text here ("{value}"); compare it with == or !=', node)
+            return np.array(values, np.float64)
 
         return number
 
@@ -428,15 +396,21 @@ class _Compiler:
         name = node.id
         if name in self.truths:
             value = self.truths[name]
-            return lambda values: value
+            return lambda columns, n: [value] * n
         if name not in self.names:
-            known = sorted(self.names)
+            names = sorted(self.names)
             if name in _FUNCTIONS:
                 self.fail(f"{name} is a function; write {name}(...)", node)
-            hint = did_you_mean(name, known) or f"; there are {', '.join(known)}"
+            hint = did_you_mean(name, names) or f"; there are {', '.join(names)}"
             self.fail(f"unknown name {name}{hint}")
         self.used.add(name)
-        return lambda values: _plain(values.get(name))
+
+        def read(columns: Columns, n: int) -> Sequence[float | str] | FloatArray1D:
+            values = columns[name]
+            numbers = isinstance(values, np.ndarray) and values.dtype == np.float64
+            return values if numbers else list(map(_plain, values))
+
+        return read
 
     def _call(self, node: ast.Call, depth: int) -> Number:
         name = node.func.id if isinstance(node.func, ast.Name) else None
@@ -446,12 +420,18 @@ class _Compiler:
         count = len(node.args)
         if node.keywords or count < 1 or (count > 1 and name not in ("min", "max")):
             self.fail(f"{name}() takes {wanted}", node)
-        arguments = tuple(self.number(argument, depth + 1) for argument in node.args)
-        function = _FUNCTIONS[name]
-        # min(x) of one number is that number; Python's min would want an iterable.
-        return (
-            arguments[0] if function in (min, max) and count == 1 else _guarded(function, arguments)
-        )
+        return self._applied(_FUNCTIONS[name], tuple(node.args), depth)
+
+    def _applied(
+        self, function: Callable[..., FloatArray1D], nodes: tuple[ast.expr, ...], depth: int
+    ) -> Number:
+        parts = tuple(self.number(node, depth + 1) for node in nodes)
+
+        def evaluate(columns: Columns, n: int) -> FloatArray1D:
+            with np.errstate(all="ignore"):
+                return function(*(part(columns, n) for part in parts))
+
+        return evaluate
 
     def truth(self, node: ast.expr, depth: int) -> Truth:
         """Compile a node that is true or false for a row."""
@@ -459,21 +439,22 @@ class _Compiler:
             self.fail("nests too deeply")
         if isinstance(node, ast.BoolOp):
             parts = tuple(self.truth(value, depth + 1) for value in node.values)
-            every = all if isinstance(node.op, ast.And) else any
-            return lambda row: every(part(row) for part in parts)
+            join: Any = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
+            return lambda columns, n: functools.reduce(join, (part(columns, n) for part in parts))
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             part = self.truth(node.operand, depth + 1)
-            return lambda row: not part(row)
+            return lambda columns, n: ~part(columns, n)
         if isinstance(node, ast.Compare):
             return self._comparison(node, depth)
         if isinstance(node, ast.Constant) and isinstance(node.value, bool):
             fixed = node.value
-            return lambda row: fixed
+            return lambda columns, n: np.full(n, fixed)
         number = self.number(node, depth)
 
-        def nonzero(row: Mapping[str, Any]) -> bool:
-            value = number(row)
-            return value != 0.0 and not math.isnan(value)
+        def nonzero(columns: Columns, n: int) -> NDArray[np.bool_]:
+            values = number(columns, n)
+            passes: NDArray[np.bool_] = (values != 0.0) & ~np.isnan(values)
+            return passes
 
         return nonzero
 
@@ -485,19 +466,21 @@ class _Compiler:
             signs.append(_COMPARE[type(op)])
         operands = tuple(self._operand(n, depth + 1) for n in (node.left, *node.comparators))
 
-        def compare(row: Mapping[str, Any]) -> bool:
-            values = [operand(row) for operand in operands]
-            return all(
-                self._holds(values[i], sign, function, values[i + 1], node)
-                for i, (sign, function) in enumerate(signs)
-            )
+        def compare(columns: Columns, n: int) -> NDArray[np.bool_]:
+            values = [operand(columns, n) for operand in operands]
+            passes = np.ones(n, bool)
+            for i, (sign, function) in enumerate(signs):
+                sides = zip(values[i], values[i + 1], strict=True)
+                holds = [self._holds(a, sign, function, b, node) for a, b in sides]
+                passes &= np.array(holds, bool)
+            return passes
 
         return compare
 
     def _operand(self, node: ast.expr, depth: int) -> Operand:
         if isinstance(node, ast.Constant) and isinstance(node.value, str | bool):
             value = node.value
-            return lambda row: value
+            return lambda columns, n: [value] * n
         if isinstance(node, ast.Name):
             return self._operand_name(node)
         return self.number(node, depth)
@@ -530,7 +513,7 @@ class _Compiler:
 
 
 def _plain(value: Any) -> float | str:
-    """Return a row's value as a float, a bool or a text; a missing one is NaN."""
+    """Return a value as a float, a bool or a text; a missing one is NaN."""
     if value is None:
         return math.nan
     if isinstance(value, str):
@@ -538,12 +521,20 @@ def _plain(value: Any) -> float | str:
     return bool(value) if isinstance(value, bool | np.bool_) else float(value)
 
 
-def _guarded(function: Callable[..., Any], arguments: tuple[Number, ...]) -> Number:
-    """Return the closure that applies ``function``; NaN in, or no answer, is NaN out."""
+# -- arithmetic on columns -------------------------------------------------------------
 
-    def evaluate(values: Mapping[str, Any]) -> float:
-        numbers = [argument(values) for argument in arguments]
-        # min, max and x ** 0 would lose a NaN.
+
+def _divide(a: FloatArray1D, b: FloatArray1D) -> FloatArray1D:
+    out: FloatArray1D = np.full(len(a), np.nan)
+    np.divide(a, b, out=out, where=b != 0.0)
+    return out
+
+
+def _by_value(function: Callable[..., object]) -> Callable[..., FloatArray1D]:
+    """Return the function applied to one value after the other."""
+
+    def one(*numbers: float) -> float:
+        # x ** 0 and 1 ** x would lose a NaN.
         if any(map(math.isnan, numbers)):
             return math.nan
         try:
@@ -551,6 +542,42 @@ def _guarded(function: Callable[..., Any], arguments: tuple[Number, ...]) -> Num
         except (ArithmeticError, ValueError):
             return math.nan
         # A negative number to a fractional power is complex in Python.
-        return math.nan if isinstance(result, complex) else float(result)
+        return math.nan if isinstance(result, complex) else float(result)  # type: ignore[arg-type]
+
+    def evaluate(*columns: FloatArray1D) -> FloatArray1D:
+        lists = [column.tolist() for column in columns]
+        return np.array([one(*values) for values in zip(*lists, strict=True)], np.float64)
 
     return evaluate
+
+
+def _extreme(better: Callable[..., Any]) -> Callable[..., FloatArray1D]:
+    """Return Python's min or max: the first of equal values, which tells 0.0 from -0.0."""
+
+    def evaluate(*columns: FloatArray1D) -> FloatArray1D:
+        extreme = columns[0]
+        undefined = np.isnan(extreme)
+        for column in columns[1:]:
+            undefined = undefined | np.isnan(column)
+            extreme = np.where(better(column, extreme), column, extreme)
+        return np.where(undefined, np.nan, extreme)
+
+    return evaluate
+
+
+_BINARY: Mapping[type[ast.operator], Callable[..., FloatArray1D]] = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: _divide,
+    ast.Pow: _by_value(operator.pow),
+}
+_FUNCTIONS: Mapping[str, Callable[..., FloatArray1D]] = {
+    "abs": np.abs,
+    "sqrt": np.sqrt,
+    "log": _by_value(math.log),
+    "exp": _by_value(math.exp),
+    "min": _extreme(operator.lt),
+    "max": _extreme(operator.gt),
+}
+_ALLOWED = "numbers, names, + - * / **, parentheses, " + ", ".join(f"{f}()" for f in _FUNCTIONS)

@@ -1,4 +1,4 @@
-"""What a trial is worth: its metrics turned into objective values and violations.
+"""The scores of trials: metrics turned into objective values and violations.
 
 An objective is a metric, an arithmetic expression over metrics, or a function in a
 user's file, which is given the metrics by name::
@@ -40,18 +40,17 @@ from sweep.search.path_functionals import PathTerm, split_terms
 from sweep.stats.metrics import METRIC_NAMES
 
 __all__ = [
-    "Aims",
+    "ObjectiveSettings",
     "Objectives",
-    "Worth",
-    "Worths",
+    "Scores",
     "compile_condition",
     "compile_objective",
     "load_function",
 ]
 
 
-class Aims(Protocol):
-    """The settings of a study that state its aim (`sweep.study.file.spec.StudySection`)."""
+class ObjectiveSettings(Protocol):
+    """The settings of a study that state its objectives (`sweep.study.file.spec.StudySection`)."""
 
     @property
     def objective(self) -> tuple[str, ...]:
@@ -66,42 +65,19 @@ class Aims(Protocol):
         """Conditions on metrics."""
 
 
-class Worth(NamedTuple):
-    """What one trial's metrics are worth.
-
-    Attributes
-    ----------
-    values : tuple of float
-        One for each objective; NaN where it is undefined.
-    violations : tuple of float
-        One for each constraint: at most 0 where it holds, infinite where it is undefined.
-    reason : str or None
-        Why the first undefined value is; None if all values are finite.
-    raised : bool
-        Whether a user's function raised or returned no number.
-    """
-
-    values: tuple[float, ...]
-    violations: tuple[float, ...]
-    reason: str | None
-    raised: bool = False
-
-    @property
-    def feasible(self) -> bool:
-        """Whether every constraint holds."""
-        return all(violation <= 0.0 for violation in self.violations)
-
-
-class Worths(NamedTuple):
-    """What the metrics of many trials are worth; `Worth` as columns.
+class Scores(NamedTuple):
+    """Objective values and violations of trials.
 
     Attributes
     ----------
     values : ndarray of shape (n_trials, n_objectives), float64
+        NaN where undefined.
     violations : ndarray of shape (n_trials, n_constraints), float64
+        At most 0 where a constraint holds, infinite where it is undefined.
     reasons : ndarray of shape (n_trials,), object
-        A text, or None.
+        Why the first undefined value is; None where all values are finite.
     raised : ndarray of shape (n_trials,), bool
+        Whether a user's function raised or returned no number.
     """
 
     values: FloatArray2D
@@ -119,7 +95,7 @@ class Objectives:
 
     Parameters
     ----------
-    aims : Aims
+    settings : ObjectiveSettings
         The study's section.
 
     Attributes
@@ -138,13 +114,13 @@ class Objectives:
         line.
     """
 
-    def __init__(self, aims: Aims) -> None:
-        self.directions = aims.directions
+    def __init__(self, settings: ObjectiveSettings) -> None:
+        self.directions = settings.directions
         terms: list[PathTerm] = []
         self.constraints: tuple[Condition, ...] = tuple(
-            compile_condition(text, terms) for text in aims.constraints
+            compile_condition(text, terms) for text in settings.constraints
         )
-        self._objectives = tuple(_compiled(text, terms) for text in aims.objective)
+        self._objectives = tuple(_compiled(text, terms) for text in settings.objective)
         self.terms = tuple(terms)
         self.labels = tuple(objective.label for objective in self._objectives)
 
@@ -177,7 +153,7 @@ class Objectives:
         Returns
         -------
         values : dict of str to ndarray of shape (n_trials,), float64
-            By the names of the terms; they go among the metrics that `columns` takes.
+            By the names of the terms; they go among the metrics that `scores` takes.
         reasons : dict of str to ndarray of shape (n_trials,), object
             Why a value is NaN.
         """
@@ -189,8 +165,8 @@ class Objectives:
                 values[term.name][k], reasons[term.name][k] = term(metrics, n)
         return values, reasons
 
-    def columns(self, metrics: Mapping[str, FloatArray1D], n: int, why: Why) -> Worths:
-        """Return what the metrics of many trials are worth, with the bits of `values`.
+    def scores(self, metrics: Mapping[str, FloatArray1D], n: int, why: Why) -> Scores:
+        """Return the scores of trials.
 
         Parameters
         ----------
@@ -205,35 +181,14 @@ class Objectives:
         reasons = np.full(n, None, object)
         raised = np.zeros(n, bool)
         for j, objective in enumerate(self._objectives):
-            values[:, j], own, failed = objective.column(metrics, n, why)
-            fresh = np.array([r is None for r in reasons], bool) if j else np.ones(n, bool)
-            reasons[fresh] = own[fresh]
+            values[:, j], undefined, failed = objective.column(metrics, n, why)
+            first = reasons == None  # noqa: E711 - of each element
+            reasons[first] = undefined[first]
             raised |= failed
         violations = np.empty((n, len(self.constraints)))
         for j, condition in enumerate(self.constraints):
             violations[:, j] = condition.violations(metrics, n)
-        return Worths(values, violations, reasons, raised)
-
-    def values(
-        self, metrics: Mapping[str, float], undefined: Mapping[str, str] | None = None
-    ) -> Worth:
-        """Return what a trial's metrics are worth.
-
-        Parameters
-        ----------
-        metrics : Mapping of str to float
-            Every metric, NaN where undefined.
-        undefined : Mapping of str to str, optional
-            Why, for those that are.
-        """
-        values, reason = [], None
-        for objective in self._objectives:
-            value, why = objective(metrics, undefined or {})
-            values.append(value)
-            reason = reason or why
-        violations = tuple(condition.violation(metrics) for condition in self.constraints)
-        raised = any(getattr(objective, "raised", False) for objective in self._objectives)
-        return Worth(tuple(values), violations, reason, raised)
+        return Scores(values, violations, reasons, raised)
 
 
 class _Calculated:
@@ -244,20 +199,6 @@ class _Calculated:
         self.reads = expression.names
         self._expression = expression
         self._shown = shown
-
-    def __call__(
-        self, metrics: Mapping[str, float], undefined: Mapping[str, str]
-    ) -> tuple[float, str | None]:
-        value = self._expression(metrics)
-        if math.isfinite(value):
-            return value, None
-        missing = [n for n in self._expression.names if math.isnan(metrics.get(n, math.nan))]
-        name = missing[0] if missing else self.label
-        why = undefined.get(name, "")
-        what = (
-            f"{self._shown.get(name, name)} is {'undefined' if math.isnan(value) else 'infinite'}"
-        )
-        return math.nan, f"{what}: {why}" if why else what
 
     def column(
         self, metrics: Mapping[str, FloatArray1D], n: int, why: Why
@@ -272,8 +213,7 @@ class _Calculated:
         reasons[np.isnan(values)] = f"{self.label} is undefined"
         for name in reversed(self._expression.names):
             places = np.flatnonzero(bad & np.isnan(metrics[name]))
-            said = f"{self._shown.get(name, name)} is undefined: "
-            reasons[places] = said + why(name, places)
+            reasons[places] = f"{self._shown.get(name, name)} is undefined: " + why(name, places)
         return np.where(bad, np.nan, values), reasons, none_raised
 
 
@@ -287,40 +227,34 @@ class _Written:
         self._path = reference.path
         self._function = load_function(reference)
         self._line = self._function.__code__.co_firstlineno
-        #: Whether the last call raised or gave no number.
-        self.raised = False
-
-    def __call__(
-        self, metrics: Mapping[str, float], undefined: Mapping[str, str]
-    ) -> tuple[float, str | None]:
-        self.raised = True
-        try:
-            # A copy: what the function does to it must not reach the next objective.
-            value = self._function(dict(metrics))
-        except Exception as error:
-            line = _line_in(error, self._path) or self._line
-            return math.nan, f"{self._path}:{line}: {type(error).__name__}: {error}"
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            return math.nan, (
-                f"{self._path}:{self._line}: {self.label} must return a number, "
-                f"found {type(value).__name__}"
-            )
-        self.raised = False
-        if math.isfinite(number):
-            return number, None
-        return math.nan, f"{self.label} returned {number}"
 
     def column(
         self, metrics: Mapping[str, FloatArray1D], n: int, why: Why
     ) -> tuple[FloatArray1D, NDArray[np.object_], NDArray[np.bool_]]:
         values, reasons, raised = np.empty(n), np.full(n, None, object), np.zeros(n, bool)
         lists = [metrics[name].tolist() for name in METRIC_NAMES]
-        for k, row in enumerate(zip(*lists, strict=True)):
-            values[k], reasons[k] = self(dict(zip(METRIC_NAMES, row, strict=True)), {})
-            raised[k] = self.raised
+        for k, trial in enumerate(zip(*lists, strict=True)):
+            values[k], reasons[k], raised[k] = self._value(
+                dict(zip(METRIC_NAMES, trial, strict=True))
+            )
         return values, reasons, raised
+
+    def _value(self, metrics: dict[str, float]) -> tuple[float, str | None, bool]:
+        """Return a trial's value, why it is undefined, and whether the function failed."""
+        try:
+            value = self._function(metrics)
+        except Exception as error:
+            line = _line_in(error, self._path) or self._line
+            return math.nan, f"{self._path}:{line}: {type(error).__name__}: {error}", True
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            kind = type(value).__name__
+            where = f"{self._path}:{self._line}"
+            return math.nan, f"{where}: {self.label} must return a number, found {kind}", True
+        if math.isfinite(number):
+            return number, None, False
+        return math.nan, f"{self.label} returned {number}", False
 
 
 def _compiled(text: str, terms: list[PathTerm]) -> _Calculated | _Written:
@@ -354,25 +288,25 @@ def compile_objective(
     InputError
         If it does not compile.
     """
-    rest, own = _without_terms(text, terms)
-    with _in_user_words(own):
-        expression = compile_expression(rest, (*METRIC_NAMES, *(t.name for t in own)))
-    return replace(expression, text=text.strip()), {t.name: t.text for t in own}
+    rest, split = _without_terms(text, terms)
+    with _in_user_words(split):
+        expression = compile_expression(rest, (*METRIC_NAMES, *(t.name for t in split)))
+    return replace(expression, text=text.strip()), {t.name: t.text for t in split}
 
 
 def compile_condition(text: str, terms: list[PathTerm] | None = None) -> Condition:
     """Compile a requirement; see `compile_objective`."""
-    rest, own = _without_terms(text, terms)
-    with _in_user_words(own):
-        condition = parse_condition(rest, (*METRIC_NAMES, *(t.name for t in own)))
+    rest, split = _without_terms(text, terms)
+    with _in_user_words(split):
+        condition = parse_condition(rest, (*METRIC_NAMES, *(t.name for t in split)))
     return replace(condition, text=text.strip())
 
 
 def _without_terms(text: str, terms: list[PathTerm] | None) -> tuple[str, tuple[PathTerm, ...]]:
-    rest, own = split_terms(text, METRIC_NAMES, first=0 if terms is None else len(terms))
+    rest, split = split_terms(text, METRIC_NAMES, first=0 if terms is None else len(terms))
     if terms is not None:
-        terms.extend(own)
-    return rest, own
+        terms.extend(split)
+    return rest, split
 
 
 @contextmanager

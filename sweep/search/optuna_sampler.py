@@ -14,11 +14,11 @@ tpe        values, constraints  pruned, with a huge  as pruned       yes
 nsga2      values, constraints  with a huge          as pruned       yes
                                 violation
 gp         values, constraints  as the worst seen    as pruned       yes
-cmaes      behind all feasible, behind all others    as pruned       no
+cmaes      after all feasible,  after all others     as pruned       no
            by its violation
 ========== ==================== ==================== =============== ==================
 
-TPE and NSGA-II rank infeasible trials behind all feasible ones and among themselves by
+TPE and NSGA-II rank infeasible trials after all feasible ones and among themselves by
 their violation (Deb 2000, An efficient constraint handling method for genetic algorithms,
 CMAME 186, section 3). CMA-ES uses the order of values alone, so a penalty far beyond all
 values that grows with the violation comes to the same. A Gaussian process, told nothing,
@@ -27,7 +27,7 @@ would propose the same point again: it is shown the worst values seen so far.
 TPE is asked for the parameters that count, and models those that count together apart.
 The others know nothing of conditions (Optuna's CMA-ES turns to random points for good
 once a parameter drops out), so they are asked for all parameters, and values of those
-that do not count are left out of the row.
+that do not count are left out of the point.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ from sweep.errors import StudyMismatchError
 from sweep.search.outcomes import STATES, Outcome, Proposal, pareto_front
 from sweep.search.pruning import Pruning, make_pruning, silence
 from sweep.search.samplers import MODEL_SAMPLERS, build_sampler, sampler_options
-from sweep.strategy.declare import Parameter
-from sweep.strategy.space import SearchSpace, decode_value, encode_value, level_count, stepped
+from sweep.strategy.parameters import Categorical, Number, Parameter
+from sweep.strategy.space import SearchSpace
 
 __all__ = [
     "MODEL_SAMPLERS",
@@ -80,7 +80,7 @@ PENALTY = 1e100
 
 
 class Sampler:
-    """Proposes points by what came of the earlier ones.
+    """Proposes points, given the outcomes of earlier ones.
 
     Deterministic: the same calls in the same order give the same proposals, to the bit,
     in any process and after `restore`.
@@ -165,11 +165,11 @@ class Sampler:
         SpaceError
             For an unknown parameter or a value out of its range.
         """
-        row = self._space.encode(values)
-        asked = {*self._always, *self._space.active_names(row)}
+        point = self._space.encode(values)
+        asked = {*self._always, *self._space.active_names(point)}
         self._study.enqueue_trial(
             {
-                p.name: axis.suggested(float(row[i]))
+                p.name: axis.suggested(float(point[i]))
                 for i, (p, axis) in enumerate(zip(self._space.parameters, self._axes, strict=True))
                 if axis is not None and p.name in asked
             }
@@ -182,8 +182,7 @@ class Sampler:
         -------
         Proposal
             Numbered from 0 in the order of asking. It may break the strategy's
-            constraint, or repeat an earlier point; how often that is put up with is the
-            caller's to say.
+            constraint, or repeat an earlier point; how often is up to the caller.
 
         Raises
         ------
@@ -192,21 +191,21 @@ class Sampler:
         """
         with silence():
             trial = self._study.ask(dict(self._always))
-            row = np.empty(len(self._axes))
+            point = np.empty(len(self._axes))
             values: dict[str, Any] = {}
             for i, (p, axis) in enumerate(zip(self._space.parameters, self._axes, strict=True)):
                 if not self._space.is_active(i, values):
-                    row[i] = encode_value(p, p.default)
+                    point[i] = p.encode(p.default)
                 elif axis is None:
-                    row[i] = 0.0 if p.low is None else p.low
+                    point[i] = p.low if isinstance(p, Number) else 0.0
                 else:
-                    row[i] = axis.encoded(_suggest(trial, p.name, axis.distribution))
-                values[p.name] = decode_value(p, float(row[i]))
+                    point[i] = axis.encoded(_suggest(trial, p.name, axis.distribution))
+                values[p.name] = p.decode([float(point[i])])[0]
         self._asked[trial.number] = trial
-        return Proposal(trial.number, row, self._space.is_valid(row))
+        return Proposal(trial.number, point, self._space.is_valid(point))
 
     def tell(self, number: int, outcome: Outcome) -> None:
-        """Take in what came of a trial.
+        """Record the outcome of a trial.
 
         Parameters
         ----------
@@ -371,28 +370,24 @@ class _Axis:
     def encoded(self, suggested: Any) -> float:
         if self.first is None:
             return float(suggested)
-        return stepped(self.parameter, int(suggested) - self.first)
+        assert isinstance(self.parameter, Number)
+        return float(self.parameter.level(float(int(suggested) - self.first)))
 
     def suggested(self, encoded: float) -> Any:
         p = self.parameter
-        if p.kind in ("categorical", "boolean"):
+        if not isinstance(p, Number):
             return int(encoded)
-        if self.first is None:
-            return encoded
-        assert p.low is not None
-        assert p.step is not None
-        return self.first + round((encoded - p.low) / p.step)
+        return encoded if self.first is None else self.first + int(p.nearest(encoded))
 
 
 def _axis(p: Parameter) -> _Axis | None:
     """Return how a parameter is searched; None if it has a single value."""
-    count = level_count(p)
+    count = p.count
     if count == 1:
         return None
-    if p.kind in ("categorical", "boolean"):
-        return _Axis(p, CategoricalDistribution(tuple(range(len(p.choices)))), None)
-    assert p.low is not None
-    assert p.high is not None
+    if isinstance(p, Categorical):
+        return _Axis(p, CategoricalDistribution(tuple(range(p.count))), None)
+    assert isinstance(p, Number)
     if count is None:
         return _Axis(p, FloatDistribution(p.low, p.high, log=p.log), None)
     first = max(1, round(p.low / (p.step or 1.0))) if p.log else 0

@@ -1,7 +1,7 @@
-"""What a sampler proposes and what comes of a trial; which trials nothing dominates.
+"""Proposals of a sampler, outcomes of trials, and the trials that nothing dominates.
 
-Plain records, apart from :mod:`sweep.search.optuna_sampler`, so that those who make and read
-them need not import Optuna.
+Plain records, apart from :mod:`sweep.search.optuna_sampler`, so that modules which make and
+read them need not import Optuna.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ class Proposal:
     ----------
     number : int
         Of the trial, from 0.
-    row : ndarray of shape (n_params,), float64
-        Canonical row.
+    point : ndarray of shape (n_params,), float64
+        Canonical.
     valid : bool
         Whether the strategy's constraint between parameters holds. A proposal that
         breaks it is told as ``invalid`` and not evaluated.
     """
 
     number: int
-    row: FloatArray1D
+    point: FloatArray1D
     valid: bool
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a trial.
+    """The outcome of a trial.
 
     Attributes
     ----------
     state : str
         One of `STATES`.
     values : tuple of float or None
-        One an objective; None or NaN where undefined.
+        One for each objective; None or NaN where undefined.
     constraints : tuple of float
-        One a requirement on the results: satisfied where zero or less.
+        One for each requirement on the results: satisfied where zero or less.
     intermediate : tuple of float
         Values after 1, 2, ... slices, as `should_prune` was asked about them.
     metrics : mapping of str to float
@@ -93,7 +93,7 @@ def pareto_front(
     values : ndarray of shape (n_trials, n_objectives), float64
         A trial with a NaN is left out.
     directions : sequence of str
-        ``"maximize"`` or ``"minimize"``, one an objective.
+        ``"maximize"`` or ``"minimize"``, one for each objective.
     feasible : ndarray of shape (n_trials,), bool, optional
         Trials to consider; all by default.
 

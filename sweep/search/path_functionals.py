@@ -1,7 +1,7 @@
 """Functionals over paths within objectives: ``quantile(net_profit, 0.05) - costs``.
 
 A term such as ``quantile(net_profit, 0.05)`` is one number from the metrics that a variant
-has on each of many paths; what stands beside it is of all paths together. `split_terms`
+has on each of many paths; everything else is of all paths together. `split_terms`
 takes the terms out of a text and leaves names in their place, so that the rest is an
 expression like any other.
 """
@@ -91,14 +91,14 @@ class PathTerm:
         missing = int(np.isnan(values).sum())
         if missing and self.low:
             # Without a value is worst, and for this metric worst is high.
-            found = self.functional.of(np.where(np.isnan(values), math.inf, values))
-            if math.isinf(found.value):
+            result = self.functional.of(np.where(np.isnan(values), math.inf, values))
+            if math.isinf(result.value):
                 return math.nan, missing_value(missing, n_paths, "replicate")
         else:
-            found = self.functional.of(values)
-        if math.isfinite(found.value):
-            return found.value, ""
-        return math.nan, found.reason or "it has no value"
+            result = self.functional.of(values)
+        if math.isfinite(result.value):
+            return result.value, ""
+        return math.nan, result.reason or "it has no value"
 
 
 def has_terms(text: str) -> bool:
@@ -150,38 +150,38 @@ class _Splitter(ast.NodeTransformer):
         if not _is_term(node):
             return self.generic_visit(node)
         assert isinstance(node.func, ast.Name)
-        own = ast.unparse(node)
+        call = ast.unparse(node)
         takes = FUNCTIONALS[node.func.id]
-        wanted = 1 if takes is None else 2
-        if node.keywords or len(node.args) != wanted:
+        n_arguments = 1 if takes is None else 2
+        if node.keywords or len(node.args) != n_arguments:
             example = f"{node.func.id}(net_profit{', ' + takes if takes else ''})"
-            self._fail(own, f"expected {example}")
+            self._fail(call, f"expected {example}")
         if any(_is_term(part) for part in ast.walk(node.args[0])):
-            self._fail(own, "a functional over paths cannot stand within another")
-        argument = self._number(node.args[1], own, takes) if takes else None
+            self._fail(call, "a functional over paths cannot stand within another")
+        argument = self._number(node.args[1], call, takes) if takes else None
         inner = compile_expression(ast.unparse(node.args[0]), self.names)
         if not inner.names:
-            self._fail(own, "names no metric")
+            self._fail(call, "names no metric")
         try:
             functional = Functional(node.func.id, argument)
         except InputError as error:
-            self._fail(own, str(error))
+            self._fail(call, str(error))
         name = f"{_PREFIX}{self.first + len(self.terms)}"
-        term = PathTerm(name, own, functional, inner)
+        term = PathTerm(name, call, functional, inner)
         if term.low and functional.name in _OF_WHAT_IS_HIGH:
             instead = _OF_WHAT_IS_HIGH[functional.name].format(inner.text, functional.argument)
-            self._fail(own, f"{inner.text} is better the lower it is; write {instead}")
+            self._fail(call, f"{inner.text} is better the lower it is; write {instead}")
         self.terms.append(term)
         return ast.copy_location(ast.Name(name, ast.Load()), node)
 
-    def _number(self, node: ast.expr, own: str, takes: str) -> float:
+    def _number(self, node: ast.expr, call: str, takes: str) -> float:
         try:
             value = ast.literal_eval(node)
             number = math.nan if isinstance(value, bool | str) else float(value)
         except (ValueError, TypeError, OverflowError):
             number = math.nan
         if math.isnan(number):
-            self._fail(own, f"expected {takes} behind the comma, found {ast.unparse(node)}")
+            self._fail(call, f"expected {takes} after the comma, found {ast.unparse(node)}")
         return number
 
     def _fail(self, part: str, what: str) -> NoReturn:

@@ -32,7 +32,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweep.errors import StudyFileError
 from sweep.search.outcomes import Outcome
-from sweep.text_names import PRUNERS, known_names
+from sweep.text import PRUNERS, known_names
 
 __all__ = ["Pruning", "checked_options", "make_pruning", "silence"]
 
@@ -95,7 +95,7 @@ def checked_options(
 
 
 def silence() -> warnings.catch_warnings[None]:
-    """Keep Optuna's remarks on experimental and deprecated arguments to itself."""
+    """Suppress Optuna's warnings about experimental and deprecated arguments."""
     return warnings.catch_warnings(action="ignore")
 
 
@@ -106,7 +106,7 @@ def make_pruning(
     directions: Sequence[str],
     n_steps: int | None = None,
 ) -> Pruning | None:
-    """Return what decides when trials are stopped, or None for ``"none"``.
+    """Return the rule that stops trials early, or None for ``"none"``.
 
     The defaults are careful, as eager pruning loses the best trial more often than not:
     no decision before a quarter of the slices (the fifth where ``n_steps`` is not known),
@@ -115,7 +115,7 @@ def make_pruning(
     Parameters
     ----------
     name : str
-        One of `sweep.text_names.PRUNERS`.
+        One of `sweep.text.PRUNERS`.
     options : mapping, optional
         Arguments of Optuna's pruner of that name.
     directions : sequence of str
@@ -177,7 +177,7 @@ class Pruning:
             self._pruner(0)  # refuses bad values now
 
     def add(self, number: int, outcome: Outcome) -> None:
-        """Take in a finished trial; those that were not measured are no yardstick.
+        """Record a finished trial; others are not compared with one that was not measured.
 
         Parameters
         ----------
@@ -207,7 +207,7 @@ class Pruning:
         ----------
         number : int
             Of the trial. Each of its slices is asked about once, in order; asking again
-            about an earlier one starts anew from there.
+            about an earlier one starts again from there.
         step : int
             Slices evaluated so far, from 1.
         value : float

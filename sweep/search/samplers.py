@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler
 
 from sweep.errors import StudyFileError
 from sweep.search.pruning import checked_options, silence
-from sweep.text_names import known_names
+from sweep.text import known_names
 
 __all__ = ["CROSSOVERS", "MODEL_SAMPLERS", "build_sampler", "sampler_options"]
 

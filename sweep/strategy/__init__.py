@@ -6,17 +6,8 @@ loaded is `sweep.kernel`; proving things of it is `sweep.backtest.strategy_check
 
 from __future__ import annotations
 
-from sweep.strategy.declare import (
-    AccountState,
-    Parameter,
-    Space,
-    Strategy,
-    boolean,
-    categorical,
-    integer,
-    load_strategy,
-    real,
-)
+from sweep.strategy.declare import AccountState, Space, Strategy, load_strategy
+from sweep.strategy.parameters import Parameter, boolean, categorical, integer, real
 
 __all__ = [
     "AccountState",

@@ -38,18 +38,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sweep.errors import SpaceError, StrategyError
+from sweep.strategy.parameters import Parameter
 
-__all__ = [
-    "AccountState",
-    "Parameter",
-    "Space",
-    "Strategy",
-    "boolean",
-    "categorical",
-    "integer",
-    "load_strategy",
-    "real",
-]
+__all__ = ["AccountState", "Space", "Strategy", "load_strategy"]
 
 
 class AccountState(NamedTuple):
@@ -73,187 +64,6 @@ class AccountState(NamedTuple):
     equity: float
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a strategy and its range.
-
-    Attributes
-    ----------
-    name : str
-    kind : str
-        ``"real"``, ``"integer"``, ``"categorical"`` or ``"boolean"``.
-    default : object
-        A value in the range.
-    low, high : float or None
-        Inclusive bounds of a real or an integer.
-    step : float or None
-        Distance of the levels ``low + k * step``; 1 for an integer by default.
-    log : bool
-        Searched on a logarithmic scale.
-    choices : tuple
-        Of a categorical.
-    when : callable or None
-        ``when(params) -> bool``: whether the parameter counts, given those declared
-        before it. One that does not takes its default and is not searched.
-    points : int or None
-        Levels of an unstepped real in a grid; None leaves it to the sampler's setting.
-    """
-
-    name: str
-    kind: str
-    default: Any
-    low: float | None = None
-    high: float | None = None
-    step: float | None = None
-    log: bool = False
-    choices: tuple[Any, ...] = ()
-    when: Callable[[Any], bool] | None = None
-    points: int | None = None
-
-
-def real(
-    low: float,
-    high: float,
-    *,
-    default: float,
-    step: float | None = None,
-    log: bool = False,
-    when: Callable[[Any], bool] | None = None,
-    points: int | None = None,
-) -> Any:
-    """Declare a real parameter on ``[low, high]``.
-
-    Parameters
-    ----------
-    low, high : float
-        Inclusive bounds.
-    default : float
-        The value where nothing else is asked for.
-    step : float, optional
-        Distance between allowed values, counted from ``low``.
-    log : bool, optional
-        Search on a logarithmic scale; ``low`` must then be positive.
-    when : callable, optional
-        ``when(params) -> bool``, given the parameters declared before this one.
-    points : int, optional
-        Levels in a grid where there is no step.
-
-    Returns
-    -------
-    Parameter
-        Typed as ``Any``, so that ``fast: float = real(...)`` type-checks.
-    """
-    return _checked(
-        Parameter(
-            "",
-            "real",
-            float(default),
-            float(low),
-            float(high),
-            None if step is None else float(step),
-            log,
-            (),
-            when,
-            points,
-        )
-    )
-
-
-def integer(
-    low: int,
-    high: int,
-    *,
-    default: int,
-    step: int = 1,
-    log: bool = False,
-    when: Callable[[Any], bool] | None = None,
-    points: int | None = None,
-) -> Any:
-    """Declare a whole-number parameter on ``[low, high]``; see :func:`real`."""
-    for word, value in (("low", low), ("high", high), ("default", default), ("step", step)):
-        if isinstance(value, bool) or int(value) != value:
-            raise SpaceError(f"integer(): {word} must be a whole number, found {value!r}")
-    return _checked(
-        Parameter(
-            "", "integer", int(default), int(low), int(high), int(step), log, (), when, points
-        )
-    )
-
-
-def categorical(
-    *choices: Any, default: Any = None, when: Callable[[Any], bool] | None = None
-) -> Any:
-    """Declare a parameter that takes one of ``choices`` (numbers, strings or an IntEnum).
-
-    The default is the first choice where none is named.
-    """
-    chosen = choices[0] if default is None and choices else default
-    return _checked(Parameter("", "categorical", chosen, choices=tuple(choices), when=when))
-
-
-def boolean(*, default: bool, when: Callable[[Any], bool] | None = None) -> Any:
-    """Declare a parameter that is true or false."""
-    if not isinstance(default, bool):
-        raise SpaceError(f"boolean(): default must be True or False, found {default!r}")
-    return _checked(Parameter("", "boolean", default, choices=(False, True), when=when))
-
-
-def check_parameter(parameter: Parameter, where: str = "") -> Parameter:
-    """Return ``parameter`` if its range makes sense, else raise `SpaceError`.
-
-    Parameters
-    ----------
-    parameter : Parameter
-    where : str, optional
-        Put in front of the message: a file, a line, a key.
-    """
-    p = parameter
-    name = where or (f"parameter {p.name}" if p.name else f"{p.kind}()")
-    if p.when is not None and not callable(p.when):
-        raise SpaceError(f"{name}: when must be a function of the parameters, found {p.when!r}")
-    if p.points is not None and (isinstance(p.points, bool) or p.points < 1):
-        raise SpaceError(f"{name}: points must be a whole number above 0, found {p.points!r}")
-    if p.kind in ("categorical", "boolean"):
-        if not p.choices:
-            raise SpaceError(f"{name}: needs at least one choice")
-        if len({(type(c), c) for c in p.choices}) != len(p.choices):
-            raise SpaceError(f"{name}: a choice stands twice in {list(p.choices)}")
-        kinds = {str if isinstance(c, str) else float for c in p.choices}
-        if len(kinds) > 1:
-            raise SpaceError(f"{name}: mixes text and numbers in {list(p.choices)}")
-        if p.default not in p.choices:
-            raise SpaceError(f"{name}: default {p.default!r} is none of {list(p.choices)}")
-        return p
-    low, high = p.low, p.high
-    if low is None or high is None or not (_finite(low) and _finite(high)):
-        raise SpaceError(f"{name}: low and high must be finite numbers, found {low!r}, {high!r}")
-    if low > high:
-        raise SpaceError(f"{name}: low {low:g} is above high {high:g}")
-    if p.log and low <= 0:
-        raise SpaceError(f"{name}: a logarithmic range needs low above 0, found {low:g}")
-    if p.step is not None:
-        if not (_finite(p.step) and p.step > 0):
-            raise SpaceError(f"{name}: step must be above 0, found {p.step!r}")
-        steps = (high - low) / p.step
-        if abs(steps - round(steps)) > 1e-9 * max(1.0, steps):
-            fits = low + int(steps) * p.step
-            raise SpaceError(
-                f"{name}: step {p.step:g} does not divide {low:g}..{high:g} ({high - low:g}); "
-                f"use high {fits:g} or {fits + p.step:g}"
-            )
-    if not _finite(p.default) or not low <= p.default <= high:
-        raise SpaceError(f"{name}: default {p.default!r} lies outside {low:g}..{high:g}")
-    return p
-
-
-def _checked(parameter: Parameter) -> Any:
-    return check_parameter(parameter)
-
-
-def _finite(value: float) -> bool:
-    return isinstance(value, (int, float)) and value - value == 0.0
-
-
 class Space:
     """Base of a strategy's ``Params``: declared parameters, bound to values.
 
@@ -272,16 +82,16 @@ class Space:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = {
+        declared = {
             name: replace(value, name=name)
             for name, value in vars(cls).items()
             if isinstance(value, Parameter)
         }
-        for name in own:
+        for name in declared:
             if name in ("parameters", "valid") or name.startswith("_"):
                 raise SpaceError(f"{cls.__name__}.{name}: this name is taken; choose another")
-        inherited = tuple(p for p in cls.parameters if p.name not in own)
-        cls.parameters = inherited + tuple(own.values())
+        inherited = tuple(p for p in cls.parameters if p.name not in declared)
+        cls.parameters = inherited + tuple(declared.values())
 
     def __init__(self, **values: Any) -> None:
         names = {p.name for p in self.parameters}

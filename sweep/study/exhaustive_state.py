@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from sweep.backtest.tasks import Outcome, Task
 from sweep.schema import ROW, STATUS_ERROR, FloatArray2D, IntArray1D, Rows, Slice
-from sweep.search.duplicates import Repeats
+from sweep.search.duplicates import DuplicateIndex
 from sweep.stats.metrics import merge
 from sweep.study.judge import Judge
 from sweep.study.proposals import Points
@@ -138,8 +138,8 @@ class Exhaustive:
         self._points = points
         self._spans = course.spans
         self._cells = cells_of(self._spans, course.edges) if course.edges else []
-        self._repeats = Repeats() if points.may_repeat else None
-        self._starts = Repeats() if points.n_starts and self._repeats is None else None
+        self._duplicate_index = DuplicateIndex() if points.may_repeat else None
+        self._starts = DuplicateIndex() if points.n_starts and not points.may_repeat else None
         known: list[Part | Stretch] = [*parts, *stretches]
         self._known = {span.first: span for span in known}
         self._begins = sorted(self._known)
@@ -233,7 +233,7 @@ class Exhaustive:
 
     def _pass_over(self, known: Part | Stretch) -> None:
         first, end = known.first, known.end
-        if self._repeats is not None or self.course.distinct is not None:
+        if self._duplicate_index is not None or self.course.distinct is not None:
             self._mark(first, self._points.rows(first, end - first))
         elif self._starts is not None and first < self._points.n_starts:
             self._mark(first, self._points.rows(first, min(end, self._points.n_starts) - first))
@@ -243,8 +243,8 @@ class Exhaustive:
     def _mark(self, first: int, rows: FloatArray2D) -> tuple[FloatArray2D, IntArray1D]:
         """Return for each point the earlier trial that it repeats, or -1; mind the end."""
         duplicate_of = np.full(len(rows), -1, np.int64)
-        if self._repeats is not None:
-            duplicate_of = self._repeats.add(first, rows)
+        if self._duplicate_index is not None:
+            duplicate_of = self._duplicate_index.add(first, rows)
         elif self._starts is not None:
             early = max(min(self._points.n_starts - first, len(rows)), 0)
             duplicate_of[:early] = self._starts.add(first, rows[:early])

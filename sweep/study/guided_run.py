@@ -225,7 +225,7 @@ class GuidedRun(Run):
         if proposal is None:
             self.state.no_more("all points of the design")
             return
-        self.state.proposed(proposal.number, proposal.row, proposal.valid)
+        self.state.proposed(proposal.number, proposal.point, proposal.valid)
 
     def _record(self, trial: Finished) -> None:
         earlier = self.later.pop(trial.number, None)

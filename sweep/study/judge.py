@@ -80,20 +80,20 @@ class Judge:
             found = reasons_of.get(name)
             return why_undefined(name, rows[places]) if found is None else found[places]
 
-        worth = self.objectives.columns(metrics, n, why)
+        scores = self.objectives.scores(metrics, n, why)
         codes = np.full(n, STATES.index(COMPLETE), np.int8)
         reasons = np.full(n, "", object)
-        missed = worth.violations > 0.0
+        missed = scores.violations > 0.0
         self._say_missed(missed, codes, reasons)
-        unclear = np.flatnonzero(worth.reasons != None)  # noqa: E711 - of each element
+        unclear = np.flatnonzero(scores.reasons != None)  # noqa: E711 - of each element
         codes[unclear] = STATES.index(INFEASIBLE)
-        reasons[unclear] = worth.reasons[unclear]
-        raised = np.flatnonzero(worth.raised)
+        reasons[unclear] = scores.reasons[unclear]
+        raised = np.flatnonzero(scores.raised)
         codes[raised] = STATES.index(FAILED)
         failed = (rows["status"] == STATUS_BAD_ORDER) | (rows["status"] == STATUS_ERROR)
         codes[failed] = STATES.index(FAILED)
         reasons[failed] = "the evaluation failed"
-        return Verdicts(codes, worth.values, worth.violations, reasons)
+        return Verdicts(codes, scores.values, scores.violations, reasons)
 
     def _over_paths(
         self, paths: Sequence[Rows] | None

@@ -36,7 +36,7 @@ from optuna.trial import TrialState, create_trial
 from sweep.errors import LedgerError, StudyFileError, StudyLockedError, StudyMismatchError
 from sweep.schema import FloatArray1D
 from sweep.search.outcomes import Outcome
-from sweep.strategy.declare import Parameter
+from sweep.strategy.parameters import Categorical, Integer, Number, Parameter, Real
 from sweep.strategy.space import SearchSpace
 
 __all__ = ["FinishedTrial", "TrialStore"]
@@ -203,7 +203,7 @@ class TrialStore:
         decoded = self._space.decode(trial.row)
         # The last of many steps may lie an ulp above the bound, which Optuna refuses.
         for p in self._space.parameters:
-            if p.kind == "real" and p.high is not None:
+            if isinstance(p, Real):
                 decoded[p.name] = min(decoded[p.name], p.high)
         intermediate = {k: v for k, v in enumerate(outcome.intermediate, 1) if math.isfinite(v)}
         frozen = create_trial(
@@ -315,11 +315,10 @@ def shown_distribution(p: Parameter) -> BaseDistribution:
     -------
     BaseDistribution
     """
-    if p.kind in ("categorical", "boolean"):
+    if isinstance(p, Categorical):
         return CategoricalDistribution(tuple(_plain(c) for c in p.choices))
-    assert p.low is not None
-    assert p.high is not None
-    if p.kind == "integer":
+    assert isinstance(p, Number)
+    if isinstance(p, Integer):
         step = 1 if p.log else int(p.step or 1)
         return IntDistribution(int(p.low), int(p.high), log=p.log, step=step)
     return FloatDistribution(p.low, p.high, log=p.log, step=None if p.log else p.step)

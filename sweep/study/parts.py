@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from sweep.errors import LedgerError
 from sweep.schema import ROW, FloatArray1D, FloatArray2D, IntArray1D, Rows
-from sweep.strategy.declare import Parameter
-from sweep.strategy.space import SearchSpace, encode_value
+from sweep.strategy.parameters import Categorical, Number, Parameter
+from sweep.strategy.space import SearchSpace
 from sweep.study.ledger import sync_folder
 from sweep.study.records import STATES, Part
 from sweep.study.trials import TrialBlock, count_states
@@ -172,10 +172,9 @@ def _table(block: TrialBlock, layout: Layout) -> pa.Table:
 
 def _values(p: Parameter, numbers: FloatArray1D, idle: NDArray[np.bool_] | None) -> pa.Array:
     """Return a parameter's values as users know them, null where it does not count."""
-    if p.kind == "integer":
-        return _column(numbers.astype(np.int64), idle)
-    if p.kind == "real":
-        return _column(numbers, idle)
+    if isinstance(p, Number):
+        return _column(numbers.astype(p.dtype, copy=False), idle)
+    assert isinstance(p, Categorical)
     choices = stored_choices(p)
     places = numbers.astype(np.int32)
     if isinstance(choices[0], str):
@@ -212,7 +211,7 @@ def _dictionary(
     return pa.DictionaryArray.from_arrays(_column(places, missing), strings)
 
 
-def stored_choices(p: Parameter) -> list[Any]:
+def stored_choices(p: Categorical) -> list[Any]:
     """Return a parameter's choices as a column of one type holds them."""
     if all(isinstance(c, bool) for c in p.choices) or all(isinstance(c, str) for c in p.choices):
         return list(p.choices)
@@ -436,11 +435,10 @@ def _matrix(table: pa.Table, names: Sequence[str], n: int, left: bool) -> FloatA
 
 def _numbers(p: Parameter, column: Any) -> FloatArray1D:
     """Return the numbers that stand for a parameter's values in a canonical row."""
-    default = encode_value(p, p.default)
-    if p.kind == "integer":
-        return _array(column, np.int64, int(default)).astype(np.float64)
-    if p.kind == "real":
-        return _array(column, np.float64, default)
+    default = p.encode(p.default)
+    if isinstance(p, Number):
+        return _array(column, p.dtype, default).astype(np.float64, copy=False)
+    assert isinstance(p, Categorical)
     choices = stored_choices(p)
     if isinstance(choices[0], str):
         whole = _single(column)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweep.search.plateau import plateau_scores
+from sweep.search.neighbourhood import plateau_scores
 from sweep.study.records import COMPLETE
 from sweep.study.study import Study
 
@@ -14,7 +14,7 @@ __all__ = ["study_plateaus"]
 def study_plateaus(study: Study) -> dict[bytes, float]:
     """Return the plateau score of every complete trial of a study, by its parameters.
 
-    See `sweep.search.plateau.plateau_scores`: the median objective of its nearest neighbours
+    See `sweep.search.neighbourhood.plateau_scores`: the median objective of its nearest neighbours
     among the trials, relative to its own.
     """
     board = study.board

@@ -11,7 +11,7 @@ from sweep.errors import StudyFileError
 from sweep.schema import FloatArray1D, FloatArray2D
 from sweep.search import designs
 from sweep.search.outcomes import Outcome, Proposal
-from sweep.strategy.space import SearchSpace, level_count
+from sweep.strategy.space import SearchSpace
 from sweep.study.file.sections import StudySection
 from sweep.study.records import Finished
 
@@ -108,7 +108,7 @@ class DesignProposer:
         else:
             first, rows = self._block
             if not first <= place < first + len(rows):
-                first, rows = place, self._design.rows(place, _BLOCK)
+                first, rows = place, self._design.points(place, _BLOCK)
                 self._block = (first, rows)
             if place - first >= len(rows):
                 return None
@@ -160,7 +160,7 @@ class Points:
         self, design: designs.Design, starts: Sequence[FloatArray1D], may_repeat: bool
     ) -> None:
         self._design = design
-        self._starts = np.array(starts) if starts else design.rows(0, 0)
+        self._starts = np.array(starts) if starts else design.points(0, 0)
         self.n_starts = len(starts)
         self.may_repeat = may_repeat
 
@@ -192,7 +192,7 @@ class Points:
         early = self._starts[first : first + count]
         if len(early) == count:
             return early
-        rows = self._design.rows(first + len(early) - self.n_starts, count - len(early))
+        rows = self._design.points(first + len(early) - self.n_starts, count - len(early))
         return np.concatenate([early, rows]) if len(early) else rows
 
 
@@ -217,7 +217,7 @@ def make_points(
     design = make_design(name, study.sampler.kwargs, space, study.seed)
     # A real without steps that always counts is drawn with 30 bits or more: the same
     # number does not come again.
-    fresh = any(level_count(p) is None and p.when is None for p in space.parameters)
+    fresh = any(p.count is None and p.when is None for p in space.parameters)
     return Points(design, [space.encode(v) for v in starts], name != "grid" and not fresh)
 
 

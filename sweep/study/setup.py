@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ from sweep.search import designs
 from sweep.search.path_functionals import has_terms
 from sweep.stats.metrics import METRICS
 from sweep.strategy.declare import Strategy, load_strategy, strategy_from_source
+from sweep.strategy.parameters import Number, Override
 from sweep.strategy.space import SearchSpace
-from sweep.study.file.ranges import Override
 from sweep.study.file.sections import StudySection
 from sweep.study.file.spec import StudySpec
 from sweep.study.parts import PREFIXES, SESSIONS
@@ -205,16 +205,16 @@ def _examples(space: SearchSpace, seed: int) -> FloatArray2D:
     All trials are treated alike: where one of them had to begin anew within its warm-up it
     would not trade on paths, and look safe.
     """
-    rows = designs.random(space, seed).rows(0, _EXAMPLES)
+    rows = designs.random(space, seed).points(0, _EXAMPLES)
     ends = [space.defaults]
     for i, p in enumerate(space.parameters):
-        if p.kind in ("real", "integer"):
+        if isinstance(p, Number):
             for end in (p.low, p.high):
                 row = space.defaults.copy()
                 row[i] = end
                 ends.append(space.canonical(row))
     wide = np.stack(ends)
-    found: FloatArray2D = np.concatenate([wide[space.valid_rows(wide)], rows])
+    found: FloatArray2D = np.concatenate([wide[space.valid_points(wide)], rows])
     return found
 
 
@@ -395,8 +395,7 @@ def bind(space: SearchSpace, overrides: tuple[tuple[str, Override], ...]) -> Sea
                 f"give the parameter another one"
             )
     for name, override in overrides:
-        values = {f.name: getattr(override, f.name) for f in fields(override)}
-        space = space.restrict(name, **values)
+        space = space.restrict(name, override)
     return space
 
 
@@ -422,8 +421,6 @@ def starting_points(spec: StudySpec, space: SearchSpace) -> list[dict[str, Any]]
 def _read_points(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
     import csv
 
-    from sweep.strategy.space import parse_value
-
     try:
         with open(path, newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines)
@@ -436,7 +433,7 @@ def _read_points(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
             for row in reader:
                 try:
                     values = {
-                        n: parse_value(space.parameters[space.index(n)], row[n])
+                        n: space.parameters[space.index(n)].parse(row[n])
                         for n in names
                         if row[n] not in (None, "")
                     }

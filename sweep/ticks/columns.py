@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sweep.errors import DataError
-from sweep.text_names import did_you_mean
+from sweep.text import did_you_mean
 
 __all__ = ["ROLES", "CsvLayout", "csv_layout", "find_columns", "is_instrument", "normalise"]
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from sweep.schema import FloatArray1D, FloatArray2D
 from sweep.search.neighbourhood import is_free, scaled
-from sweep.strategy.space import SearchSpace, level_count
+from sweep.strategy.parameters import Categorical
+from sweep.strategy.space import SearchSpace
 
 __all__ = ["importances"]
 
@@ -49,7 +50,7 @@ def importances(
     if values.min() == values.max():
         return {}, "all trials have one value"
     _, active = space.settled(rows)
-    used = [i for i, p in enumerate(space.parameters) if level_count(p) != 1 and active[:, i].all()]
+    used = [i for i, p in enumerate(space.parameters) if p.count != 1 and active[:, i].all()]
     if len(used) < 2:
         return {}, "fewer than 2 parameters count in every trial"
     if len(rows) > _MOST:
@@ -81,11 +82,10 @@ def _evaluated(
     axes: dict[str, BaseDistribution] = {}
     for i in used:
         p = space.parameters[i]
-        numeric = is_free(p)
         axes[p.name] = (
-            FloatDistribution(0.0, 1.0)
-            if numeric
-            else CategoricalDistribution(range(len(p.choices)))
+            CategoricalDistribution(range(p.count))
+            if isinstance(p, Categorical)
+            else FloatDistribution(0.0, 1.0)
         )
     study = optuna.create_study(direction=StudyDirection[direction.upper()])
     study.add_trials(

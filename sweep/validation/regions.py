@@ -10,7 +10,8 @@ import numpy as np
 
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 from sweep.search.neighbourhood import is_free, scaled
-from sweep.strategy.space import SearchSpace, level_count
+from sweep.strategy.parameters import Categorical
+from sweep.strategy.space import SearchSpace
 
 __all__ = ["Cluster", "clusters_of"]
 
@@ -118,9 +119,9 @@ def _ranges(space: SearchSpace, rows: FloatArray2D) -> dict[str, tuple[Any, ...]
     for i, values in enumerate(space.decoded(rows)):
         p = space.parameters[i]
         own = [v for v, counts in zip(values, active[:, i], strict=True) if counts]
-        if not own or level_count(p) == 1:
+        if not own or p.count == 1:
             continue
-        if p.kind in ("categorical", "boolean"):
+        if isinstance(p, Categorical):
             found[p.name] = tuple(dict.fromkeys(sorted(own, key=list(p.choices).index)))
         else:
             found[p.name] = (min(own), max(own))

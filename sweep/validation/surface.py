@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from sweep.errors import InputError
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
-from sweep.search.neighbourhood import is_free, scaled
-from sweep.search.plateau import distance_coordinates, plateau_scores
+from sweep.search.neighbourhood import distance_coordinates, is_free, plateau_scores, scaled
 from sweep.stats.response_surface import sign_of
-from sweep.strategy.declare import Parameter
-from sweep.strategy.space import SearchSpace, level_count
+from sweep.strategy.parameters import Categorical, Number, Parameter
+from sweep.strategy.space import SearchSpace
 from sweep.text import number
 from sweep.validation.importance import importances
 from sweep.validation.regions import Cluster, clusters_of
@@ -149,7 +148,7 @@ class Surface:
         The largest first.
     n_good : int
     plateau : float
-        The winner's plateau score (`sweep.search.plateau`): about 1 on a plateau, 0 where its
+        The winner's plateau score (`sweep.search.neighbourhood`): about 1 on a plateau, 0 where its
         neighbours lose all that it gains; NaN where it cannot be said.
     steady : int
         The best trial with a score of at least 0.8; -1 if there is none.
@@ -226,7 +225,7 @@ def surface_of_trials(
     if why:
         reasons["importance"] = why
     axes = [_axis(p, rows[:, i], active[:, i]) for i, p in enumerate(space.parameters)]
-    shown = [i for i, p in enumerate(space.parameters) if level_count(p) != 1]
+    shown = [i for i, p in enumerate(space.parameters) if p.count != 1]
     shown.sort(key=lambda i: -importance.get(space.names[i], 0.0))
     profiles = tuple(_profile(space.names[i], axes[i], worth, sign, winner) for i in shown)
     pairs = itertools.combinations(shown, 2)
@@ -277,7 +276,7 @@ class _Axis:
 
 
 def _axis(p: Parameter, column: FloatArray1D, active: NDArray[np.bool_]) -> _Axis:
-    if p.kind in ("categorical", "boolean"):
+    if isinstance(p, Categorical):
         cells = column.astype(np.int64)
         labels = tuple(str(choice) for choice in p.choices)
         return _Axis(labels, np.where(active, cells, -1))
@@ -285,9 +284,8 @@ def _axis(p: Parameter, column: FloatArray1D, active: NDArray[np.bool_]) -> _Axi
     if len(levels) <= MOST_LEVELS:
         found = np.searchsorted(levels, column).astype(np.int64)
         return _Axis(tuple(number(float(v), 4) for v in levels), np.where(active, found, -1))
-    assert p.low is not None and p.high is not None
-    low, high = (math.log(p.low), math.log(p.high)) if p.log else (p.low, p.high)
-    ends = np.linspace(low, high, CELLS + 1)
+    assert isinstance(p, Number)
+    ends = np.linspace(*p.ends, CELLS + 1)
     placed = np.log(column, where=column > 0.0, out=np.zeros(len(column))) if p.log else column
     cells = np.clip(np.searchsorted(ends, placed, side="right") - 1, 0, CELLS - 1)
     shown = [number(math.exp(e) if p.log else e, 3) for e in ends]
@@ -352,7 +350,6 @@ def _edges(space: SearchSpace, row: FloatArray1D, active: NDArray[np.bool_]) -> 
         side = "low" if at[i] <= near else "high" if at[i] >= 1.0 - near else ""
         if not side:
             continue
-        assert p.low is not None and p.high is not None
         beyond = "below" if side == "low" else "above"
         advice = f"widen the range of {p.name} {beyond} that, if values there make sense"
         found.append(Edge(p.name, side, float(row[i]), p.low, p.high, advice))

@@ -13,6 +13,7 @@ from sweep.backtest import features as feature_blocks
 from sweep.backtest.tasks import Context, Task, replay
 from sweep.kernel import build
 from sweep.schema import Account, Costs, Slice, Ticks
+from sweep.strategy.parameters import Integer
 from tests.generators import SECOND
 from tests.kernel.test_lanes import SHIPPED, context_of, cuts, held, kernel_of, market, points, run
 
@@ -210,7 +211,7 @@ def test_blocks_change_no_bit_of_a_shipped_strategy(path, monkeypatch) -> None:
         context = context_of(kernel, ticks, COSTS, ACCOUNT)
         rows = points(space, draw, 6)
         for p, parameter in enumerate(space.parameters):
-            if parameter.kind == "integer" and (parameter.high or 0) > 1_000:
+            if isinstance(parameter, Integer) and parameter.high > 1_000:
                 # What ticks before a slice can hold, where they begin 40 ticks before it.
                 rows[:, p] = np.minimum(rows[:, p], 19)
         found = []

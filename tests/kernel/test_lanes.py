@@ -25,6 +25,7 @@ from sweep.kernel.lanes import lanes_text
 from sweep.schema import STATUS_BAD_ORDER, Account, Costs, Slice, TickHandle, Ticks
 from sweep.search.designs import random as random_design
 from sweep.strategy.declare import strategy_from_source
+from sweep.strategy.parameters import Number
 from sweep.strategy.space import SearchSpace
 from sweep.ticks import mapped as tickmap
 from tests import oracle
@@ -104,8 +105,8 @@ def kernel_of(source: str) -> tuple[Kernel, SearchSpace]:
 
 
 def points(space: SearchSpace, draw: np.random.Generator, n: int) -> np.ndarray:
-    rows = np.asarray(random_design(space, int(draw.integers(1 << 30))).rows(0, n))
-    short = np.array([p.kind != "categorical" and (p.high or 0) >= 500 for p in space.parameters])
+    rows = np.asarray(random_design(space, int(draw.integers(1 << 30))).points(0, n))
+    short = np.array([isinstance(p, Number) and p.high >= 500 for p in space.parameters])
     # Windows of thousands of ticks would leave nothing to compare.
     rows[:, short] = np.minimum(rows[:, short], np.floor(rows[:, short] ** 0.5) + 1)
     return rows
@@ -511,7 +512,7 @@ def test_what_cannot_run_side_by_side_says_why_and_gives_the_same(name: str) -> 
 
 
 def test_values_of_parameters_have_one_type_in_lanes() -> None:
-    for choices, form in (("True, 0.5", "{}"), ("1, True", "as_bits({})"), ("True, False", "!= 0")):
+    for choices, form in (("True, 0.5", "{}"), ("2, True", "as_bits({})"), ("True, False", "!= 0")):
         source = written(SIDE, params=f"    c: float = categorical({choices})\n")
         strategy = strategy_from_source(source, "strategy.py")
         text, _ = lanes_text(strategy, SearchSpace.of(strategy.params))

@@ -402,7 +402,7 @@ def test_shipped_strategies_on_paths(file: Path) -> None:
     if strategy.features is not None:
         pytest.skip("has features")
     space = wide_space(strategy)
-    params = np.asarray(random_design(space, 5).rows(0, 3))
+    params = np.asarray(random_design(space, 5).points(0, 3))
     for name in ("sessions", "slots", "stationary"):
         costs, account = terms(draw)
         ticks = session_market(draw, 6, 900)

@@ -6,69 +6,85 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sweep.errors import StudyFileError
-from sweep.search.objective import Objectives
+from sweep.search.objective import Objectives, Scores
+from sweep.stats.metrics import METRIC_NAMES
 
-METRICS = {"sharpe": 1.5, "max_drawdown": 0.25, "trades": 40.0, "profit_factor": math.nan}
+METRICS = dict.fromkeys(METRIC_NAMES, 0.0) | {
+    "sharpe": 1.5, "max_drawdown": 0.25, "trades": 40.0, "profit_factor": math.nan
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Aims:
+class Settings:
     objective: tuple[str, ...]
     directions: tuple[str, ...] = ("maximize",)
     constraints: tuple[str, ...] = ()
 
 
+def scored(
+    objectives: Objectives, metrics: dict[str, float] = METRICS, reason: str = "no trades"
+) -> Scores:
+    """The scores of two trials with the same metrics."""
+    columns = {name: np.full(2, value) for name, value in metrics.items()}
+    return objectives.scores(columns, 2, lambda name, k: np.full(len(k), reason, object))
+
+
 def written(folder: Path, source: str, function: str = "score") -> Objectives:
     path = folder / "aims.py"
     path.write_text(source)
-    return Objectives(Aims((f"{path}:{function}",)))
+    return Objectives(Settings((f"{path}:{function}",)))
 
 
 def test_values_come_in_the_order_of_the_objectives() -> None:
-    aims = Aims(("max_drawdown", "sharpe - 2 * max_drawdown"), ("minimize", "maximize"))
-    objectives = Objectives(aims)
-    worth = objectives.values(METRICS)
-    assert worth.values == (0.25, 1.0)
-    assert worth.reason is None
-    assert worth.violations == ()
-    assert worth.feasible
-    assert objectives.labels == aims.objective
-    assert objectives.directions == aims.directions
+    settings = Settings(("max_drawdown", "sharpe - 2 * max_drawdown"), ("minimize", "maximize"))
+    objectives = Objectives(settings)
+    scores = scored(objectives)
+    assert scores.values.tolist() == [[0.25, 1.0]] * 2
+    assert scores.reasons.tolist() == [None, None]
+    assert scores.violations.shape == (2, 0)
+    assert objectives.labels == settings.objective
+    assert objectives.directions == settings.directions
 
 
 def test_violations_come_in_the_order_of_the_constraints() -> None:
-    aims = Aims(("sharpe",), constraints=("trades >= 30", "max_drawdown < 0.2"))
-    worth = Objectives(aims).values(METRICS)
-    assert worth.violations == pytest.approx((-1 / 3, 0.25))
-    assert not worth.feasible
+    settings = Settings(("sharpe",), constraints=("trades >= 30", "max_drawdown < 0.2"))
+    assert scored(Objectives(settings)).violations[0] == pytest.approx((-1 / 3, 0.25))
 
 
 def test_undefined_metric_gives_nan_with_its_reason() -> None:
-    worth = Objectives(Aims(("profit_factor",))).values(METRICS, {"profit_factor": "no trades"})
-    assert math.isnan(worth.values[0])
-    assert worth.reason == "profit_factor is undefined: no trades"
+    scores = scored(Objectives(Settings(("profit_factor",))))
+    assert np.isnan(scores.values).all()
+    assert scores.reasons.tolist() == ["profit_factor is undefined: no trades"] * 2
 
 
 def test_undefined_expression_names_the_metric_that_is_undefined() -> None:
-    aims = Aims(("sharpe + profit_factor",), constraints=("profit_factor > 1",))
-    worth = Objectives(aims).values(METRICS, {"profit_factor": "no losing trade"})
-    assert worth.reason == "profit_factor is undefined: no losing trade"
-    assert worth.violations == (math.inf,)
-    assert not worth.feasible
+    settings = Settings(("sharpe + profit_factor",), constraints=("profit_factor > 1",))
+    scores = scored(Objectives(settings), reason="no losing trade")
+    assert scores.reasons[0] == "profit_factor is undefined: no losing trade"
+    assert scores.violations.tolist() == [[math.inf]] * 2
+
+
+def test_the_first_undefined_objective_gives_the_reason() -> None:
+    settings = Settings(("sharpe", "sqrt(-trades)", "profit_factor"), ("maximize",) * 3)
+    scores = scored(Objectives(settings))
+    assert scores.reasons[1] == "sqrt(-trades) is undefined"
+    assert scores.values[1, 0] == 1.5
+    assert np.isnan(scores.values[1, 1:]).all()
 
 
 def test_expression_that_divides_by_zero_names_itself() -> None:
-    worth = Objectives(Aims(("sharpe / (trades - 40)",))).values(METRICS)
-    assert worth.reason == "sharpe / (trades - 40) is undefined"
+    scores = scored(Objectives(Settings(("sharpe / (trades - 40)",))))
+    assert scores.reasons[0] == "sharpe / (trades - 40) is undefined"
 
 
 def test_infinite_objective_is_undefined() -> None:
-    worth = Objectives(Aims(("sharpe",))).values({"sharpe": math.inf})
-    assert math.isnan(worth.values[0])
-    assert worth.reason == "sharpe is infinite"
+    scores = scored(Objectives(Settings(("sharpe",))), {"sharpe": math.inf})
+    assert math.isnan(scores.values[0, 0])
+    assert scores.reasons[0] == "sharpe is infinite"
 
 
 def test_user_written_function_is_given_the_metrics(tmp_path: Path) -> None:
@@ -76,8 +92,8 @@ def test_user_written_function_is_given_the_metrics(tmp_path: Path) -> None:
     objectives = written(tmp_path, source)
     assert objectives.labels == ("score",)
     # Twice: what the function does to its argument stays without effect.
-    assert objectives.values(METRICS).values == (60.0,)
-    assert objectives.values(METRICS).values == (60.0,)
+    assert scored(objectives).values.tolist() == [[60.0], [60.0]]
+    assert scored(objectives).values.tolist() == [[60.0], [60.0]]
 
 
 @pytest.mark.parametrize(
@@ -91,14 +107,16 @@ def test_user_written_function_is_given_the_metrics(tmp_path: Path) -> None:
 def test_failing_function_gives_nan_with_file_and_line(
     tmp_path: Path, body: str, line: int, part: str
 ) -> None:
-    worth = written(tmp_path, f"def score(metrics):\n    {body}\n").values(METRICS)
-    assert math.isnan(worth.values[0])
-    assert worth.reason == f"{tmp_path / 'aims.py'}:{line}: {part}"
+    scores = scored(written(tmp_path, f"def score(metrics):\n    {body}\n"))
+    assert np.isnan(scores.values).all()
+    assert scores.raised.all()
+    assert scores.reasons[1] == f"{tmp_path / 'aims.py'}:{line}: {part}"
 
 
 def test_function_that_returns_nan_says_so(tmp_path: Path) -> None:
-    worth = written(tmp_path, "def score(metrics):\n    return float('nan')\n").values(METRICS)
-    assert worth.reason == "score returned nan"
+    scores = scored(written(tmp_path, "def score(metrics):\n    return float('nan')\n"))
+    assert scores.reasons[0] == "score returned nan"
+    assert not scores.raised.any()
 
 
 @pytest.mark.parametrize(
@@ -120,4 +138,4 @@ def test_objective_file_that_cannot_be_used_is_refused(
 
 def test_missing_objective_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StudyFileError, match="no such file"):
-        Objectives(Aims((f"{tmp_path}/aims.py:score",)))
+        Objectives(Settings((f"{tmp_path}/aims.py:score",)))

@@ -68,12 +68,12 @@ def test_terms_are_found_in_any_text(text: str, found: bool) -> None:
         ("quantile(net_profit, q=0.5)", "expected quantile(net_profit, a prob"),
         ("1 + cvar(net_profit, 0.1, 2)", 'at "cvar(net_profit, 0.1, 2)": expected cvar('),
         ("mean(median(net_profit))", "a functional over paths cannot stand within another"),
-        ("quantile(net_profit, mean(sharpe))", "expected a probability between 0 and 1 behind"),
-        ("quantile(net_profit, trades)", "behind the comma, found trades"),
-        ("quantile(net_profit, True)", "behind the comma, found True"),
-        ("quantile(net_profit, {[1]: 2})", "behind the comma"),
-        ("probability_above(net_profit, 'x')", "expected a number behind the comma"),
-        (f"probability_above(net_profit, 1{'0' * 400})", "expected a number behind the comma"),
+        ("quantile(net_profit, mean(sharpe))", "expected a probability between 0 and 1 after"),
+        ("quantile(net_profit, trades)", "after the comma, found trades"),
+        ("quantile(net_profit, True)", "after the comma, found True"),
+        ("quantile(net_profit, {[1]: 2})", "after the comma"),
+        ("probability_above(net_profit, 'x')", "expected a number after the comma"),
+        (f"probability_above(net_profit, 1{'0' * 400})", "expected a number after the comma"),
         ("mean(1.0)", "names no metric"),
         ("quantile(net_profit, 1.5)", "between 0 and 1"),
         ("cvar(net_profit, 0)", "between 0 and 1"),
@@ -227,15 +227,15 @@ def test_a_better_sample_has_a_better_value_by_default(name: str) -> None:
 # -- within objectives -----------------------------------------------------------------
 
 
-class Aims:
+class Settings:
     objective = ("quantile(net_profit, 0.25) - max_drawdown", "costs")
     directions = ("maximize", "minimize")
     constraints = ("mean(sharpe) >= 1", "trades >= 5")
 
 
 def test_objectives_read_paths_and_history_apart() -> None:
-    objectives = Objectives(Aims())
-    assert objectives.labels == Aims.objective
+    objectives = Objectives(Settings())
+    assert objectives.labels == Settings.objective
     assert objectives.reads == ("max_drawdown", "trades", "costs")
     assert objectives.path_reads == ("net_profit", "sharpe")
     profits = ([3.0, 1.0, 2.0, 4.0], [math.nan, math.nan, math.nan, 4.0])
@@ -251,11 +251,11 @@ def test_objectives_read_paths_and_history_apart() -> None:
         "costs": np.array([1.0, 2.0]), **over,
     }  # fmt: skip
     plain = np.full(2, "", object)
-    worth = objectives.columns(metrics, 2, lambda name, k: reasons.get(name, plain)[k])
-    assert worth.values[0].tolist() == [0.75, 1.0]
-    assert math.isnan(worth.values[1, 0])
-    assert worth.reasons[0] is None
-    assert worth.reasons[1] == (
+    scores = objectives.scores(metrics, 2, lambda name, k: reasons.get(name, plain)[k])
+    assert scores.values[0].tolist() == [0.75, 1.0]
+    assert math.isnan(scores.values[1, 0])
+    assert scores.reasons[0] is None
+    assert scores.reasons[1] == (
         "quantile(net_profit, 0.25) is undefined: 3 of 4 replicates have no value"
     )
-    assert worth.violations.tolist() == [[-0.25, -0.8], [0.5, -0.8]]  # shares of the bound
+    assert scores.violations.tolist() == [[-0.25, -0.8], [0.5, -0.8]]  # shares of the bound

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sweep.errors import StudyFileError
 from sweep.search.outcomes import Outcome
 from sweep.search.pruning import Pruning, make_pruning, silence
-from sweep.text_names import PRUNERS
+from sweep.text import PRUNERS
 
 N_STEPS = 12
 NAMES = [name for name in PRUNERS if name != "none"]

@@ -73,7 +73,7 @@ def test_every_crossover_works(crossover: str) -> None:
     sampler = Sampler(BOWL, "nsga2", {"population_size": 6, "crossover": crossover}, 1)
     for _ in range(40):
         proposal = sampler.ask()
-        sampler.tell(proposal.number, Outcome("complete", (float(proposal.row.sum()),)))
+        sampler.tell(proposal.number, Outcome("complete", (float(proposal.point.sum()),)))
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,9 @@ def test_options_reach_the_sampler_without_warnings(name: str, options: dict[str
     differs = False
     for _ in range(40):
         proposals = [s.ask() for s in (sampler, default)]
-        differs |= not np.array_equal(proposals[0].row, proposals[1].row)
+        differs |= not np.array_equal(proposals[0].point, proposals[1].point)
         for s, proposal in zip((sampler, default), proposals, strict=True):
-            s.tell(proposal.number, Outcome("complete", (float(proposal.row[0]),)))
+            s.tell(proposal.number, Outcome("complete", (float(proposal.point[0]),)))
     assert differs
 
 

@@ -20,7 +20,7 @@ from sweep.search.optuna_sampler import Sampler
 from sweep.search.outcomes import Outcome, Proposal, pareto_front
 from sweep.search.pruning import make_pruning
 from sweep.search.samplers import MODEL_SAMPLERS
-from sweep.strategy.declare import Space, real
+from sweep.strategy import Space, real
 from sweep.strategy.space import SearchSpace
 from tests.trial_helpers import BOWL, MIXED, NUMBERS, events, outcome, play, score
 
@@ -148,8 +148,8 @@ def test_proposals_are_canonical_rows_of_the_space(name: str) -> None:
         assert np.array_equal(space.canonical(row), row)
         assert space.is_valid(row) == valid
         for i, parameter in enumerate(space.parameters):
-            if parameter.step is not None or parameter.choices:
-                assert row[i] in space.levels(i)
+            if parameter.count is not None:
+                assert row[i] in parameter.all_levels()
             else:
                 assert parameter.low <= row[i] <= parameter.high
     # Several values of each, so that the above is not vacuous.
@@ -166,7 +166,7 @@ def test_logarithmic_levels_are_first_drawn_evenly_by_logarithm() -> None:
     n = 600
     sampler = Sampler(MIXED, "tpe", {"n_startup_trials": n, "constant_liar": False}, 3)
     i = MIXED.index("lots")
-    column = np.array([sampler.ask().row[i] for _ in range(n)])
+    column = np.array([sampler.ask().point[i] for _ in range(n)])
     p = math.log(9.5 / 0.5) / math.log(100.5 / 0.5)
     assert abs((column < 95).sum() - n * p) < 5 * math.sqrt(n * p * (1 - p))
 
@@ -184,7 +184,7 @@ def test_enqueued_points_come_first_and_in_order() -> None:
     for number, point in enumerate(points):
         proposal = sampler.ask()
         assert proposal.number == number
-        assert np.array_equal(proposal.row, MIXED.encode(point))
+        assert np.array_equal(proposal.point, MIXED.encode(point))
     with pytest.raises(SpaceError, match="lies outside"):
         sampler.enqueue({"fast": 1.0})
 
@@ -220,7 +220,7 @@ def test_a_sampler_learns_to_keep_to_a_small_valid_region(name: str) -> None:
         proposal = sampler.ask()
         valid.append(proposal.valid)
         state = "complete" if proposal.valid else "invalid"
-        values = (float(proposal.row.sum()),) if proposal.valid else None
+        values = (float(proposal.point.sum()),) if proposal.valid else None
         sampler.tell(proposal.number, Outcome(state, values))
     assert np.mean(valid[n // 2 :]) > 0.35
 
@@ -232,7 +232,7 @@ def test_a_sampler_with_constraints_finds_the_feasible_side(name: str) -> None:
     best = math.inf
     for _ in range(25 if name == "gp" else 250):
         proposal = sampler.ask()
-        x, y = proposal.row.tolist()
+        x, y = proposal.point.tolist()
         violation = 1.0 - x
         value = (x + 5) ** 2 + (y + 5) ** 2
         state = "infeasible" if violation > 0 else "complete"
@@ -250,10 +250,10 @@ def test_a_sampler_searches_better_than_chance(name: str) -> None:
     values = []
     for _ in range(n):
         proposal = sampler.ask()
-        values.append(float((proposal.row**2).sum()))
+        values.append(float((proposal.point**2).sum()))
         sampler.tell(proposal.number, Outcome("complete", (values[-1],)))
     assert min(values) < 0.3
-    chance = (designs.random(BOWL, 6).rows(0, 300) ** 2).sum(axis=1)
+    chance = (designs.random(BOWL, 6).points(0, 300) ** 2).sum(axis=1)
     assert np.median(values[n // 2 :]) < 5.0 < 12.0 < np.median(chance)
 
 
@@ -264,7 +264,7 @@ def test_a_study_in_which_nothing_succeeds_goes_on(name: str, state: str) -> Non
     seen = set()
     for _ in range(60):
         proposal = sampler.ask()
-        seen.add(proposal.row.tobytes())
+        seen.add(proposal.point.tobytes())
         sampler.tell(proposal.number, Outcome(state, (math.nan,)))
     assert len(seen) > 40
 
@@ -346,7 +346,7 @@ def test_pruned_trials_teach_tpe() -> None:
     moves = list(events(60, 4))
 
     def stopped(proposal: Proposal) -> Outcome:
-        value = -float((proposal.row**2).sum())
+        value = -float((proposal.point**2).sum())
         if value < -4:
             return Outcome("pruned", intermediate=(value,))
         return Outcome("complete", (value,), (), (value,))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sweep.backtest.tasks import Outcome, Task
 from sweep.schema import ROW, Slice
-from sweep.search.duplicates import Repeats
+from sweep.search.duplicates import DuplicateIndex
 from sweep.study.exhaustive_state import LOSSES, Course, Exhaustive, Tally
 from sweep.study.records import COMPLETE, FAILED, STATES, Finished, Part, Stretch
 from sweep.study.trials import Board
@@ -184,7 +184,7 @@ def test_carried_slices_are_evaluated_as_one() -> None:
 @settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 12), max_size=9), max_size=12))
 def test_repeats_finds_the_first_of_equal_points(blocks: list[list[int]]) -> None:
-    repeats, seen, n = Repeats(), {}, 0
+    repeats, seen, n = DuplicateIndex(), {}, 0
     for block in blocks:
         rows = np.array([[float(v), 0.5] for v in block]).reshape(-1, 2)
         found = repeats.add(n, rows)

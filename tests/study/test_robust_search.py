@@ -25,7 +25,7 @@ from sweep.stats.metrics import metrics_of
 from sweep.study.runner import run_study
 from sweep.study.setup import pruning_steps
 from sweep.study.study import Study
-from sweep.text_names import PRUNERS, SAMPLERS
+from sweep.text import PRUNERS, SAMPLERS
 from sweep.ticks.mapped import hold, release
 from tests.backtest.test_sameness import DisorderlyEngine
 

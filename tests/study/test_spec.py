@@ -19,11 +19,11 @@ from sweep.cli.templates import study_template, write_template
 from sweep.errors import StudyFileError
 from sweep.schema import Account, Costs
 from sweep.stats.metrics import METRICS
+from sweep.strategy.parameters import Override
 from sweep.study.file.spec import (
     SECTIONS,
     Duration,
     Moment,
-    Override,
     StudySpec,
     differences,
     from_settings,

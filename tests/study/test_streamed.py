@@ -363,7 +363,7 @@ def test_ledger_records_of_stretches_and_parts_come_back(tmp_path: Path) -> None
 
 
 def test_choices_of_every_type_come_back(tmp_path: Path) -> None:
-    from sweep.strategy.declare import Space, boolean, categorical, integer, real
+    from sweep.strategy import Space, boolean, categorical, integer, real
     from sweep.strategy.space import SearchSpace
     from sweep.study.parts import Layout, read_part, write_part
 

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from sweep.errors import LedgerError, StudyFileError, StudyLockedError, StudyMismatchError
 from sweep.search import designs
 from sweep.search.outcomes import Outcome
-from sweep.strategy.declare import Space, categorical, real
+from sweep.strategy import Space, categorical, real
 from sweep.strategy.space import SearchSpace
 from sweep.study.optuna_mirror import FinishedTrial, TrialStore
 from tests.trial_helpers import BOWL, MIXED
@@ -35,7 +35,7 @@ STATES = [
 
 
 def trials(n: int, space: SearchSpace = MIXED) -> list[FinishedTrial]:
-    rows = designs.random(space, 4).rows(0, n)
+    rows = designs.random(space, 4).points(0, n)
     return [
         FinishedTrial(k, row, STATES[k % len(STATES)], 10**18 + k, 10**18 + k + 10**9)
         for k, row in enumerate(rows)
@@ -149,7 +149,7 @@ def test_choices_of_any_kind_are_stored(tmp_path: Path) -> None:
 
     space = SearchSpace.of(Choices)
     where = tmp_path / "trials.db"
-    rows = designs.grid(space).rows(0, 99)
+    rows = designs.grid(space).points(0, 99)
     with TrialStore(where, "gold", ("maximize",), space) as store:
         store.persist([FinishedTrial(k, r, STATES[0]) for k, r in enumerate(rows)])
     found = load(where).trials

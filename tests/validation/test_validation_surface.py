@@ -115,7 +115,7 @@ def test_trials_without_a_value_are_in_no_median() -> None:
 
 def test_many_levels_are_cells_on_the_parameters_own_scale() -> None:
     space = space_of(STRATEGY)
-    rows = np.unique(random(space, 0).rows(0, 600), axis=0)
+    rows = np.unique(random(space, 0).points(0, 600), axis=0)
     found = surface(rows[:, 0], rows, space)
     slow = profile(found, "slow")
     assert slow.labels[0] == "10 to 15.9"  # a logarithmic range of 10 to 400 in eight parts
@@ -179,7 +179,7 @@ def test_a_ridge_is_one_region_on_a_grid_of_uneven_steps() -> None:
 
 
 def test_what_decides_is_the_parameter_that_does() -> None:
-    rows = grid(SPACE).rows(0, 110)
+    rows = grid(SPACE).points(0, 110)
     found = surface(-np.abs(rows[:, 0] - 5.0) + 0.01 * rows[:, 1], rows)
     assert next(iter(found.importance)) in ("x", "y", "side")
     assert found.importance["x"] > 0.9
@@ -233,7 +233,7 @@ def test_a_profile_is_drawn_with_bars() -> None:
 @pytest.mark.parametrize("width", [30, 60, 100, None])
 def test_lines_fit_the_width(width: int | None) -> None:
     space = space_of(STRATEGY)
-    rows = np.unique(random(space, 1).rows(0, 200), axis=0)
+    rows = np.unique(random(space, 1).points(0, 200), axis=0)
     found = surface(np.sin(rows[:, 0]) + np.log(rows[:, 1]), rows, space)
     for ascii_only in (False, True):
         lines = surface_lines(found, width, ascii_only=ascii_only)

@@ -28,6 +28,7 @@ from sweep.errors import SpaceError, StrategyError, SweepError
 from sweep.kernel import Kernel, build_kernel, load_kernel, plain_kernel
 from sweep.schema import STATUS_BAD_ORDER, Account, Costs, FloatArray1D, Slice, Ticks
 from sweep.strategy.declare import ARGUMENTS, Strategy, definition_line, load_strategy
+from sweep.strategy.parameters import Categorical, Number, Parameter
 from sweep.strategy.space import SearchSpace
 from sweep.text import counted
 from sweep.ticks.synthetic import SynthSpec, generate
@@ -193,13 +194,14 @@ def check_look_ahead(strategy: Strategy, space: SearchSpace, row: FloatArray1D) 
     return found
 
 
-def _describe(p: Any) -> dict[str, Any]:
-    found = {"name": p.name, "kind": p.kind, "default": p.default}
-    if p.choices:
-        found["choices"] = list(p.choices)
-    else:
-        found |= {"low": p.low, "high": p.high, "step": p.step, "log": p.log}
-    return found | {"conditional": p.when is not None}
+def _describe(p: Parameter) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    if isinstance(p, Categorical):
+        values = {"choices": list(p.choices)}
+    elif isinstance(p, Number):
+        values = {"low": p.low, "high": p.high, "step": p.step, "log": p.log}
+    shared = {"name": p.name, "kind": p.kind, "default": p.default}
+    return shared | values | {"conditional": p.when is not None}
 
 
 class _Stop(Exception):
@@ -260,7 +262,7 @@ class Checks:
             return
         try:
             valid = space.is_valid(space.defaults)
-            points = random(space, 0).rows(0, _POINTS)
+            points = random(space, 0).points(0, _POINTS)
         except SpaceError as error:
             line = definition_line(self.strategy.source, "Params")
             raise _Stop(

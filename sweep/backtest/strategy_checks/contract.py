@@ -13,7 +13,7 @@ import numpy as np
 
 from sweep.errors import StrategyError
 from sweep.strategy.declare import Strategy, definition_line, field_kinds
-from sweep.text_names import known_names
+from sweep.text import known_names
 
 __all__ = ["Watch"]
 

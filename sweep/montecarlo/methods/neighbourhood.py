@@ -73,7 +73,7 @@ def neighbourhood(
         box = neighbours(study.space, subject.row, points, seed=seed, radius=radius)
         parts.append((box, profiles(study.space, subject.row)))
     wanted = [
-        np.concatenate([subject.row[None], box, *(p.rows for p in lines)])
+        np.concatenate([subject.row[None], box, *(p.points for p in lines)])
         for subject, (box, lines) in zip(subjects, parts, strict=True)
     ]
     rows = rows_of(
@@ -199,8 +199,8 @@ def _finding(
     tables: dict[str, Any] = {}
     at = 1 + len(box)
     for line in lines:
-        here = values[at : at + len(line.rows)]
-        at += len(line.rows)
+        here = values[at : at + len(line.points)]
+        at += len(line.points)
         figures[f"plateau_width_of_{line.name}"] = plateau_width(
             line.coordinates, here, line.centre, threshold, direction
         )

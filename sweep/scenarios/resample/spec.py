@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from sweep.errors import InputError
-from sweep.text_names import did_you_mean
+from sweep.text import did_you_mean
 from sweep.ticks.sessions import DAY
 
 __all__ = ["LEVELS", "METHODS", "RESTARTS", "TICK_METHODS", "ResampleSpec"]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from sweep.errors import InputError, StudyFileError
-from sweep.text_names import did_you_mean, known_names
+from sweep.text import did_you_mean, known_names
 from sweep.units import (
     INT64_MAX,
     format_duration,

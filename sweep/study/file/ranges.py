@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass, field
 from typing import Any
 
+from sweep.strategy.parameters import Override
 from sweep.study.file.fields import (
     Kind,
     Place,
@@ -19,36 +19,7 @@ from sweep.study.file.fields import (
     whole,
 )
 
-__all__ = ["Override", "parameter_range"]
-
-
-@dataclass(frozen=True)
-class Override:
-    """A parameter's range as the study restates it. None leaves what the strategy says.
-
-    Attributes
-    ----------
-    low, high, step : int, float or None
-    log : bool or None
-    points : int or None
-    choices : tuple or None
-        For a categorical or a boolean, those that are searched.
-    fixed : bool, int, float, str or None
-        The one value that the parameter has in this study.
-    default : bool, int, float, str or None
-    where : str
-        File and line, or the flag, for messages; no part of the range.
-    """
-
-    low: float | None = None
-    high: float | None = None
-    step: float | None = None
-    log: bool | None = None
-    points: int | None = None
-    choices: tuple[Any, ...] | None = None
-    fixed: Any = None
-    default: Any = None
-    where: str = field(default="", compare=False)
+__all__ = ["parameter_range"]
 
 
 _RANGE_EXPECTED = (
@@ -94,10 +65,6 @@ def _plain_number(text: str) -> float:
 
 
 def _range_table(table: dict[str, Any], place: Place) -> Override:
-    names = ("low", "high", "step", "log", "points", "choices", "default")
-    check_names(table, names, place)
-    if not table:
-        place.fail(f"expected {_RANGE_EXPECTED}, found an empty table")
     any_number = Kind("a number", lambda v, p: v if is_number(v) else require(False))
     scalar = Kind("a value", lambda v, p: v if is_scalar(v) else require(False))
     kinds: dict[str, Kind] = {
@@ -109,7 +76,10 @@ def _range_table(table: dict[str, Any], place: Place) -> Override:
         "choices": Kind("a list of values", lambda v, p: _read_range(_list(v), p).choices),
         "default": scalar,
     }
-    values = {n: kinds[n](table[n], place.at(n)) for n in names if n in table}
+    check_names(table, tuple(kinds), place)
+    if not table:
+        place.fail(f"expected {_RANGE_EXPECTED}, found an empty table")
+    values = {n: kinds[n](table[n], place.at(n)) for n in kinds if n in table}
     if "choices" in values and values.keys() & {"low", "high", "step", "log", "points"}:
         place.fail("choices and a range (low, high, step, log, points) exclude each other")
     return _ordered(Override(**values, where=place.label), place)

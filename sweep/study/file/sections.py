@@ -18,7 +18,7 @@ from sweep.search.path_functionals import split_terms
 from sweep.stats.metrics import METRIC_NAMES, METRICS
 from sweep.study.file import fields as kinds
 from sweep.study.file.fields import Choice, Kind, Place, key
-from sweep.text_names import DIRECTIONS, ENGINES, PRUNERS, SAMPLERS
+from sweep.text import DIRECTIONS, ENGINES, PRUNERS, SAMPLERS
 from sweep.ticks.columns import ROLES
 from sweep.ticks.quality import Policies
 from sweep.ticks.synthetic import SynthSpec

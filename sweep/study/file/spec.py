@@ -18,8 +18,9 @@ from typing import Any
 from sweep.errors import InputError, StudyFileError
 from sweep.search.expressions import parse_objective_ref
 from sweep.search.path_functionals import has_terms
+from sweep.strategy.parameters import Override
 from sweep.study.file.fields import shown
-from sweep.study.file.ranges import Override, parameter_range
+from sweep.study.file.ranges import parameter_range
 from sweep.study.file.sections import (
     AccountSection,
     ComputeSection,
@@ -42,7 +43,6 @@ __all__ = [
     "Duration",
     "Moment",
     "MonteCarloSection",
-    "Override",
     "StudySection",
     "StudySpec",
     "ValidateSection",

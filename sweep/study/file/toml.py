@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeVar
 
 from sweep.errors import StudyFileError
 from sweep.study.file.fields import Kind, check_names, shown
-from sweep.text_names import known_names
+from sweep.text import known_names
 
 __all__ = ["FLAGS", "Document", "key_lines", "section_settings"]
 

@@ -108,7 +108,7 @@ def _longest_warmup(study: Study) -> int:
     A sampler that learns may meet a longer one; its folds bound warm-ups themselves.
     """
     kernel = load_kernel(study.mapped.context.kernel)
-    rows = candidates(study)[1] if study.exhaustive else random(study.space, 0).rows(0, _POINTS)
+    rows = candidates(study)[1] if study.exhaustive else random(study.space, 0).points(0, _POINTS)
     lengths = [0]
     for row in np.unique(rows, axis=0):
         with suppress(Exception):  # one that raises fails when it is evaluated

@@ -21,7 +21,7 @@ from sweep.engines.dispatch import gather
 from sweep.errors import EvaluationError, InputError
 from sweep.kernel import load_kernel
 from sweep.schema import STATUS_ERROR, FloatArray1D, FloatArray2D, IntArray1D, Rows
-from sweep.search.duplicates import Repeats
+from sweep.search.duplicates import DuplicateIndex
 from sweep.study.judge import Verdicts
 from sweep.study.proposals import make_points
 from sweep.study.records import COMPLETE, FAILED, STATES
@@ -71,13 +71,13 @@ def candidates(study: Study) -> tuple[IntArray1D, FloatArray2D]:
             f"{study.folder}: nothing says how many points to take; run the study first, or set "
             f"study.trials"
         )
-    repeats = Repeats()
+    duplicates = DuplicateIndex()
     numbers, params, first = [], [], 0
     while limit is None or first < limit:
         rows = points.rows(first, 4096 if limit is None else min(4096, limit - first))
         if not len(rows):
             break
-        own = np.flatnonzero(repeats.add(first, rows) < 0)
+        own = np.flatnonzero(duplicates.add(first, rows) < 0)
         numbers.append(first + own)
         params.append(rows[own])
         first += len(rows)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sweep.schema import FloatArray1D, FloatArray2D
-from sweep.strategy.declare import Parameter
+from sweep.strategy.parameters import Categorical, Number, Parameter
 from sweep.strategy.space import SearchSpace
 
 __all__ = ["Wander", "wander_of"]
@@ -78,13 +78,13 @@ def wander_of(
             weights = counts.astype(np.float64)
             if len(pool) < 2:
                 continue
-        elif (p.low is not None and p.low == p.high) or len(p.choices) == 1:
+        elif p.count == 1:
             continue
         else:
-            n = len(p.choices) or 1001
-            pool, weights = np.arange(n) / (1 if p.choices else n - 1), np.ones(n)
+            n = p.count if isinstance(p, Categorical) else 1001
+            pool, weights = np.arange(n) / (1 if isinstance(p, Categorical) else n - 1), np.ones(n)
         steps = _steps(numbers, sequential)
-        categorical = bool(p.choices)
+        categorical = isinstance(p, Categorical)
         moved = (steps != 0.0).astype(np.float64) if categorical else steps
         found.append(
             Wander(
@@ -105,9 +105,8 @@ def _active(space: SearchSpace, row: FloatArray1D) -> dict[str, Any]:
 
 def _scaled(p: Parameter, value: float) -> float:
     """Return where in its range an encoded value lies, 0 to 1; of a categorical, its number."""
-    if p.choices:
+    if not isinstance(p, Number):
         return value
-    assert p.low is not None and p.high is not None
     if p.high == p.low:
         return 0.0
     if p.log:

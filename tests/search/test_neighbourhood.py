@@ -13,10 +13,17 @@ from hypothesis import strategies as st
 
 from sweep.errors import InputError
 from sweep.search import designs
-from sweep.search.neighbourhood import box, neighbours, plateau_width, profiles, scaled
-from sweep.search.plateau import distance_coordinates, plateau_scores
+from sweep.search.neighbourhood import (
+    box,
+    distance_coordinates,
+    neighbours,
+    plateau_scores,
+    plateau_width,
+    profiles,
+    scaled,
+)
 from sweep.stats.response_surface import response_surface, share_above
-from sweep.strategy.declare import Space, boolean, categorical, integer, real
+from sweep.strategy import Space, boolean, categorical, integer, real
 from sweep.strategy.space import SearchSpace
 
 NAN = math.nan
@@ -50,7 +57,7 @@ MIXED, PLANE, STEPS = map(SearchSpace.of, (Mixed, Plane, Steps))
 
 
 def row_of(space: SearchSpace, seed: int) -> Any:
-    return designs.random(space, seed).rows(seed % 7, 1)[0]
+    return designs.random(space, seed).points(seed % 7, 1)[0]
 
 
 # -- boxes -----------------------------------------------------------------------------
@@ -68,7 +75,7 @@ def test_neighbours_are_distinct_valid_variants_of_the_box(seed: int, radius: fl
     row = row_of(MIXED, seed)
     rows = neighbours(MIXED, row, 20, seed=seed, radius=radius)
     assert len({r.tobytes() for r in rows} | {row.tobytes()}) == len(rows) + 1
-    assert MIXED.valid_rows(rows).all()
+    assert MIXED.valid_points(rows).all()
     assert MIXED.settled(rows)[0].tobytes() == rows.tobytes()
     for point in rows:
         assert MIXED.encode(MIXED.decode(point)).tobytes() == point.tobytes()
@@ -124,14 +131,13 @@ def test_profiles_change_one_parameter_and_keep_the_variant() -> None:
     assert [p.name for p in found] == ["fast", "level", "lots", "n"]  # distance does not count
     for profile in found:
         i = MIXED.index(profile.name)
-        assert np.array_equal(profile.rows[profile.centre], row)
-        others = np.delete(profile.rows, i, axis=1)
+        assert np.array_equal(profile.points[profile.centre], row)
+        others = np.delete(profile.points, i, axis=1)
         assert (others == np.delete(row, i)).all()
         assert (np.diff(profile.levels) > 0.0).all()
-        assert MIXED.valid_rows(profile.rows).all()
-        json.dumps(profile.to_dict(), allow_nan=False)
+        assert MIXED.valid_points(profile.points).all()
     assert found[0].coordinates[:2] == pytest.approx([0.0, 0.25])
-    assert len(found[0].rows) == 6
+    assert len(found[0].points) == 6
     assert found[1].levels[0] > -1.0  # the constraint forbids it with n = 20
 
 
@@ -140,8 +146,8 @@ def test_profiles_change_one_parameter_and_keep_the_variant() -> None:
 def test_profiles_are_variants_of_the_space(seed: int, radius: float) -> None:
     row = row_of(MIXED, seed)
     for profile in profiles(MIXED, row, radius=radius):
-        assert np.array_equal(profile.rows[profile.centre], row)
-        for point in profile.rows:
+        assert np.array_equal(profile.points[profile.centre], row)
+        for point in profile.points:
             assert MIXED.encode(MIXED.decode(point)).tobytes() == point.tobytes()
 
 
@@ -273,7 +279,7 @@ def test_plateau_scores_are_those_of_every_pair(n: int, seed: int, k: int, direc
 
 def test_a_plateau_scores_higher_than_a_peak() -> None:
     """The peak is better than the plateau, and alone."""
-    rows = designs.sobol(PLANE, 1).rows(0, 600)
+    rows = designs.sobol(PLANE, 1).points(0, 600)
     x, y = rows[:, 0], rows[:, 1] / 10.0
     plateau = np.exp(-(((x - 0.7) ** 2 + (y - 0.7) ** 2) / 0.08))
     peak = 1.5 * np.exp(-(((x - 0.2) ** 2 + (y - 0.2) ** 2) / 0.0004))
@@ -337,7 +343,7 @@ def test_what_cannot_be_is_refused() -> None:
         share_above(np.ones(3), 1.0, "up")
     with pytest.raises(InputError, match="'maximize' or 'minimize', found 'up'"):
         plateau_scores(PLANE, np.ones((3, 2)), np.ones(3), "up")
-    with pytest.raises(InputError, match=r"expected 3 rows of 2 parameters, found shape \(3, 1\)"):
+    with pytest.raises(InputError, match=r"expected 3 points of 2 parameters, found shape"):
         plateau_scores(PLANE, np.ones((3, 1)), np.ones(3))
     with pytest.raises(InputError, match="at least 1 neighbour, found 0"):
         plateau_scores(PLANE, np.ones((3, 2)), np.ones(3), k=0)
