@@ -94,36 +94,36 @@ class PValue:
     Attributes
     ----------
     value : float
-        ``(1 + n_extreme) / (1 + n_replicates)``, which is never 0; NaN without a test. Twice
-        the smaller side for ``"two-sided"``, at most 1.
+        ``(1 + n_extreme) / (1 + n_paths)``, which is never 0; NaN without a test. Twice the
+        smaller side for ``"two-sided"``, at most 1.
     error : float
-        Monte Carlo standard error, ``sqrt(p (1 - p) / n_replicates)`` of the side that was
-        counted (twice it for two sides): the error of having drawn only so many replicates.
-        The sampling error, which more draws do not shrink, is another.
-    n_extreme : int
-        Replicates at least as extreme as the observed value, and those without a value.
-    n_replicates : int
-        Paths or resamples drawn under the null.
-    null : str
-        The null hypothesis in words.
+        Monte Carlo standard error, ``sqrt(p (1 - p) / n_paths)`` of the side that was counted
+        (twice it for two sides): the error of having drawn only so many paths. The sampling
+        error, which more paths do not shrink, is another.
     alternative : str
         ``"greater"``, ``"less"`` or ``"two-sided"``.
+    null : str
+        The null hypothesis in words; empty where a test states it.
+    n_extreme : int
+        Paths at least as extreme as the observed value, and those without a value.
+    n_paths : int
+        Paths, or resamples, drawn under the null.
     reason : str or None
         Why the value is NaN.
     """
 
     value: float
     error: float
+    alternative: str
+    null: str
     n_extreme: int
-    n_replicates: int
-    null: str = ""
-    alternative: str = "greater"
+    n_paths: int
     reason: str | None = None
 
     @property
     def share(self) -> float:
-        """``n_extreme / n_replicates``, as papers print it. It can be 0, which no p-value is."""
-        return self.n_extreme / self.n_replicates if self.n_replicates else math.nan
+        """``n_extreme / n_paths``, as papers print it. It can be 0, which no p-value is."""
+        return self.n_extreme / self.n_paths if self.n_paths else math.nan
 
 
 # -- functions -------------------------------------------------------------------------
@@ -266,7 +266,7 @@ def p_value(
     n = values.size
     if math.isnan(observed) or n == 0:
         reason = "there are no replicates" if n == 0 else "the data have no such value"
-        return PValue(math.nan, math.nan, 0, n, null, alternative, reason)
+        return PValue(math.nan, math.nan, alternative, null, 0, n, reason)
     missing = int(np.isnan(values).sum())
     great = int((values >= observed - tie).sum()) + missing
     small = int((values <= observed + tie).sum()) + missing
@@ -274,17 +274,18 @@ def p_value(
     side = p_value_of_count(count, n)
     sides = 2.0 if alternative == "two-sided" else 1.0
     value, error = min(sides * side.value, 1.0), sides * side.error
-    return PValue(value, error, count, n, null, alternative)
+    return PValue(value, error, alternative, null, count, n)
 
 
-def p_value_of_count(n_extreme: int, n_replicates: int) -> PValue:
-    """Return the one-sided p-value of a count of extreme replicates; 0 of 0 is no test.
+def p_value_of_count(n_extreme: int, n_paths: int) -> PValue:
+    """Return the one-sided p-value of a count of extreme paths; 0 of 0 is no test.
 
     References
     ----------
     Davison & Hinkley (1997), Bootstrap Methods and their Application, eq. 4.11.
     """
-    if n_replicates == 0:
-        return PValue(math.nan, math.nan, 0, 0)
-    p = (1 + n_extreme) / (1 + n_replicates)
-    return PValue(p, math.sqrt(p * (1.0 - p) / n_replicates), n_extreme, n_replicates)
+    if n_paths == 0:
+        return PValue(math.nan, math.nan, "greater", "", 0, 0)
+    p = (1 + n_extreme) / (1 + n_paths)
+    error = math.sqrt(p * (1.0 - p) / n_paths)
+    return PValue(p, error, "greater", "", n_extreme, n_paths)

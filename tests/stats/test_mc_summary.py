@@ -236,7 +236,7 @@ def test_effective_units_fall_with_dependence() -> None:
 def test_p_values_count_the_observed_and_the_failed() -> None:
     values = np.array([1.0, 2.0, 3.0, NAN, 5.0])
     found = p_value(values, 3.0, null="nothing is there")
-    assert (found.n_extreme, found.n_replicates, found.value) == (3, 5, 4 / 6)
+    assert (found.n_extreme, found.n_paths, found.value) == (3, 5, 4 / 6)
     assert found.error == pytest.approx(math.sqrt(4 / 6 * 2 / 6 / 5))
     assert p_value(values, 9.0, null="x").value == 2 / 6
     assert p_value(values, 1.0, null="x", alternative="less").n_extreme == 2

@@ -62,7 +62,7 @@ def test_random_orders_have_the_law_of_all_orders() -> None:
     p = report.statistics["max_drawdown"].p_value
     assert p is not None
     assert abs(p.value - expected["p_value_mdd_ge_observed"]) < 4.0 * p.error
-    assert p.value == (1 + p.n_extreme) / (1 + p.n_replicates)
+    assert p.value == (1 + p.n_extreme) / (1 + p.n_paths)
 
 
 def test_every_order_is_equally_likely() -> None:

@@ -299,7 +299,7 @@ def _p_sentence(name: str, p: PValue) -> str:
         return f"p-value of {name}: none, {p.reason}; null: {p.null}"
     return (
         f"p-value of {name}: {_p(p)}, the chance of a value {_AS_EXTREME[p.alternative]} if "
-        f"{p.null} ({p.n_extreme:,} of {counted(p.n_replicates, 'path')})"
+        f"{p.null} ({p.n_extreme:,} of {counted(p.n_paths, 'path')})"
     )
 
 
