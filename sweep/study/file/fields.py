@@ -193,11 +193,13 @@ def whole(least: int = 0) -> Kind:
     return Kind(f"a whole number {limit}", read)
 
 
-def number(*, least: float | None = None, above: float | None = None) -> Kind:
-    """Return the kind of finite numbers, at least ``least`` or greater than ``above``."""
+def number(
+    *, least: float | None = None, above: float | None = None, most: float = math.inf
+) -> Kind:
+    """Return the kind of finite numbers from ``least``, or greater than ``above``, to ``most``."""
 
     def read(value: Any, place: Place) -> float:
-        require(is_number(value))
+        require(is_number(value) and value <= most)
         require(least is None or value >= least)
         require(above is None or value > above)
         return float(value)

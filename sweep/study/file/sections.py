@@ -28,16 +28,21 @@ if TYPE_CHECKING:
     from sweep.ticks.source import SourceSpec
 
 __all__ = [
+    "SCHEMES",
     "AccountSection",
     "ComputeSection",
     "CostsSection",
     "DataSection",
     "MonteCarloSection",
     "StudySection",
+    "ValidateSection",
     "default_direction",
 ]
 
 _DAY = 86400 * 10**9
+_MINUTE = 60 * 10**9
+#: How the search range may be split into windows.
+SCHEMES = ("walk_forward", "holdout", "k_fold", "cpcv")
 #: Failures before which a share says nothing.
 FAILURES_COUNTED_FROM = 10
 
@@ -130,6 +135,17 @@ def _read_holdout(value: Any, place: Place) -> float | Duration | Moment:
     return Moment(parse_moment(value))
 
 
+def _read_unit(value: Any, place: Place) -> str | Duration:
+    if value == "session":
+        return "session"
+    if not isinstance(value, str):
+        raise ValueError
+    width = parse_duration(value)
+    if width < _MINUTE:
+        raise ValueError
+    return Duration(width)
+
+
 def _write_either(value: Any) -> Any:
     return str(value) if isinstance(value, Duration | Moment) else value
 
@@ -143,6 +159,7 @@ _SLICES = Kind(
     'a whole number above 0, or the duration of a slice such as "1d"', _read_slices, _write_either
 )
 _FAILURES = Kind("a number of trials, or a share in (0, 1]", _read_failures)
+_UNIT = Kind('"session", or a duration of 1m or more such as "4h"', _read_unit, str)
 _OBJECTIVE = kinds.texts(_check_objective, "an objective, or a list of objectives", some=True)
 _COLUMNS = (
     "ts",
@@ -451,6 +468,45 @@ class MonteCarloSection:
             gap=self.gap,
             opens=self.opens,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidateSection:
+    """``[validate]``: the folds of a study's search range. None of it changes the study.
+
+    Attributes
+    ----------
+    scheme : str
+        Among `SCHEMES`.
+    folds : int or None
+        Of a walk forward or a k-fold; 5, or as many as ``train`` and ``test`` make.
+    train, test : int or None
+        Lengths of the windows of a walk forward or a holdout, in units.
+    groups, test_groups : int
+        Of combinatorial purged cross-validation: into how many the range is cut, and how many
+        of them each split tests.
+    purge : int or None
+        Nanoseconds in front of a test window that do not train; the longest trade of the
+        study's best variant and the latency where it is None.
+    embargo : int or None
+        More of them behind a test window, where train follows test; as long as ``purge`` where
+        it is None.
+    anchored : bool
+        Whether all train windows of a walk forward begin with the search range.
+    unit : str or Duration
+        What windows are counted in: ``"session"``, or stretches of the clock.
+    """
+
+    scheme: str = key(kinds.choice(*SCHEMES), "walk_forward", result=False)
+    folds: int | None = key(kinds.whole(1), None, result=False)
+    train: int | None = key(kinds.whole(1), None, result=False)
+    test: int | None = key(kinds.whole(1), None, result=False)
+    groups: int = key(kinds.whole(2), 6, result=False)
+    test_groups: int = key(kinds.whole(1), 2, result=False)
+    purge: int | None = key(kinds.duration(), None, result=False)
+    embargo: int | None = key(kinds.duration(), None, result=False)
+    anchored: bool = key(kinds.flag(), False, result=False)
+    unit: str | Duration = key(_UNIT, "session", result=False)
 
 
 @dataclass(frozen=True, kw_only=True)

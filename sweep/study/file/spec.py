@@ -27,10 +27,10 @@ from sweep.study.file.sections import (
     DataSection,
     MonteCarloSection,
     StudySection,
+    ValidateSection,
     default_direction,
 )
 from sweep.study.file.toml import Document, section_settings
-from sweep.study.file.validate_section import ValidateSection
 from sweep.units import Duration, Moment, format_moment
 
 __all__ = [
