@@ -6,8 +6,11 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "ARRIVALS",
     "DIRECTIONS",
+    "EFFECTS",
     "ENGINES",
+    "MODELS",
     "PRUNERS",
     "SAMPLERS",
     "did_you_mean",
@@ -18,6 +21,10 @@ SAMPLERS = ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2")
 PRUNERS = ("none", "median", "successive_halving", "hyperband", "wilcoxon")
 ENGINES = ("loky", "serial")
 DIRECTIONS = ("maximize", "minimize")
+#: Of simulated markets: the price processes, the arrivals of ticks, the planted effects.
+MODELS = ("gbm", "merton", "garch", "regimes")
+ARRIVALS = ("poisson", "hawkes")
+EFFECTS = ("none", "momentum", "reversion", "hour")
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:

@@ -23,9 +23,9 @@ from sweep.study.file.sections import _COLUMNS, StudySection
 from sweep.study.file.spec import SECTIONS
 from sweep.study.proposals import DESIGNS
 from sweep.study.records import STATES
-from sweep.text_names import PRUNERS, SAMPLERS
+from sweep.text_names import EFFECTS, PRUNERS, SAMPLERS
 from sweep.ticks.quality import CHECKS, Policies
-from sweep.ticks.synthetic import EFFECTS, SynthSpec
+from sweep.ticks.synthetic import SynthSpec
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

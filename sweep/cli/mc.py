@@ -17,8 +17,10 @@ from sweep.cli.options import (
     note,
     open_study,
     quiet_option,
+    setting_options,
     source_option,
 )
+from sweep.montecarlo.request import ALL_METHODS, MonteCarlo, asked_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,11 +40,20 @@ def _split(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def _block(ctx: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
+def _numbers(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> tuple[tuple[str, float], ...]:
+    return tuple(map(_number, value))
+
+
+def _number(text: str) -> tuple[str, float]:
+    name, equals, value = text.partition("=")
     try:
-        return value if value in (None, "auto") else float(value)
+        if equals:
+            return name.strip(), float(value)
     except ValueError:
-        raise click.BadParameter(f"{value} is neither a number nor auto", ctx, param) from None
+        pass
+    raise click.UsageError(f"--model {text}: expected NAME=NUMBER, as in volatility=0.3")
 
 
 @click.command()
@@ -65,53 +76,15 @@ def _block(ctx: click.Context, param: click.Parameter, value: str | None) -> flo
     multiple=True,
     callback=_split,
     metavar="NAME[,NAME...]",
-    help="What is drawn: pnl, trades, permutation, shift, random-entry, neighbourhood, stress, "
-    "sessions, slots, stationary, circular, moving, gbm, merton, garch, regimes; the study's own "
-    "by default, sessions.",
+    help=f"What is drawn: {', '.join(ALL_METHODS)}; the study's own by default.",
 )
-@click.option("--paths", type=click.IntRange(1), metavar="N", help="How many; 1,000 by default.")
-@click.option("--seed", type=click.IntRange(0), metavar="N", help="The study's by default.")
-@click.option(
-    "--block",
-    metavar="X",
-    callback=_block,
-    help="Block length: sessions (pnl, trades, sessions), minutes (slots), else ticks; auto: "
-    "what the ticks ask for.",
-)
-@click.option(
-    "--restart",
-    type=click.Choice(("session", "block", "never")),
-    help="Where the strategy begins anew on a path, flat; found out by default.",
-)
-@click.option(
-    "--level",
-    type=click.Choice(("log", "ticks")),
-    help="What of a move is kept at another price level: its share, or its size in ticks.",
-)
-@click.option("--tick-size", type=float, metavar="X", help="Of the price grid; 0: none.")
-@click.option("--gap", type=float, metavar="MIN", help="Minutes without a tick between sessions.")
-@click.option("--opens", type=float, metavar="HOUR", help="Hour (UTC) at which sessions begin.")
-@click.option("--radius", type=float, metavar="X", help="neighbourhood: share of each range.")
-@click.option("--threshold", type=float, metavar="X", help="neighbourhood: what is good enough.")
-@click.option("--replicates", type=click.IntRange(1), metavar="N", help="stress: of each level.")
-@click.option("--arrivals", type=click.Choice(("poisson", "hawkes")), help="Models: of ticks.")
-@click.option(
-    "--effect",
-    type=click.Choice(("none", "momentum", "reversion", "hour")),
-    help="Models: what is planted.",
-)
-@click.option("--effect-size", type=float, metavar="X", help="Models: how strong it is.")
+@setting_options(MonteCarlo)
 @click.option(
     "--model",
     multiple=True,
+    callback=_numbers,
     metavar="NAME=VALUE",
     help="Models: a parameter set by hand instead of fitted, as in volatility=0.3.",
-)
-@click.option(
-    "--filter",
-    "condition",
-    metavar="CONDITION",
-    help='Variants that miss it go no further, as in "quantile(net_profit, 0.05) > 0".',
 )
 @click.option("--csv", metavar="FILE", help="Write all paths.")
 @click.option("--parquet", metavar="FILE", help="Write all paths.")
@@ -136,7 +109,6 @@ def mc(
     params: tuple[str, ...],
     compare: tuple[int, ...],
     top: int | None,
-    condition: str | None,
     export: tuple[int, str] | None,
     workers: int | None,
     folder: str | None,
@@ -167,7 +139,7 @@ def mc(
 
         need_matplotlib()
     study = open_study(folder, source)
-    asked = _asked(study, condition, given)
+    asked = asked_of(study, {k: v for k, v in given.items() if v not in (None, ())})
     if export is not None:
         _export(study, asked, export, quiet=quiet)
         return
@@ -217,28 +189,6 @@ def _check_endings(files: dict[str, str | None]) -> None:
     for name, path in files.items():
         if path is not None and not path.lower().endswith(_ENDINGS[name]):
             raise InputError(f"--{name} {path}: the name must end in {_ENDINGS[name]}")
-
-
-def _asked(study: Study, condition: str | None, given: dict[str, Any]) -> Any:
-    from sweep.montecarlo.request import asked_of
-
-    settings: dict[str, Any] = {"condition": condition}
-    given = {**given, "model": tuple(map(_number, given["model"]))}
-    names = {"paths": "n_paths"}
-    for name, value in given.items():
-        if value is not None and value != ():
-            settings[names.get(name, name)] = value
-    return asked_of(study, settings)
-
-
-def _number(text: str) -> tuple[str, float]:
-    name, equals, value = text.partition("=")
-    try:
-        if equals:
-            return name.strip(), float(value)
-    except ValueError:
-        pass
-    raise click.UsageError(f"--model {text}: expected NAME=NUMBER, as in volatility=0.3")
 
 
 def _export(study: Study, asked: Any, export: tuple[int, str], *, quiet: bool) -> None:

@@ -192,7 +192,7 @@ def _with_paths(spec: StudySpec, setup: Setup) -> Setup:
     )
     return replace(
         setup,
-        slices=path_slices(setup.ticks.n_ticks, search, spec.monte_carlo.paths),
+        slices=path_slices(setup.ticks.n_ticks, search, spec.monte_carlo.n_paths),
         carry_over=False,
         robust=RobustContext(setup.context, paths, search),
         said=(*said, *paths.resampler.warnings),

@@ -26,7 +26,7 @@ from sweep.montecarlo.request import ALL_METHODS, MonteCarlo, asked_of
 from sweep.montecarlo.run import run_methods
 from sweep.montecarlo.subject import Subject, history_of, subjects_of
 from sweep.scenarios.evaluate import PathTask, evaluate_paths, path_context
-from sweep.scenarios.resample import ResampleSpec
+from sweep.scenarios.resample.spec import ResampleSpec
 from sweep.scenarios.simulate.calibrate import calibrate
 from sweep.schema import ROW
 from sweep.stats.metrics import metrics_of
@@ -548,8 +548,9 @@ def test_methods_go_from_cheap_to_dear_and_a_filter_lets_some_go_on(study: Study
     [
         ({"methods": ()}, "no method is named"),
         ({"methods": ("session",)}, "no method 'session'.*did you mean"),
-        ({"n_paths": 0}, "n_paths = 0; expected 1 or more"),
-        ({"seed": -1}, "seed = -1"),
+        ({"n_paths": 0}, "n_paths: expected a whole number above 0, found 0"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0, found -1"),
+        ({"radius": "wide"}, 'radius: expected a number, found "wide"'),
         ({"condition": "net_profit >= 0"}, "a filter is about functionals over paths"),
         ({"condition": "mean(net_profit) >= net_profit"}, "a filter is about functionals"),
         ({"methods": ("pnl", "slots"), "block": 5.0}, "sessions for pnl, minutes for slots"),

@@ -22,7 +22,9 @@ from sweep.engines.serial import SerialEngine
 from sweep.errors import InputError, ReplayMismatchError, StudyFileError, StudyMismatchError
 from sweep.montecarlo.run import monte_carlo
 from sweep.scenarios.evaluate import path_context
-from sweep.scenarios.resample import ResampleSpec, derive_ticks, plan_path
+from sweep.scenarios.resample.plan import plan_path
+from sweep.scenarios.resample.spec import ResampleSpec
+from sweep.scenarios.resample.ticks import derive_ticks
 from sweep.schema import Slice
 from sweep.stats.metrics import metrics_of
 from sweep.study.runner import run_study

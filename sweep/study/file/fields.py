@@ -12,6 +12,8 @@ import dataclasses
 import datetime as dt
 import json
 import math
+import numbers
+import operator
 import os
 import re
 import typing
@@ -80,6 +82,24 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True)
+class Given:
+    """The place of a value that an option or an argument gave; see `Place`."""
+
+    label: str
+    raw: str | None = None
+
+    @property
+    def base(self) -> Path:
+        return Path.cwd()
+
+    def at(self, name: str) -> Given:
+        return Given(f"{self.label}: {name}", self.raw)
+
+    def fail(self, what: str) -> NoReturn:
+        raise InputError(f"{self.label}: {what}")
+
+
+@dataclass(frozen=True)
 class Kind:
     """One kind of setting.
 
@@ -92,11 +112,14 @@ class Kind:
         another kind, which becomes an error that says what was expected and found.
     write : callable
         The inverse: plain data that JSON can hold and ``read`` accepts.
+    metavar : str
+        What stands for a value in the help of a command.
     """
 
     expected: str
     read: Callable[[Any, Place], Any]
     write: Callable[[Any], Any] = lambda value: value
+    metavar: str = "TEXT"
 
     def __call__(self, value: Any, place: Place) -> Any:
         """Read a value, or raise `StudyFileError`."""
@@ -117,6 +140,7 @@ def key(
     name: str | None = None,
     result: bool = True,
     add: str = "",
+    help: str = "",
 ) -> Any:
     """Return a dataclass field for one setting.
 
@@ -132,11 +156,28 @@ def key(
         is left out of the study's digest, and may differ when a study is resumed.
     add : str, optional
         For a required key: the line that the message says to add.
+    help : str, optional
+        What the setting is, for a command that has an option for it.
     """
-    metadata = {"kind": kind, "key": name, "result": result, "add": add}
+    metadata = {"kind": kind, "key": name, "result": result, "add": add, "help": help}
     if default is MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def check(settings: Any) -> None:
+    """Refuse a record with a value that a study file could not have given it.
+
+    Raises
+    ------
+    InputError
+        The text names the field.
+    """
+    for entry in dataclasses.fields(settings):
+        value = getattr(settings, entry.name)
+        if "kind" in entry.metadata and value is not None:
+            kind = entry.metadata["kind"]
+            kind(kind.write(value), Given(entry.name))
 
 
 def shown(value: Any) -> str:
@@ -147,7 +188,7 @@ def shown(value: Any) -> str:
         return "[" + ", ".join(map(shown, value[:4])) + (", ...]" if len(value) > 4 else "]")
     if isinstance(value, dt.date | dt.time):
         return value.isoformat()
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else f"{text[:76]}..."
 
 
@@ -190,23 +231,34 @@ def whole(least: int = 0) -> Kind:
         return int(value)
 
     limit = f"above {least - 1}" if least == 1 else f"of at least {least}"
-    return Kind(f"a whole number {limit}", read)
+    return Kind(f"a whole number {limit}", read, metavar="N")
 
 
 def number(
-    *, least: float | None = None, above: float | None = None, most: float = math.inf
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
 ) -> Kind:
-    """Return the kind of finite numbers from ``least``, or greater than ``above``, to ``most``."""
+    """Return the kind of finite numbers within limits."""
+    limits = [
+        (limit, within, words)
+        for limit, within, words in (
+            (least, operator.ge, "of at least"),
+            (above, operator.gt, "above"),
+            (below, operator.lt, "below"),
+            (most, operator.le, "of at most"),
+        )
+        if limit is not None
+    ]
 
     def read(value: Any, place: Place) -> float:
-        require(is_number(value) and value <= most)
-        require(least is None or value >= least)
-        require(above is None or value > above)
+        require(is_number(value) and all(within(value, limit) for limit, within, _ in limits))
         return float(value)
 
-    limit = f" of at least {least:g}" if least is not None else ""
-    limit += f" above {above:g}" if above is not None else ""
-    return Kind(f"a number{limit}", read)
+    words = " ".join(["a number", *(f"{words} {limit:g}" for limit, _, words in limits)])
+    return Kind(words, read, metavar="X")
 
 
 def choice(*names: str) -> Kind:
@@ -220,11 +272,11 @@ def choice(*names: str) -> Kind:
 
     *first, last = (f'"{name}"' for name in names)
     listed = f"{', '.join(first)} or {last}"
-    return Kind(listed, read)
+    return Kind(listed, read, metavar=f"[{'|'.join(names)}]")
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def is_scalar(value: Any) -> bool:
@@ -234,7 +286,8 @@ def is_scalar(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and math.isfinite(value)
 
 
 # -- time and memory -------------------------------------------------------------------

@@ -10,7 +10,6 @@ import itertools
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sweep.scenarios.resample.spec import LEVELS, METHODS, RESTARTS, ResampleSpec
 from sweep.schema import Account, Costs
 from sweep.search.expressions import parse_objective_ref
 from sweep.search.objective import compile_condition, compile_objective
@@ -33,7 +32,6 @@ __all__ = [
     "ComputeSection",
     "CostsSection",
     "DataSection",
-    "MonteCarloSection",
     "StudySection",
     "ValidateSection",
     "default_direction",
@@ -406,67 +404,6 @@ class AccountSection:
             contract_size=self.contract_size,
             clock=self.clock,
             periods_per_year=self.periods_per_year or 252.0 * _DAY / self.clock,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class MonteCarloSection:
-    """``[monte_carlo]``: the paths of objectives over paths, and what `sweep mc` does by itself.
-
-    Attributes
-    ----------
-    method : str
-        How ticks are resampled, see `sweep.scenarios.resample.ResampleSpec`.
-    paths : int
-    step : int
-        Paths after which a pruner decides, in a search over paths.
-    seed : int or None
-        The study's where it is None.
-    block : float or None
-        In the method's unit.
-    restart : str or None
-    level : str
-    tick_size : float or None
-    gap : float or None
-        Minutes.
-    opens : float or None
-        Hour, UTC.
-    """
-
-    method: str = key(kinds.choice(*(m for m in METHODS if m != "identity")), "sessions")
-    paths: int = key(kinds.whole(1), 1000)
-    step: int = key(kinds.whole(1), 10)
-    seed: int | None = key(kinds.whole(), None)
-    block: float | None = key(kinds.number(above=0.0), None)
-    restart: str | None = key(kinds.choice(*RESTARTS), None)
-    level: str = key(kinds.choice(*LEVELS), "log")
-    tick_size: float | None = key(kinds.number(least=0.0), None)
-    gap: float | None = key(kinds.number(above=0.0), None)
-    opens: float | None = key(kinds.number(least=0.0), None)
-
-    def settings(self) -> dict[str, Any]:
-        """Return what `sweep.montecarlo.request.MonteCarlo` takes, the seed left out."""
-        found = {f.name: getattr(self, f.name) for f in fields(self)}
-        del found["seed"], found["step"]
-        return {"methods": (found.pop("method"),), "n_paths": found.pop("paths"), **found}
-
-    def resampling(self, seed: int) -> ResampleSpec:
-        """Return how paths are drawn.
-
-        Parameters
-        ----------
-        seed : int
-            Of the study.
-        """
-        return ResampleSpec(
-            method=self.method,
-            seed=seed if self.seed is None else self.seed,
-            block=self.block,
-            restart=self.restart,
-            level=self.level,
-            tick_size=self.tick_size,
-            gap=self.gap,
-            opens=self.opens,
         )
 
 

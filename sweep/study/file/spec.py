@@ -19,13 +19,13 @@ from sweep.errors import InputError, StudyFileError
 from sweep.search.expressions import parse_objective_ref
 from sweep.search.path_functionals import has_terms
 from sweep.study.file.fields import shown
+from sweep.study.file.monte_carlo import MonteCarloSection
 from sweep.study.file.ranges import Override, parameter_range
 from sweep.study.file.sections import (
     AccountSection,
     ComputeSection,
     CostsSection,
     DataSection,
-    MonteCarloSection,
     StudySection,
     ValidateSection,
     default_direction,

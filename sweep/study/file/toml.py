@@ -20,7 +20,7 @@ from sweep.errors import StudyFileError
 from sweep.study.file.fields import Kind, check_names, shown
 from sweep.text_names import known_names
 
-__all__ = ["FLAGS", "Document", "key_lines", "section_settings"]
+__all__ = ["FLAGS", "Document", "key_lines", "parse_option", "section_settings"]
 
 T = TypeVar("T")
 KeyPath = tuple[str, ...]
@@ -262,7 +262,7 @@ class Document:
         self._put(path, raw, label)
 
     def _put(self, path: KeyPath, value: Any, label: str) -> None:
-        parsed = _parsed(value) if isinstance(value, str) else value
+        parsed = parse_option(value) if isinstance(value, str) else value
         table = self.values
         for depth, name in enumerate(path[:-1], 1):
             inner = table.setdefault(name, {})
@@ -382,15 +382,16 @@ def _split(text: str, label: str) -> tuple[str, str]:
     return name.strip(), raw.strip()
 
 
-def _parsed(text: str) -> Any:
-    """Return a flag's text as TOML where it is some, else as it stands.
+def parse_option(text: str) -> Any:
+    """Return an option's text as TOML where it is some, else as it stands.
 
-    A range such as ``10:50:10`` is a time of day in TOML, and never meant as one.
+    A range such as ``10:50:10`` is a time of day in TOML, and never meant as one. ``.5`` and
+    ``5.`` are numbers to everyone but TOML.
     """
     try:
         table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
-        return text
+        return float(text) if re.fullmatch(r"[-+]?(\d+\.|\.\d+)", text) else text
     plain = len(table) == 1 and not isinstance(table["value"], dt.time)
     return table["value"] if plain else text
 
