@@ -26,6 +26,8 @@ from sweep.errors import InputError, StudyFileError
 from sweep.text_names import did_you_mean, known_names
 from sweep.units import (
     INT64_MAX,
+    Duration,
+    Moment,
     format_duration,
     format_moment,
     parse_duration,
@@ -131,6 +133,10 @@ class Kind:
             place.fail(_unprefixed(error))
         except (ValueError, TypeError, OverflowError):
             place.fail(f"expected {self.expected}, found {shown(value)}")
+
+    def into(self, wrapper: type[Duration | Moment]) -> Kind:
+        """Return the kind whose values are `Duration` or `Moment`, which tell them from numbers."""
+        return Kind(self.expected, lambda value, place: wrapper(self.read(value, place)), str)
 
 
 def key(
@@ -317,6 +323,20 @@ def moment() -> Kind:
     )
 
 
+def either(expected: str, *kinds: Kind) -> Kind:
+    """Return the kind of values of any of ``kinds``; the first that can read one does."""
+
+    def read(value: Any, place: Place) -> Any:
+        for kind in kinds:
+            try:
+                return kind.read(value, place)
+            except (ValueError, TypeError, OverflowError):
+                continue
+        raise ValueError
+
+    return Kind(expected, read, lambda v: str(v) if isinstance(v, Duration | Moment) else v)
+
+
 def size() -> Kind:
     """Return the kind of amounts of memory, in bytes."""
 
@@ -378,17 +398,19 @@ def path(*, like: str, exists: bool = False, words: tuple[str, ...] = ()) -> Kin
 # -- several values --------------------------------------------------------------------
 
 
-def texts(check: Callable[[str, Place], str], expected: str, *, some: bool = False) -> Kind:
+def texts(
+    check: Callable[[str, Place], str], expected: str, *, some: bool = False, distinct: bool = True
+) -> Kind:
     """Return the kind of one text or a list of texts, each passed through ``check``."""
 
     def read(value: Any, place: Place) -> tuple[str, ...]:
         items = value if isinstance(value, list) else [_text(value, place)]
         require(all(isinstance(item, str) for item in items) and not (some and not items))
-        found = tuple(check(item, place) for item in items)
-        for item in found:
-            if found.count(item) > 1:
+        checked = tuple(check(item, place) for item in items)
+        for item in checked:
+            if distinct and checked.count(item) > 1:
                 place.fail(f"{shown(item)} stands twice")
-        return found
+        return checked
 
     return Kind(expected, read, list)
 

@@ -21,7 +21,7 @@ from sweep.text_names import DIRECTIONS, ENGINES, PRUNERS, SAMPLERS
 from sweep.ticks.columns import ROLES
 from sweep.ticks.quality import Policies
 from sweep.ticks.synthetic import SynthSpec
-from sweep.units import Duration, Moment, parse_duration, parse_moment
+from sweep.units import DAY, Duration, Moment
 
 if TYPE_CHECKING:
     from sweep.ticks.source import SourceSpec
@@ -37,8 +37,6 @@ __all__ = [
     "default_direction",
 ]
 
-_DAY = 86400 * 10**9
-_MINUTE = 60 * 10**9
 #: How the search range may be split into windows.
 SCHEMES = ("walk_forward", "holdout", "k_fold", "cpcv")
 #: Failures before which a share says nothing.
@@ -101,63 +99,38 @@ def _folder_name(value: Any, place: Place) -> str:
     return name
 
 
-def _read_start(value: Any, place: Place) -> bool | str:
-    if isinstance(value, bool):
-        return value
-    return str(kinds.path(like="a CSV file", exists=True).read(value, place))
+def _read_zero_duration(value: Any, place: Place) -> float:
+    kinds.require(kinds.duration().read(value, place) == 0)
+    return 0.0
 
 
-def _read_failures(value: Any, place: Place) -> int | float:
-    if isinstance(value, float) and 0.0 < value <= 1.0:
-        return value
-    return int(kinds.whole().read(value, place))
-
-
-def _read_slices(value: Any, place: Place) -> int | Duration:
-    if isinstance(value, str):
-        return Duration(kinds.duration(above="0s").read(value, place))
-    return int(kinds.whole(1).read(value, place))
-
-
-def _read_holdout(value: Any, place: Place) -> float | Duration | Moment:
-    if isinstance(value, str):
-        try:
-            length = parse_duration(value)
-        except ValueError:
-            return Moment(parse_moment(value))
-        return Duration(length) if length else 0.0
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if 0 <= value < 1:
-            return float(value)
-        raise ValueError
-    return Moment(parse_moment(value))
-
-
-def _read_unit(value: Any, place: Place) -> str | Duration:
-    if value == "session":
-        return "session"
-    if not isinstance(value, str):
-        raise ValueError
-    width = parse_duration(value)
-    if width < _MINUTE:
-        raise ValueError
-    return Duration(width)
-
-
-def _write_either(value: Any) -> Any:
-    return str(value) if isinstance(value, Duration | Moment) else value
-
-
-_HOLDOUT = Kind(
+_START = kinds.either(
+    "true, false or the path of a CSV file",
+    kinds.flag(),
+    kinds.path(like="a CSV file", exists=True),
+)
+_FAILURES = kinds.either(
+    "a number of trials, or a share in (0, 1]",
+    kinds.whole(),
+    kinds.number(above=0.0, most=1.0),
+)
+_SLICES = kinds.either(
+    'a whole number above 0, or the duration of a slice such as "1d"',
+    kinds.whole(1),
+    kinds.duration(above="0s").into(Duration),
+)
+_HOLDOUT = kinds.either(
     'a share such as 0.25, a duration such as "5d", a date from which it begins, or 0 for none',
-    _read_holdout,
-    _write_either,
+    Kind("a duration of 0", _read_zero_duration),
+    kinds.number(least=0.0, below=1.0),
+    kinds.duration().into(Duration),
+    kinds.moment().into(Moment),
 )
-_SLICES = Kind(
-    'a whole number above 0, or the duration of a slice such as "1d"', _read_slices, _write_either
+_UNIT = kinds.either(
+    '"session", or a duration of 1m or more such as "4h"',
+    kinds.choice("session"),
+    kinds.duration("1m").into(Duration),
 )
-_FAILURES = Kind("a number of trials, or a share in (0, 1]", _read_failures)
-_UNIT = Kind('"session", or a duration of 1m or more such as "4h"', _read_unit, str)
 _OBJECTIVE = kinds.texts(_check_objective, "an objective, or a list of objectives", some=True)
 _COLUMNS = (
     "ts",
@@ -228,19 +201,15 @@ class StudySection:
     window: int = key(kinds.whole(1), 16)
     objective: tuple[str, ...] = key(_OBJECTIVE, ("sharpe",))
     directions: tuple[str, ...] = key(
-        Kind(
-            '"maximize" or "minimize" for each objective',
-            lambda value, place: tuple(
-                _check_direction(v, place) for v in (value if isinstance(value, list) else [value])
-            ),
-            list,
+        kinds.texts(
+            _check_direction, '"maximize" or "minimize" for each objective', distinct=False
         ),
         (),
     )
     constraints: tuple[str, ...] = key(
         kinds.texts(_check_constraint, 'a list of conditions such as ["max_drawdown < 0.2"]'), ()
     )
-    start: bool | str = key(Kind("true, false or the path of a CSV file", _read_start), True)
+    start: bool | str = key(_START, True)
     deterministic: bool = key(kinds.flag(), True)
     max_failures: int | float = key(_FAILURES, 0.5, result=False)
     top: int = key(kinds.whole(1), 10, result=False)
@@ -403,7 +372,7 @@ class AccountSection:
             capital=self.capital or first_mid * self.contract_size,
             contract_size=self.contract_size,
             clock=self.clock,
-            periods_per_year=self.periods_per_year or 252.0 * _DAY / self.clock,
+            periods_per_year=self.periods_per_year or 252.0 * DAY / self.clock,
         )
 
 
