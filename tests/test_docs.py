@@ -22,8 +22,7 @@ from sweep.study.file.ranges import Override
 from sweep.study.file.sections import _COLUMNS, StudySection
 from sweep.study.file.spec import SECTIONS
 from sweep.study.proposals import DESIGNS
-from sweep.study.records import STATES
-from sweep.text_names import EFFECTS, PRUNERS, SAMPLERS
+from sweep.text_names import EFFECTS, PRUNERS, SAMPLERS, STATES
 from sweep.ticks.quality import CHECKS, Policies
 from sweep.ticks.synthetic import SynthSpec
 

@@ -50,11 +50,12 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
 from sweep.errors import StudyMismatchError
-from sweep.search.outcomes import STATES, Outcome, Proposal, pareto_front
+from sweep.search.outcomes import Outcome, Proposal, pareto_front
 from sweep.search.pruning import Pruning, make_pruning, silence
 from sweep.search.samplers import MODEL_SAMPLERS, build_sampler, sampler_options
 from sweep.strategy.declare import Parameter
 from sweep.strategy.space import SearchSpace, decode_value, encode_value, level_count, stepped
+from sweep.text_names import STATES
 
 __all__ = [
     "MODEL_SAMPLERS",

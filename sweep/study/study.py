@@ -48,7 +48,6 @@ from sweep.study.proposals import (
 from sweep.study.records import (
     FAILED,
     INVALID,
-    STATES,
     Finished,
     Opened,
     Part,
@@ -71,6 +70,7 @@ from sweep.study.setup import (
 )
 from sweep.study.trial_archive import Archive
 from sweep.study.trials import Board, TrialBlock, TrialTable
+from sweep.text_names import STATES
 from sweep.ticks.mapped import attach
 from sweep.ticks.store import import_ticks
 
