@@ -14,7 +14,7 @@ from sweep.errors import InputError
 from sweep.scenarios.resample.spec import METHODS, TICK_METHODS, ResampleSpec
 from sweep.study.file import fields as kinds
 from sweep.study.file.fields import Kind, Place, check, key
-from sweep.study.file.monte_carlo import RESAMPLING_METHODS, PathSettings
+from sweep.study.file.monte_carlo import RESAMPLING_METHODS, PathSettings, number_of_paths
 from sweep.text_names import ARRIVALS, EFFECTS, MODELS, did_you_mean
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ class MonteCarlo(PathSettings):
     ----------
     methods : tuple of str
         Among `ALL_METHODS`.
+    n_paths : int
+        Paths, replicates or points of each method.
     block : float, "auto" or None
         Block length in the method's unit: sessions (``pnl``, ``trades``, ``sessions``),
         minutes (``slots``), ticks. None: the method's own, which for ``pnl`` and ``trades`` is
@@ -74,6 +76,7 @@ class MonteCarlo(PathSettings):
 
     methods: tuple[str, ...] = ("sessions",)
     _: KW_ONLY
+    n_paths: int = number_of_paths()
     seed: int = key(kinds.whole(), 0, help="The study's by default.")
     block: float | str | None = key(
         Kind('a number above 0, or "auto"', _read_block, metavar="X"),
@@ -180,6 +183,7 @@ def asked_of(study: Study, given: Mapping[str, Any]) -> MonteCarlo:
     section = study.spec.monte_carlo
     settings = {f.name: getattr(section, f.name) for f in fields(PathSettings)}
     settings["methods"] = (section.method,)
+    settings["n_paths"] = section.n_paths
     settings["seed"] = study.spec.study.seed if section.seed is None else section.seed
     if tuple(given.get("methods", (section.method,))) == (section.method,):
         settings["block"] = section.block

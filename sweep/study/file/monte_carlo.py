@@ -12,17 +12,21 @@ from sweep.scenarios.resample.spec import LEVELS, METHODS, RESTARTS, ResampleSpe
 from sweep.study.file import fields as kinds
 from sweep.study.file.fields import key
 
-__all__ = ["RESAMPLING_METHODS", "MonteCarloSection", "PathSettings"]
+__all__ = ["RESAMPLING_METHODS", "MonteCarloSection", "PathSettings", "number_of_paths"]
 
 #: Methods that resample ticks, the cheapest first.
 RESAMPLING_METHODS = tuple(method for method in METHODS if method != "identity")
 
 
+def number_of_paths() -> Any:
+    """Return the field for how many paths are drawn."""
+    return key(kinds.whole(1), 1000, name="paths", help="How many; 1,000 by default.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class PathSettings:
-    """How many paths there are and how they are drawn; see `ResampleSpec`."""
+    """How paths are drawn, whatever the method; see `ResampleSpec`."""
 
-    n_paths: int = key(kinds.whole(1), 1000, name="paths", help="How many; 1,000 by default.")
     restart: str | None = key(
         kinds.choice(*RESTARTS),
         None,
@@ -50,11 +54,10 @@ class PathSettings:
     def resample_spec(self, **settings: Any) -> ResampleSpec:
         """Return how paths are drawn, given what is not stated here."""
         shared = {f.name: getattr(self, f.name) for f in fields(PathSettings)}
-        del shared["n_paths"]
         return ResampleSpec(**shared | settings)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class MonteCarloSection(PathSettings):
     """``[monte_carlo]``: paths of a search over paths, and the defaults of `sweep mc`.
 
@@ -62,6 +65,7 @@ class MonteCarloSection(PathSettings):
     ----------
     method : str
         One of `RESAMPLING_METHODS`.
+    n_paths : int
     step : int
         Paths after which a pruner decides, in a search over paths.
     seed : int or None
@@ -71,6 +75,7 @@ class MonteCarloSection(PathSettings):
     """
 
     method: str = key(kinds.choice(*RESAMPLING_METHODS), "sessions")
+    n_paths: int = number_of_paths()
     step: int = key(kinds.whole(1), 10)
     seed: int | None = key(kinds.whole(), None)
     block: float | None = key(kinds.number(above=0.0), None)

@@ -371,7 +371,8 @@ def section_settings(section: Any) -> dict[str, Any]:
 
 
 def _keys(cls: type[Any]) -> Iterator[tuple[str, dataclasses.Field[Any], Kind]]:
-    for entry in dataclasses.fields(cls):
+    # In the order of the constructor: what a section shares with another record comes last.
+    for entry in sorted(dataclasses.fields(cls), key=lambda entry: entry.kw_only is True):
         yield entry.metadata["key"] or entry.name, entry, entry.metadata["kind"]
 
 
