@@ -398,6 +398,6 @@ def test_a_search_says_where_strategies_do_not_begin_anew(tmp_path: Path) -> Non
     study = create_study(path, out=tmp_path / "out", overrides=SEARCH)
     assert study.setup.robust is not None
     assert study.setup.robust.paths.resampler.spec == ResampleSpec("sessions", 1, restart="never")
-    assert any("state and position go through" in said for said in study.setup.said)
+    assert any("state and position go through" in said for said in study.setup.warnings)
     summary = run_study(study, engine=SerialEngine())
     assert any("state and position go through" in said for said in summary.messages)
