@@ -20,7 +20,7 @@ from sweep.cli.options import (
     setting_options,
     source_option,
 )
-from sweep.montecarlo.request import ALL_METHODS, MonteCarlo, asked_of
+from sweep.montecarlo.request import ALL_METHODS, MonteCarlo, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +76,7 @@ def _number(text: str) -> tuple[str, float]:
     multiple=True,
     callback=_split,
     metavar="NAME[,NAME...]",
-    help=f"What is drawn: {', '.join(ALL_METHODS)}; the study's own by default.",
+    help=f"What is drawn: {', '.join(ALL_METHODS)}; the study's method by default.",
 )
 @setting_options(MonteCarlo)
 @click.option(
@@ -119,7 +119,7 @@ def mc(
     fmt: str,
     **given: Any,
 ) -> None:
-    """Ask how variants do on other histories, under worse execution, and beside themselves.
+    """Evaluate variants on other histories, under worse execution, and with other parameters.
 
     TRIAL is the best one by default. Several methods give one table, the cheapest first.
     Paths depend on their number and the seed alone: more of them add to those there, and
@@ -139,9 +139,9 @@ def mc(
 
         need_matplotlib()
     study = open_study(folder, source)
-    asked = asked_of(study, {k: v for k, v in given.items() if v not in (None, ())})
+    request = request_of(study, {k: v for k, v in given.items() if v not in (None, ())})
     if export is not None:
-        _export(study, asked, export, quiet=quiet)
+        _export(study, request, export, quiet=quiet)
         return
     trials = [] if trial is None else [trial]
     if top is not None:
@@ -162,7 +162,7 @@ def mc(
                 study,
                 subjects,
                 engine,
-                asked,
+                request,
                 progress=progress,
                 interrupted=interrupts,
                 stage=progress.stage,
@@ -179,7 +179,7 @@ def mc(
     _show(study, findings, comparisons, fmt, no_color=no_color)
     if not any(files.values()):
         words = ["sweep", "mc", *([] if trial is None else [str(trial)])]
-        words += ["--study", str(study.folder), "-m", ",".join(asked.methods)]
+        words += ["--study", str(study.folder), "-m", ",".join(request.methods)]
         hint([*words, "--html", "mc.html"], quiet=quiet)
 
 
@@ -191,12 +191,12 @@ def _check_endings(files: dict[str, str | None]) -> None:
             raise InputError(f"--{name} {path}: the name must end in {_ENDINGS[name]}")
 
 
-def _export(study: Study, asked: Any, export: tuple[int, str], *, quiet: bool) -> None:
+def _export(study: Study, request: Any, export: tuple[int, str], *, quiet: bool) -> None:
     from sweep.montecarlo.methods.ticks import export_ticks
 
     number, file = export
-    rows = export_ticks(study, asked, number, file)
-    note(f"{file}: {rows:,} ticks of path {number} by {asked.methods[0]}", quiet=quiet)
+    rows = export_ticks(study, request, number, file)
+    note(f"{file}: {rows:,} ticks of path {number} by {request.methods[0]}", quiet=quiet)
     hint(["sweep", "data", "info", file], quiet=quiet)
 
 

@@ -111,7 +111,7 @@ def open_study(folder: str | Path | None, source: str | None = None) -> Study:
 
 
 def note(text: str, *, quiet: bool = False) -> None:
-    """Say something to the user, beside the data."""
+    """Write a note to the user, to stderr: stdout is for data."""
     if not quiet:
         _echo(text)
 

@@ -1,4 +1,4 @@
-"""What is asked of variants of a study, and how, checked before anything is evaluated.
+"""A request of Monte Carlo: its settings, checked before anything is evaluated.
 
 Little is imported before it is needed, so that `sweep mc --help` can list the settings at once.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sweep.search.path_functionals import PathTerm
     from sweep.study.study import Study
 
-__all__ = ["ALL_METHODS", "RESULT_METHODS", "MonteCarlo", "asked_of"]
+__all__ = ["ALL_METHODS", "RESULT_METHODS", "MonteCarlo", "request_of"]
 
 #: Methods that draw from a variant's results and need no ticks.
 RESULT_METHODS = ("pnl", "trades", "permutation", "shift", "random-entry")
@@ -44,7 +44,7 @@ def _read_block(value: Any, place: Place) -> float | str:
 
 @dataclass(frozen=True)
 class MonteCarlo(PathSettings):
-    """What is asked, and how. A setting with a help text is an option of `sweep mc`.
+    """What is drawn, how much and how. A setting with a help text is an option of `sweep mc`.
 
     Attributes
     ----------
@@ -155,7 +155,7 @@ class MonteCarlo(PathSettings):
         return None if isinstance(self.block, str) else self.block
 
     def resampling_of(self, study: Study, method: str) -> tuple[ResampleSpec, tuple[str, ...]]:
-        """Return how a study's ticks are resampled, and what was found out for it."""
+        """Return how a study's ticks are resampled, and how a block length was chosen for it."""
         spec = self.resampling(method)
         return _with_block(study, spec) if self.block == "auto" else (spec, ())
 
@@ -168,15 +168,15 @@ class MonteCarlo(PathSettings):
         return self.resample_spec(method=method, seed=self.seed, block=self.number, **changes)
 
 
-def asked_of(study: Study, given: Mapping[str, Any]) -> MonteCarlo:
-    """Return what is asked: what is given, and for the rest what the study's file says.
+def request_of(study: Study, given: Mapping[str, Any]) -> MonteCarlo:
+    """Return the request: the settings given, and for the rest those of the study's file.
 
     Parameters
     ----------
     study : Study
     given : Mapping of str to object
-        Of `MonteCarlo`; ``methods`` may be one name. The file's block length and restart are its
-        own method's: where others are asked for, they do not count.
+        Of `MonteCarlo`; ``methods`` may be one name. The file's block length and restart are
+        those of its method; they do not count where other methods are given.
     """
     if isinstance(given.get("methods"), str):
         given = {**given, "methods": (given["methods"],)}
@@ -189,7 +189,7 @@ def asked_of(study: Study, given: Mapping[str, Any]) -> MonteCarlo:
         settings["block"] = section.block
     else:
         del settings["restart"]
-    # One of the two says where sessions begin.
+    # Sessions begin at gaps or at an hour: either setting replaces the other.
     for name, other in (("gap", "opens"), ("opens", "gap")):
         if given.get(name) is not None:
             settings[other] = None
@@ -197,7 +197,7 @@ def asked_of(study: Study, given: Mapping[str, Any]) -> MonteCarlo:
 
 
 def _with_block(study: Study, spec: ResampleSpec) -> tuple[ResampleSpec, tuple[str, ...]]:
-    """Choose the block length by the history's own changes, and report what was chosen."""
+    """Choose the block length by the changes of the history, and report what was chosen."""
     import numpy as np
 
     from sweep.stats.session_bootstrap import session_block_length

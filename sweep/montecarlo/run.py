@@ -17,7 +17,7 @@ from sweep.montecarlo.methods.neighbourhood import neighbourhood
 from sweep.montecarlo.methods.results import ask_results
 from sweep.montecarlo.methods.stress import stress
 from sweep.montecarlo.methods.ticks import TITLES, Asked, on_resampled, on_simulated
-from sweep.montecarlo.request import ALL_METHODS, RESULT_METHODS, MonteCarlo, asked_of
+from sweep.montecarlo.request import ALL_METHODS, RESULT_METHODS, MonteCarlo, request_of
 from sweep.montecarlo.subject import History, Subject, history_of, subjects_of
 from sweep.scenarios.simulate.calibrate import calibrate
 from sweep.scenarios.simulate.spec import PathSpec
@@ -73,7 +73,7 @@ def monte_carlo(
     list of Finding
         By method, and by variant within.
     """
-    asked = asked_of(study, settings)
+    asked = request_of(study, settings)
     subjects = subjects_of(study, trials, values)
     compute = study.spec.compute
     own = engine or make_engine(compute.engine, compute.workers)

@@ -235,7 +235,7 @@ def assemble(
     handle: TickHandle,
     survey: Survey | None = None,
 ) -> Setup:
-    """Return the setup for ticks that are known; see `prepare`.
+    """Return the setup for ticks that are imported or surveyed; see `prepare`.
 
     Parameters
     ----------
@@ -391,7 +391,7 @@ def check_stream(spec: StudySpec) -> None:
     Raises
     ------
     StudyFileError
-        The text says what would do instead.
+        The text names what would work instead.
     """
     instead = 'or set data.store = "disk", which maps ticks larger than memory too'
     name = spec.study.sampler.name
@@ -437,7 +437,7 @@ def bind(space: SearchSpace, overrides: tuple[tuple[str, Override], ...]) -> Sea
 def starting_points(spec: StudySpec, space: SearchSpace) -> list[dict[str, Any]]:
     """Return the points that are evaluated first: the defaults, or the rows of a CSV.
 
-    A grid begins with the rows of a CSV alone: it says itself which points it holds.
+    Of a grid, only the rows of a CSV come first: its points are given already.
 
     Raises
     ------
@@ -487,7 +487,7 @@ def _read_points(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
 
 
 def pruning_steps(spec: StudySpec, count: int) -> int:
-    """Return how many decisions a pruner takes about a whole trial of so many slices."""
+    """Return how many decisions a pruner takes about a trial of ``count`` slices."""
     if not is_robust(spec.study):
         return count
     return -(-(count - 1) // spec.monte_carlo.step)

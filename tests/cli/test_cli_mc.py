@@ -305,9 +305,9 @@ def test_an_exported_path_is_the_one_that_was_evaluated(
     study = Study.open(out)
     setup, part = study.setup, study.setup.tick_slices[0]
     settings = {"methods": (method,), "restart": "never", "block": block, "n_paths": 4}
-    from sweep.montecarlo.request import asked_of
+    from sweep.montecarlo.request import request_of
 
-    spec, _ = asked_of(study, settings).resampling_of(study, method)
+    spec, _ = request_of(study, settings).resampling_of(study, method)
     context = path_context(setup.context, setup.strategy, setup.space, spec, part.begin, part.end)
     path = plan_path(context.resampler, study.mapped_ticks, 3)
     derived = derive_ticks(context.resampler, study.mapped_ticks, path, 0, path.n_ticks)

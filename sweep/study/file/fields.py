@@ -1,9 +1,10 @@
-"""What a setting may be: reading it from TOML, writing it back, saying what is wrong.
+"""What a setting may be: how it is read from TOML, written back, and refused.
 
 A `Kind` reads one value and turns it into what Sweep works with (a duration becomes
 nanoseconds, a path becomes absolute), and writes it back as plain data that the same
-kind reads again. Sections of the study file are dataclasses whose fields name their
-kind with `key`, so that each setting is described in one place.
+kind reads again. Sections of the study file are dataclasses whose fields state their kind with
+`key`, so that each setting is described in one place. The options of a command can be made from
+them as well; see `sweep.cli.options.setting_options`.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class Kind:
         Completes "expected ...".
     read : callable
         ``read(value, place)``; raises `ValueError` or `TypeError` for a value of
-        another kind, which becomes an error that says what was expected and found.
+        another kind, which becomes an error that names what was expected and found.
     write : callable
         The inverse: plain data that JSON can hold and ``read`` accepts.
     metavar : str
@@ -154,14 +155,14 @@ def key(
     ----------
     kind : Kind
     default : object, optional
-        The value where the file says nothing; without one the key is required.
+        The value where the file has no such key; without one the key is required.
     name : str, optional
         The key, where it is not the field's name.
     result : bool, optional
-        Whether it can change what a given variant or proposal comes to. What cannot
-        is left out of the study's digest, and may differ when a study is resumed.
+        Whether it can change the result of a variant or what is proposed. What cannot is left
+        out of the study's digest, and may differ when a study is resumed.
     add : str, optional
-        For a required key: the line that the message says to add.
+        For a required key: the line to add, as the message shows it.
     help : str, optional
         What the setting is, for a command that has an option for it.
     """
@@ -495,7 +496,7 @@ def record(target: type[Any], what: str) -> Kind:
         check_names(value, names, place)
         values = {n: _typed(hints[n])(v, place.at(n)) for n, v in value.items()}
         for n, v in values.items():
-            # Each alone first, so that what is wrong with one is said of its own line.
+            # Each alone first, so that a message names the line of the value that is wrong.
             _made(target, {n: v}, place.at(n))
         return _made(target, values, place)
 

@@ -39,7 +39,7 @@ __all__ = [
 
 #: How the search range may be split into windows.
 SCHEMES = ("walk_forward", "holdout", "k_fold", "cpcv")
-#: Failures before which a share says nothing.
+#: Finished trials from which a share of failures counts.
 FAILURES_COUNTED_FROM = 10
 
 
@@ -156,11 +156,11 @@ class StudySection:
         Names the study's folder; the study file's stem by default.
     seed : int
     trials : int or None
-        Stop after so many trials.
+        Trials after which the study stops.
     time_limit : int or None
-        Stop after so many nanoseconds.
+        Nanoseconds after which nothing more is proposed.
     patience : int or None
-        Stop after so many finished trials without improvement.
+        Finished trials without improvement after which the study stops.
     sampler, pruner : Choice
     window : int
         Trials that are under way at a time: trial k + window is proposed once trial k
@@ -395,7 +395,7 @@ class ValidateSection:
         Nanoseconds in front of a test window that do not train; the longest trade of the
         study's best variant and the latency where it is None.
     embargo : int or None
-        More of them behind a test window, where train follows test; as long as ``purge`` where
+        More of them after a test window, where train follows test; as long as ``purge`` where
         it is None.
     anchored : bool
         Whether all train windows of a walk forward begin with the search range.
