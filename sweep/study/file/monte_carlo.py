@@ -30,7 +30,7 @@ class PathSettings:
     restart: str | None = key(
         kinds.choice(*RESTARTS),
         None,
-        help="Where the strategy starts again on a path, flat; found out by default.",
+        help="Where the strategy starts again on a path, flat; chosen by the method by default.",
     )
     level: str = key(
         kinds.choice(*LEVELS),
@@ -38,7 +38,7 @@ class PathSettings:
         help="What of a move is kept at another price level: its share, or its size in ticks.",
     )
     tick_size: float | None = key(
-        kinds.number(least=0.0), None, help="Of the price grid; 0: none; found out by default."
+        kinds.number(least=0.0), None, help="Step of the price grid; 0: none; detected by default."
     )
     gap: float | None = key(
         kinds.number(above=0.0),

@@ -231,19 +231,10 @@ class DataSection:
     ----------
     source : str
         Absolute path (a file or a folder), a URL, or ``"synth"`` for the generator.
-    kind : str
-        ``"quotes"`` or ``"trades"``.
-    instrument : str or None
+    kind, instrument, columns, time_format, timezone, policies, synth
+        See `sweep.ticks.source.SourceSpec`; policies and synth are None for the defaults.
     begin, end : int or None
         ``from`` and ``to``: nanoseconds since the epoch, half-open; None for all.
-    columns : tuple of (str, str)
-        Sweep's name of a column and the source's, where they differ.
-    time_format : str or None
-    timezone : str
-    policies : Policies or None
-        None for the defaults.
-    synth : SynthSpec or None
-        None for the generator's defaults.
     slices : int or Duration
         Their number, or the length of each.
     slicing : str
@@ -252,12 +243,12 @@ class DataSection:
         What is kept from the search at the end of the range: a share of its time (0 for
         none), its length, or its beginning. A quarter by default.
     store : str
-        ``"disk"``, ``"memory"``, or ``"stream"``: nowhere.
+        ``"disk"`` or ``"memory"``; with ``"stream"`` the ticks are not stored.
     memory : int
-        Bytes that a pass over the source may take, where the ticks lie nowhere.
+        Bytes that a pass over the source may use, where the ticks are not stored.
     """
 
-    # The ticks are identified by their content, so that where they lie and how they are
+    # The ticks are identified by their content, so that where they are and how they are
     # read can change without another study coming of it; hence ``result=False``.
     source: str = key(
         kinds.path(like="a file or folder of ticks", words=("synth",)),
@@ -317,18 +308,8 @@ class DataSection:
 class CostsSection:
     """``[costs]``: what a fill costs, when it happens, how a position is marked.
 
-    Attributes
-    ----------
-    commission_rate, commission_per_unit, commission_per_fill : float
-        Share of notional, cash per unit, cash per fill; at least one must be stated.
-    slippage : float
-        Price units against the trader; must be stated.
-    latency : int
-        Nanoseconds.
-    mark : str
-        ``"mid"`` or ``"close"``.
-    half_spread : float
-        Price units put around trades.
+    The keys are the fields of `sweep.schema.Costs`. Slippage and one commission at least must be
+    stated.
     """
 
     slippage: float = key(
