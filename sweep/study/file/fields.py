@@ -400,18 +400,22 @@ def path(*, like: str, exists: bool = False, words: tuple[str, ...] = ()) -> Kin
 
 
 def texts(
-    check: Callable[[str, Place], str], expected: str, *, some: bool = False, distinct: bool = True
+    read_one: Callable[[str, Place], str],
+    expected: str,
+    *,
+    some: bool = False,
+    distinct: bool = True,
 ) -> Kind:
-    """Return the kind of one text or a list of texts, each passed through ``check``."""
+    """Return the kind of one text or a list of texts, each passed through ``read_one``."""
 
     def read(value: Any, place: Place) -> tuple[str, ...]:
         items = value if isinstance(value, list) else [_text(value, place)]
         require(all(isinstance(item, str) for item in items) and not (some and not items))
-        checked = tuple(check(item, place) for item in items)
-        for item in checked:
-            if distinct and checked.count(item) > 1:
+        items_read = tuple(read_one(item, place) for item in items)
+        for item in items_read:
+            if distinct and items_read.count(item) > 1:
                 place.fail(f"{shown(item)} stands twice")
-        return checked
+        return items_read
 
     return Kind(expected, read, list)
 
