@@ -411,11 +411,11 @@ def texts(
     def read(value: Any, place: Place) -> tuple[str, ...]:
         items = value if isinstance(value, list) else [_text(value, place)]
         require(all(isinstance(item, str) for item in items) and not (some and not items))
-        items_read = tuple(read_one(item, place) for item in items)
-        for item in items_read:
-            if distinct and items_read.count(item) > 1:
+        values = tuple(read_one(item, place) for item in items)
+        for item in values:
+            if distinct and values.count(item) > 1:
                 place.fail(f"{shown(item)} stands twice")
-        return items_read
+        return values
 
     return Kind(expected, read, list)
 
