@@ -58,7 +58,7 @@ _EXAMPLES = 64
 _NO_CAPACITY = 2
 
 
-class Survey(NamedTuple):
+class StreamedSource(NamedTuple):
     """What a first pass found of a source whose ticks are not stored.
 
     Attributes
@@ -90,7 +90,7 @@ class Setup:
     slices : tuple of Slice
         Of the search range, in the order of time.
     carry_over : bool
-    survey : Survey or None
+    streamed : StreamedSource or None
         Where the ticks are read in every pass; None where they are stored.
     robust : RobustContext or None
         Where an objective holds functionals over paths: then the first slice is the search
@@ -105,7 +105,7 @@ class Setup:
     ranges: Ranges
     slices: tuple[Slice, ...]
     carry_over: bool
-    survey: Survey | None = None
+    streamed: StreamedSource | None = None
     robust: RobustContext | None = None
     warnings: tuple[str, ...] = ()
 
@@ -123,7 +123,7 @@ class Setup:
     def sessions(self) -> SessionCuts:
         """The sessions of the search range whose returns are kept, or why none are."""
         search = self.ranges.search
-        ts = attach(self.ticks).ts if self.survey is None else self.survey.marks
+        ts = attach(self.ticks).ts if self.streamed is None else self.streamed.marks
         return find_cuts(ts, search.begin, search.end)
 
     @property
@@ -161,8 +161,8 @@ def prepare(
     InputError
         If the strategy, the space, the ticks or the cuts are wrong.
     """
-    streamed = spec.data.store == "stream"
-    if streamed:
+    in_passes = spec.data.store == "stream"
+    if in_passes:
         check_stream(spec)
     strategy = (
         load_strategy(spec.study.strategy)
@@ -172,9 +172,9 @@ def prepare(
     space = bind(SearchSpace.of(strategy.params), spec.space)
     kernel = build_kernel(strategy, space)
     _check_pruning(spec, kernel)
-    survey = None
-    if streamed:
-        ticks, survey = _survey(spec, kernel, progress)
+    streamed = None
+    if in_passes:
+        ticks, streamed = _survey(spec, kernel, progress)
     else:
         ticks = import_ticks(
             spec.data.source_spec(),
@@ -183,7 +183,7 @@ def prepare(
         )
     if imported is not None:
         imported(ticks)
-    return assemble(spec, strategy, space, kernel, ticks.handle, survey)
+    return assemble(spec, strategy, space, kernel, ticks.handle, streamed)
 
 
 def _check_pruning(spec: StudySpec, kernel: KernelRef) -> None:
@@ -205,7 +205,7 @@ def _check_pruning(spec: StudySpec, kernel: KernelRef) -> None:
 
 def _survey(
     spec: StudySpec, kernel: KernelRef, progress: Callable[[int, float | None], None] | None
-) -> tuple[Imported, Survey]:
+) -> tuple[Imported, StreamedSource]:
     """Read a source once, to learn where its ticks are cut."""
     # Here, since few studies need it.
     from sweep.ticks.survey import survey
@@ -224,7 +224,7 @@ def _survey(
             stamps |= set(unmarked.stamps)
     seen = Seen(fingerprint, surveyed.report.untouched, len(surveyed.handle.columns))
     ticks = Imported(surveyed.handle, surveyed.report, surveyed.read)
-    return ticks, Survey(source, seen, surveyed.marks)
+    return ticks, StreamedSource(source, seen, surveyed.marks)
 
 
 def assemble(
@@ -233,7 +233,7 @@ def assemble(
     space: SearchSpace,
     kernel: KernelRef,
     handle: TickHandle,
-    survey: Survey | None = None,
+    streamed: StreamedSource | None = None,
 ) -> Setup:
     """Return the setup for ticks that are imported or surveyed; see `prepare`.
 
@@ -244,7 +244,7 @@ def assemble(
     space : SearchSpace
     kernel : KernelRef
     handle : TickHandle
-    survey : Survey, optional
+    streamed : StreamedSource, optional
         Where the ticks are not stored.
     """
     if kernel.needs_sizes and "bid_size" not in handle.columns:
@@ -257,14 +257,14 @@ def assemble(
         raise StudyFileError(
             "costs.half_spread is for trades; these ticks are quotes and have a spread of their own"
         )
-    if survey is None:
+    if streamed is None:
         ticks = attach(handle)
         begin, end, ranges, slices = _cut(spec, ticks.ts)
         first_mid = 0.5 * (float(ticks.bid[begin]) + float(ticks.ask[begin]))
         capacity = orders_in_flight(ticks.ts[begin:end], costs.latency)
     else:
-        begin, end, ranges, slices = _cut(spec, survey.marks)
-        first_mid = survey.marks.mid(begin)
+        begin, end, ranges, slices = _cut(spec, streamed.marks)
+        first_mid = streamed.marks.mid(begin)
         capacity = _NO_CAPACITY
     context = Context(
         ticks=handle,
@@ -280,7 +280,7 @@ def assemble(
         ranges,
         slices,
         carry_over=spec.data.slicing == "carry",
-        survey=survey,
+        streamed=streamed,
         warnings=_slice_warnings(spec, slices),
     )
     return _with_paths(spec, setup) if is_robust(spec.study) else setup

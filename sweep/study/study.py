@@ -198,7 +198,7 @@ class Study:
             proposer = make_points(spec.study, setup.space, starts)
         _check_end(spec, setup.space, proposer)
         study = cls.of_setup(spec, setup, folder)
-        if setup.survey is not None:
+        if setup.streamed is not None:
             # Refuses too little memory before a file is made.
             sizes_of(setup, spec.data.memory, study.session_edges)
         return study
@@ -363,9 +363,9 @@ class Study:
     def mapped(self) -> Setup:
         """The same with ticks in the store: a replay shows every tick."""
         setup = self.setup
-        if setup.survey is None:
+        if setup.streamed is None:
             return setup
-        source = setup.survey.source
+        source = setup.streamed.source
         ticks = import_ticks(source).handle
         if ticks.content != setup.ticks.content:
             raise StudyMismatchError(
@@ -522,7 +522,7 @@ class Study:
         if kept is None or kept["reason"]:
             return ()
         setup = self.setup
-        if setup.survey is not None:
+        if setup.streamed is not None:
             # A pass is cut where the survey saw sessions, or not at all.
             return setup.sessions.edges if list(setup.sessions.stamps) == kept["edges"] else ()
         # Those that the study was begun with, whatever is taken for a session by now.
