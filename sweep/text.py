@@ -16,11 +16,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 __all__ = [
+    "ARRIVALS",
     "DIRECTIONS",
+    "EFFECTS",
     "ENGINES",
     "MISSING",
+    "MODELS",
     "PRUNERS",
     "SAMPLERS",
+    "STATES",
     "Column",
     "Kind",
     "as_cells",
@@ -57,6 +61,16 @@ SAMPLERS = ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2")
 PRUNERS = ("none", "median", "successive_halving", "hyperband", "wilcoxon")
 ENGINES = ("loky", "serial")
 DIRECTIONS = ("maximize", "minimize")
+#: States of a trial. Studies keep positions in this tuple: it may grow, and its order must stay.
+#: ``complete``: evaluated, every requirement met. ``pruned``: stopped on the way.
+#: ``infeasible``: evaluated, a requirement on the results is broken or undefined. ``invalid``:
+#: forbidden by the strategy's constraint between parameters, never evaluated. ``failed``: the
+#: evaluation raised.
+STATES = ("complete", "pruned", "infeasible", "invalid", "failed")
+#: Of simulated markets: the price processes, the arrivals of ticks, the planted effects.
+MODELS = ("gbm", "merton", "garch", "regimes")
+ARRIVALS = ("poisson", "hawkes")
+EFFECTS = ("none", "momentum", "reversion", "hour")
 
 Kind = Literal[
     "number",  # float; decimals aligned in a column

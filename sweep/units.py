@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 __all__ = [
+    "DAY",
     "INT64_MAX",
     "Duration",
     "Moment",
@@ -19,6 +20,8 @@ __all__ = [
     "parse_size",
 ]
 
+#: Nanoseconds.
+DAY = 86400 * 10**9
 _UNITS = {
     "ns": 1,
     "us": 10**3,
@@ -26,8 +29,8 @@ _UNITS = {
     "s": 10**9,
     "m": 60 * 10**9,
     "h": 3600 * 10**9,
-    "d": 86400 * 10**9,
-    "w": 7 * 86400 * 10**9,
+    "d": DAY,
+    "w": 7 * DAY,
 }
 _SIZES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZES |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}

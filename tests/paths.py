@@ -11,7 +11,9 @@ import numpy as np
 from sweep.backtest.tasks import Context, Task, evaluate, orders_in_flight
 from sweep.kernel import build_kernel
 from sweep.scenarios.evaluate import PathContext, path_context
-from sweep.scenarios.resample import ResampleSpec, derive_ticks, plan_path
+from sweep.scenarios.resample.plan import plan_path
+from sweep.scenarios.resample.spec import ResampleSpec
+from sweep.scenarios.resample.ticks import derive_ticks
 from sweep.schema import STATUS_BAD_ORDER, Account, Costs, Slice, Ticks
 from sweep.stats.metrics import merge
 from sweep.strategy.declare import Strategy

@@ -22,10 +22,9 @@ from sweep.strategy.parameters import Override
 from sweep.study.file.sections import _COLUMNS, StudySection
 from sweep.study.file.spec import SECTIONS
 from sweep.study.proposals import DESIGNS
-from sweep.study.records import STATES
-from sweep.text import PRUNERS, SAMPLERS
+from sweep.text import EFFECTS, PRUNERS, SAMPLERS, STATES
 from sweep.ticks.quality import CHECKS, Policies
-from sweep.ticks.synthetic import EFFECTS, SynthSpec
+from sweep.ticks.synthetic import SynthSpec
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -24,7 +24,9 @@ from sweep.bench.kernel import CLOCK, RATE, WORKLOADS, Workload, context_of, str
 from sweep.bench.scalar import COUNTS, SUMS, write_arms
 from sweep.bench.ticks import bench_ticks
 from sweep.scenarios.evaluate import PathContext, PathTask, evaluate_paths, path_context
-from sweep.scenarios.resample import ResampleSpec, derive_ticks, plan_path
+from sweep.scenarios.resample.plan import plan_path
+from sweep.scenarios.resample.spec import ResampleSpec
+from sweep.scenarios.resample.ticks import derive_ticks
 from sweep.schema import Slice, Ticks
 from sweep.strategy.declare import load_strategy
 from sweep.strategy.space import SearchSpace

@@ -21,7 +21,7 @@ from sweep.backtest.tasks import Task, evaluate
 from sweep.bench.frame import BenchError, BenchResult, Settings, figure, ratios, timed
 from sweep.bench.launch import write_study
 from sweep.engines.serial import SerialEngine
-from sweep.study.file.validate_section import ValidateSection
+from sweep.study.file.sections import ValidateSection
 from sweep.study.study import Study
 from sweep.units import Duration
 from sweep.validation.folds import Folds, make_folds, plan_pieces, unit_edges

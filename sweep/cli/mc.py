@@ -17,8 +17,10 @@ from sweep.cli.options import (
     note,
     open_study,
     quiet_option,
+    setting_options,
     source_option,
 )
+from sweep.montecarlo.request import ALL_METHODS, MonteCarlo, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,11 +40,20 @@ def _split(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def _block(ctx: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
+def _numbers(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> tuple[tuple[str, float], ...]:
+    return tuple(map(_number, value))
+
+
+def _number(text: str) -> tuple[str, float]:
+    name, equals, value = text.partition("=")
     try:
-        return value if value in (None, "auto") else float(value)
+        if equals:
+            return name.strip(), float(value)
     except ValueError:
-        raise click.BadParameter(f"{value} is neither a number nor auto", ctx, param) from None
+        pass
+    raise click.UsageError(f"--model {text}: expected NAME=NUMBER, as in volatility=0.3")
 
 
 @click.command()
@@ -65,53 +76,15 @@ def _block(ctx: click.Context, param: click.Parameter, value: str | None) -> flo
     multiple=True,
     callback=_split,
     metavar="NAME[,NAME...]",
-    help="What is drawn: pnl, trades, permutation, shift, random-entry, neighbourhood, stress, "
-    "sessions, slots, stationary, circular, moving, gbm, merton, garch, regimes; the study's own "
-    "by default, sessions.",
+    help=f"What is drawn: {', '.join(ALL_METHODS)}; the study's method by default.",
 )
-@click.option("--paths", type=click.IntRange(1), metavar="N", help="How many; 1,000 by default.")
-@click.option("--seed", type=click.IntRange(0), metavar="N", help="The study's by default.")
-@click.option(
-    "--block",
-    metavar="X",
-    callback=_block,
-    help="Block length: sessions (pnl, trades, sessions), minutes (slots), else ticks; auto: "
-    "what the ticks ask for.",
-)
-@click.option(
-    "--restart",
-    type=click.Choice(("session", "block", "never")),
-    help="Where the strategy begins anew on a path, flat; found out by default.",
-)
-@click.option(
-    "--level",
-    type=click.Choice(("log", "ticks")),
-    help="What of a move is kept at another price level: its share, or its size in ticks.",
-)
-@click.option("--tick-size", type=float, metavar="X", help="Of the price grid; 0: none.")
-@click.option("--gap", type=float, metavar="MIN", help="Minutes without a tick between sessions.")
-@click.option("--opens", type=float, metavar="HOUR", help="Hour (UTC) at which sessions begin.")
-@click.option("--radius", type=float, metavar="X", help="neighbourhood: share of each range.")
-@click.option("--threshold", type=float, metavar="X", help="neighbourhood: what is good enough.")
-@click.option("--replicates", type=click.IntRange(1), metavar="N", help="stress: of each level.")
-@click.option("--arrivals", type=click.Choice(("poisson", "hawkes")), help="Models: of ticks.")
-@click.option(
-    "--effect",
-    type=click.Choice(("none", "momentum", "reversion", "hour")),
-    help="Models: what is planted.",
-)
-@click.option("--effect-size", type=float, metavar="X", help="Models: how strong it is.")
+@setting_options(MonteCarlo)
 @click.option(
     "--model",
     multiple=True,
+    callback=_numbers,
     metavar="NAME=VALUE",
     help="Models: a parameter set by hand instead of fitted, as in volatility=0.3.",
-)
-@click.option(
-    "--filter",
-    "condition",
-    metavar="CONDITION",
-    help='Variants that miss it go no further, as in "quantile(net_profit, 0.05) > 0".',
 )
 @click.option("--csv", metavar="FILE", help="Write all paths.")
 @click.option("--parquet", metavar="FILE", help="Write all paths.")
@@ -136,7 +109,6 @@ def mc(
     params: tuple[str, ...],
     compare: tuple[int, ...],
     top: int | None,
-    condition: str | None,
     export: tuple[int, str] | None,
     workers: int | None,
     folder: str | None,
@@ -147,7 +119,7 @@ def mc(
     fmt: str,
     **given: Any,
 ) -> None:
-    """Ask how variants do on other histories, under worse execution, and beside themselves.
+    """Evaluate variants on other histories, under worse execution, and with other parameters.
 
     TRIAL is the best one by default. Several methods give one table, the cheapest first.
     Paths depend on their number and the seed alone: more of them add to those there, and
@@ -167,9 +139,9 @@ def mc(
 
         need_matplotlib()
     study = open_study(folder, source)
-    asked = _asked(study, condition, given)
+    request = request_of(study, {k: v for k, v in given.items() if v not in (None, ())})
     if export is not None:
-        _export(study, asked, export, quiet=quiet)
+        _export(study, request, export, quiet=quiet)
         return
     trials = [] if trial is None else [trial]
     if top is not None:
@@ -190,7 +162,7 @@ def mc(
                 study,
                 subjects,
                 engine,
-                asked,
+                request,
                 progress=progress,
                 interrupted=interrupts,
                 stage=progress.stage,
@@ -207,7 +179,7 @@ def mc(
     _show(study, findings, comparisons, fmt, no_color=no_color)
     if not any(files.values()):
         words = ["sweep", "mc", *([] if trial is None else [str(trial)])]
-        words += ["--study", str(study.folder), "-m", ",".join(asked.methods)]
+        words += ["--study", str(study.folder), "-m", ",".join(request.methods)]
         hint([*words, "--html", "mc.html"], quiet=quiet)
 
 
@@ -219,34 +191,12 @@ def _check_endings(files: dict[str, str | None]) -> None:
             raise InputError(f"--{name} {path}: the name must end in {_ENDINGS[name]}")
 
 
-def _asked(study: Study, condition: str | None, given: dict[str, Any]) -> Any:
-    from sweep.montecarlo.request import asked_of
-
-    settings: dict[str, Any] = {"condition": condition}
-    given = {**given, "model": tuple(map(_number, given["model"]))}
-    names = {"paths": "n_paths"}
-    for name, value in given.items():
-        if value is not None and value != ():
-            settings[names.get(name, name)] = value
-    return asked_of(study, settings)
-
-
-def _number(text: str) -> tuple[str, float]:
-    name, equals, value = text.partition("=")
-    try:
-        if equals:
-            return name.strip(), float(value)
-    except ValueError:
-        pass
-    raise click.UsageError(f"--model {text}: expected NAME=NUMBER, as in volatility=0.3")
-
-
-def _export(study: Study, asked: Any, export: tuple[int, str], *, quiet: bool) -> None:
+def _export(study: Study, request: Any, export: tuple[int, str], *, quiet: bool) -> None:
     from sweep.montecarlo.methods.ticks import export_ticks
 
     number, file = export
-    rows = export_ticks(study, asked, number, file)
-    note(f"{file}: {rows:,} ticks of path {number} by {asked.methods[0]}", quiet=quiet)
+    rows = export_ticks(study, request, number, file)
+    note(f"{file}: {rows:,} ticks of path {number} by {request.methods[0]}", quiet=quiet)
     hint(["sweep", "data", "info", file], quiet=quiet)
 
 

@@ -6,11 +6,14 @@ import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from sweep.study.file.fields import Given, Kind
+from sweep.study.file.toml import parse_option
 
 if TYPE_CHECKING:
     from sweep.study.study import Study
@@ -23,6 +26,7 @@ __all__ = [
     "note",
     "open_study",
     "quiet_option",
+    "setting_options",
     "source_option",
     "study_argument",
     "verify_option",
@@ -51,6 +55,39 @@ verify_option = click.option(
     show_default=True,
     help="Replay what is shown and compare it to the bit.",
 )
+
+
+def setting_options(settings: type[Any]) -> Callable[[F], F]:
+    """Return a decorator that adds an option for each setting with a help text.
+
+    Its value is read as in a study file; it is None where the option is not given.
+
+    Parameters
+    ----------
+    settings : type
+        A dataclass whose fields are stated with `sweep.study.file.fields.key`.
+    """
+
+    def add_options(command: F) -> F:
+        for entry in reversed(fields(settings)):
+            if entry.metadata.get("help"):
+                command = _setting_option(entry.name, **entry.metadata)(command)
+        return command
+
+    return add_options
+
+
+def _setting_option(
+    field: str, *, kind: Kind, key: str | None, help: str, **_: Any
+) -> Callable[[F], F]:
+    option = f"--{(key or field).replace('_', '-')}"
+
+    def read(ctx: click.Context, param: click.Parameter, text: str | None) -> Any:
+        return text if text is None else kind(parse_option(text), Given(f"{option} {text}", text))
+
+    return click.option(option, field, metavar=kind.metavar, help=help, callback=read)
+
+
 study_argument = click.argument("folder", required=False, metavar="[FOLDER]")
 
 
@@ -74,7 +111,7 @@ def open_study(folder: str | Path | None, source: str | None = None) -> Study:
 
 
 def note(text: str, *, quiet: bool = False) -> None:
-    """Say something to the user, beside the data."""
+    """Write a note to the user, to stderr: stdout is for data."""
     if not quiet:
         _echo(text)
 

@@ -24,10 +24,10 @@ __all__ = ["run"]
 @click.argument("study_file", metavar="STUDY.toml")
 @click.option("--source", metavar="PATH", help="Ticks: a file, a folder, or synth.")
 @click.option("--instrument", metavar="NAME", help="Which one, where the source holds several.")
-@click.option("--trials", type=int, metavar="N", help="Stop after so many trials.")
+@click.option("--trials", metavar="N", help="Stop after this number of trials.")
 @click.option("--sampler", metavar="NAME", help=f"One of {', '.join(SAMPLERS)}.")
-@click.option("--seed", type=int, metavar="N", help="Of everything random.")
-@click.option("-j", "--workers", type=int, metavar="N", help="Processes; every core by default.")
+@click.option("--seed", metavar="N", help="Seed of all that is random.")
+@click.option("-j", "--workers", metavar="N", help="Processes; one for each core by default.")
 @click.option(
     "--param",
     multiple=True,

@@ -16,6 +16,7 @@ from sweep.cli.options import (
     quiet_option,
     study_argument,
 )
+from sweep.text import STATES
 
 if TYPE_CHECKING:
     from sweep.report.table import Table
@@ -30,7 +31,6 @@ _SHOWN = 20
 #: Trials that are read together where all are written, and where they lie scattered.
 _PIECE = 8192
 _SORTED_PIECE = 65_536
-_STATES = ("complete", "pruned", "infeasible", "invalid", "failed")
 
 
 @click.command()
@@ -39,7 +39,7 @@ _STATES = ("complete", "pruned", "infeasible", "invalid", "failed")
 @click.option("--ascending", is_flag=True, help="Smallest first.")
 @click.option("--where", metavar="FILTER", help='Such as "trades >= 30 and max_drawdown < 0.2".')
 @click.option("--top", type=click.IntRange(0), metavar="N", help="Rows at most; 0 for all.")
-@click.option("--state", type=click.Choice(_STATES), help="Only trials in this state.")
+@click.option("--state", type=click.Choice(STATES), help="Only trials in this state.")
 @click.option(
     "--plateau",
     is_flag=True,

@@ -20,13 +20,13 @@ import numpy as np
 from sweep.errors import InputError
 from sweep.montecarlo.finding import Finding
 from sweep.montecarlo.methods.ticks import TITLES
-from sweep.montecarlo.request import MODELS
 from sweep.schema import FloatArray1D
 from sweep.search.objective import compile_objective
 from sweep.search.path_functionals import PathTerm
 from sweep.stats.functionals import plain
 from sweep.stats.session_bootstrap import bootstrap_sessions
 from sweep.stats.summary import count_units
+from sweep.text import MODELS
 
 __all__ = ["COMPARED", "Comparison", "comparisons_of"]
 

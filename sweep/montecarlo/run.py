@@ -14,10 +14,10 @@ from sweep.engines.base import Engine
 from sweep.errors import DataError, InputError, StrategyError
 from sweep.montecarlo.finding import Finding
 from sweep.montecarlo.methods.neighbourhood import neighbourhood
-from sweep.montecarlo.methods.results import RESULT_METHODS, ask_results
+from sweep.montecarlo.methods.results import ask_results
 from sweep.montecarlo.methods.stress import stress
 from sweep.montecarlo.methods.ticks import TITLES, Asked, on_resampled, on_simulated
-from sweep.montecarlo.request import ALL_METHODS, MODELS, MonteCarlo, asked_of
+from sweep.montecarlo.request import ALL_METHODS, RESULT_METHODS, MonteCarlo, request_of
 from sweep.montecarlo.subject import History, Subject, history_of, subjects_of
 from sweep.scenarios.simulate.calibrate import calibrate
 from sweep.scenarios.simulate.spec import PathSpec
@@ -27,7 +27,7 @@ from sweep.search.path_functionals import PathTerm
 from sweep.stats.session_bootstrap import session_block_length
 from sweep.study.runner import make_engine
 from sweep.study.study import Study
-from sweep.text import counted, did_you_mean
+from sweep.text import MODELS, counted, did_you_mean
 
 __all__ = ["monte_carlo", "run_methods"]
 
@@ -72,7 +72,7 @@ def monte_carlo(
     list of Finding
         By method, and by variant within.
     """
-    asked = asked_of(study, settings)
+    asked = request_of(study, settings)
     subjects = subjects_of(study, trials, values)
     compute = study.spec.compute
     own = engine or make_engine(compute.engine, compute.workers)
@@ -314,9 +314,9 @@ def _filtered(
     findings: list[Finding], subjects: Sequence[Subject], asked: MonteCarlo
 ) -> tuple[list[Finding], list[Subject]]:
     """Mark the variants that miss the requirement, and return those that go on."""
-    if not asked._parsed:
+    if asked.filter is None:
         return findings, list(subjects)
-    condition, terms = asked._parsed
+    condition, terms = asked.filter
     marked, left = [], []
     for finding, subject in zip(findings, subjects, strict=True):
         holds, why = _holds(finding, condition, terms)

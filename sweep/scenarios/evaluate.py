@@ -26,16 +26,10 @@ from sweep.kernel.paths.build import (
     build_path_kernel,
     load_path_kernel,
 )
-from sweep.scenarios.resample import (
-    Path,
-    Resampler,
-    ResampleSpec,
-    derive_ticks,
-    join,
-    plan_path,
-    prepare,
-    schedule,
-)
+from sweep.scenarios.resample.plan import Path, Resampler, plan_path, prepare
+from sweep.scenarios.resample.schedule import join, schedule
+from sweep.scenarios.resample.spec import ResampleSpec
+from sweep.scenarios.resample.ticks import derive_ticks
 from sweep.schema import (
     ROW,
     STATUS_BAD_ORDER,

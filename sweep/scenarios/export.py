@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path as FilePath
 
-from sweep.scenarios.resample import Resampler, path_blocks, plan_path
+from sweep.scenarios.resample.plan import Resampler, plan_path
+from sweep.scenarios.resample.ticks import path_blocks
 from sweep.schema import TickHandle
 from sweep.ticks.mapped import attach
 from sweep.ticks.quality import Chunk

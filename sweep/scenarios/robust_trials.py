@@ -19,9 +19,10 @@ import numpy as np
 from sweep.backtest.tasks import Context, Outcome, Task, evaluate
 from sweep.kernel import load_kernel
 from sweep.scenarios.evaluate import PathContext, PathOutcome, PathTask, evaluate_paths
-from sweep.scenarios.resample import ResampleSpec, find_sessions, sessions_by_clock
+from sweep.scenarios.resample.spec import ResampleSpec
 from sweep.schema import ROW, FloatArray2D, Slice
 from sweep.ticks.mapped import attach
+from sweep.ticks.sessions import find_sessions, sessions_by_clock
 
 __all__ = ["RobustContext", "evaluate_robust", "path_slices", "with_restart"]
 

@@ -50,11 +50,12 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
 from sweep.errors import StudyMismatchError
-from sweep.search.outcomes import STATES, Outcome, Proposal, pareto_front
+from sweep.search.outcomes import Outcome, Proposal, pareto_front
 from sweep.search.pruning import Pruning, make_pruning, silence
 from sweep.search.samplers import MODEL_SAMPLERS, build_sampler, sampler_options
 from sweep.strategy.parameters import Categorical, Number, Parameter
 from sweep.strategy.space import SearchSpace
+from sweep.text import STATES
 
 __all__ = [
     "MODEL_SAMPLERS",

@@ -15,13 +15,7 @@ from numpy.typing import NDArray
 
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D
 
-__all__ = ["STATES", "Outcome", "Proposal", "pareto_front"]
-
-#: ``complete``: evaluated, every requirement met. ``infeasible``: evaluated, a requirement
-#: on the results is broken or undefined. ``pruned``: stopped on the way. ``failed``: the
-#: evaluation raised. ``invalid``: forbidden by the strategy's constraint between
-#: parameters, never evaluated.
-STATES = ("complete", "infeasible", "pruned", "failed", "invalid")
+__all__ = ["Outcome", "Proposal", "pareto_front"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,7 @@ class Outcome:
     Attributes
     ----------
     state : str
-        One of `STATES`.
+        One of `sweep.text.STATES`.
     values : tuple of float or None
         One for each objective; None or NaN where undefined.
     constraints : tuple of float

@@ -26,9 +26,9 @@ from sweep.search.duplicates import DuplicateIndex
 from sweep.stats.metrics import merge
 from sweep.study.judge import Judge
 from sweep.study.proposals import Points
-from sweep.study.records import COMPLETE, FAILED, STATES, Part, Stretch
+from sweep.study.records import COMPLETE, FAILED, Part, Stretch
 from sweep.study.trials import TrialBlock, count_states, rank
-from sweep.text import counted
+from sweep.text import STATES, counted
 from sweep.ticks.sessions import cells_of, earned_in_cells, session_sums
 
 __all__ = ["Course", "Exhaustive", "Tally", "finished_block"]
@@ -435,7 +435,7 @@ class Tally:
         ----------
         numbers : ndarray of shape (n_trials,), int64
         codes : ndarray of shape (n_trials,), int8
-            States, as places in `sweep.study.records.STATES`.
+            States, as places in `sweep.text.STATES`.
         values : ndarray of shape (n_trials, n_objectives), float64
         duplicate_of : ndarray of shape (n_trials,), int64
         """

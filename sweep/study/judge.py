@@ -18,7 +18,8 @@ from sweep.schema import (
 )
 from sweep.search.objective import Objectives
 from sweep.stats.metrics import metrics_of, why_undefined
-from sweep.study.records import COMPLETE, FAILED, INFEASIBLE, STATES, Judged
+from sweep.study.records import COMPLETE, FAILED, INFEASIBLE, Judged
+from sweep.text import STATES
 
 __all__ = ["Judge", "Verdicts"]
 
@@ -30,7 +31,7 @@ class Verdicts:
     Attributes
     ----------
     codes : ndarray of shape (n_rows,), int8
-        States, as places in `sweep.study.records.STATES`.
+        States, as places in `sweep.text.STATES`.
     values, violations : ndarray of shape (n_rows, n), float64
     reasons : ndarray of shape (n_rows,), object
         Texts; empty where the state is ``complete``.

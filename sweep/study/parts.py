@@ -24,8 +24,9 @@ from sweep.schema import ROW, FloatArray1D, FloatArray2D, IntArray1D, Rows
 from sweep.strategy.parameters import Categorical, Number, Parameter
 from sweep.strategy.space import SearchSpace
 from sweep.study.ledger import sync_folder
-from sweep.study.records import STATES, Part
+from sweep.study.records import Part
 from sweep.study.trials import TrialBlock, count_states
+from sweep.text import STATES
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -300,7 +301,7 @@ def read_sessions(
     ------
     numbers : ndarray of shape (n_trials,), int64
     codes : ndarray of shape (n_trials,), int8
-        States, as places in `sweep.study.records.STATES`.
+        States, as places in `sweep.text.STATES`.
     duplicate_of : ndarray of shape (n_trials,), int64
     returns : ndarray of shape (n_trials, n_sessions), float32
 

@@ -53,9 +53,9 @@ class Passes:
         edges: tuple[int, ...] = (),
         progress: Callable[[int, float | None], None] | None = None,
     ) -> None:
-        assert setup.source is not None
-        self.source = setup.source
-        self.seen = setup.seen
+        assert setup.streamed is not None
+        self.source = setup.streamed.source
+        self.seen = setup.streamed.seen
         self.context = setup.context
         self.memory, self.engine, self.progress = memory, engine, progress
         sizes = sizes_of(setup, memory, edges)
@@ -177,7 +177,7 @@ def evaluate_alone(
     failures : dict of int to str
         Reasons by variant.
     """
-    assert setup.source is not None
+    assert setup.streamed is not None
     slices: tuple[Slice, ...] = setup.slices
     carry_over = setup.carry_over
     if on == "holdout":
@@ -185,7 +185,7 @@ def evaluate_alone(
         slices, carry_over = (setup.ranges.holdout,), False
     sizes = sizes_of(setup, memory)
     found = evaluate_stream(
-        setup.source,
+        setup.streamed.source,
         setup.context,
         params,
         slices,
@@ -195,7 +195,7 @@ def evaluate_alone(
         sizes=replace(sizes, block=max(2 * sizes.block // 3, 1)),
         batch=1,
         whole=False,
-        seen=setup.seen,
+        seen=setup.streamed.seen,
         interrupted=interrupted,
     )
     return found.rows, dict(found.failures)

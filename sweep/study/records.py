@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sweep.backtest.tasks import Carry
 from sweep.schema import FloatArray1D, FloatArray2D, IntArray1D, Rows
+from sweep.text import STATES
 
 __all__ = [
     "COMPLETE",
@@ -16,7 +17,6 @@ __all__ = [
     "INFEASIBLE",
     "INVALID",
     "PRUNED",
-    "STATES",
     "Finished",
     "Judged",
     "Opened",
@@ -27,12 +27,7 @@ __all__ = [
     "Tried",
 ]
 
-COMPLETE = "complete"
-PRUNED = "pruned"
-INFEASIBLE = "infeasible"
-INVALID = "invalid"
-FAILED = "failed"
-STATES = (COMPLETE, PRUNED, INFEASIBLE, INVALID, FAILED)
+COMPLETE, PRUNED, INFEASIBLE, INVALID, FAILED = STATES
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,7 @@ class Run(ABC):
         self.persister = Persister(self.study)
         try:
             self.prepare()
-            for text in self.study.setup.said:
+            for text in self.study.setup.warnings:
                 self.warn(text)
             self.engine = self._new_engine()
             try:

@@ -96,7 +96,7 @@ def run_study(
         ) from None
     try:
         flow: type[Run] = StreamedRun if study.exhaustive else GuidedRun
-        if study.setup.source is not None:
+        if study.setup.streamed is not None:
             flow = PassRun
         return flow(study, observer, interrupts, new_engine, clock).go()
     finally:

@@ -13,9 +13,10 @@ from sweep.errors import InputError, LedgerError
 from sweep.schema import FloatArray2D, IntArray1D
 from sweep.study.ledger import Ledger
 from sweep.study.parts import read_sessions
-from sweep.study.records import COMPLETE, INFEASIBLE, PRUNED, STATES, Finished
+from sweep.study.records import COMPLETE, INFEASIBLE, PRUNED, Finished
 from sweep.study.trial_archive import Archive
 from sweep.study.trials import BLOCK, Board
+from sweep.text import STATES
 
 __all__ = ["SessionReturns", "gather", "session_blocks"]
 

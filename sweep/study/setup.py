@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from sweep.backtest.stream.plan import Sizes, check_streamable, sizes_for
 from sweep.backtest.stream.reader import SourceState
 from sweep.backtest.tasks import Context, Outcome, evaluate, orders_in_flight
 from sweep.errors import DataError, SpaceError, StudyFileError
-from sweep.kernel import build_kernel
+from sweep.kernel import KernelRef, build_kernel
 from sweep.scenarios.evaluate import path_context
 from sweep.scenarios.robust_trials import RobustContext, evaluate_robust, path_slices, with_restart
 from sweep.schema import FloatArray2D, IntArray1D, Slice, TickHandle
@@ -52,10 +52,27 @@ _TAKEN = (
     *(f"holdout_{m}" for m in METRICS),
     *("trial", "state", "slices", "duplicate_of", "reason", SESSIONS),
 )
-
-
 #: Variants drawn from a space to see how long warm-ups are.
 _EXAMPLES = 64
+#: Stands where a pass makes room for orders in flight by itself.
+_NO_CAPACITY = 2
+
+
+class StreamedSource(NamedTuple):
+    """What a first pass found of a source whose ticks are not stored.
+
+    Attributes
+    ----------
+    source : SourceSpec
+        Read again in every pass.
+    seen : SourceState
+    marks : Marks
+        Where its ticks are cut.
+    """
+
+    source: SourceSpec
+    seen: SourceState
+    marks: Marks
 
 
 @dataclass(frozen=True)
@@ -73,16 +90,12 @@ class Setup:
     slices : tuple of Slice
         Of the search range, in the order of time.
     carry_over : bool
-    seen : SourceState or None
-        With a source: its state when it was first read.
-    marks : Marks or None
-        With a source: where the ticks are cut.
-    source : SourceSpec or None
-        Where the ticks are read anew in every pass; None where they are in the store.
+    streamed : StreamedSource or None
+        Where the ticks are read in every pass; None where they are stored.
     robust : RobustContext or None
         Where an objective holds functionals over paths: then the first slice is the search
-        range, and those behind it are paths.
-    said : tuple of str
+        range, and those after it are paths.
+    warnings : tuple of str
         What a user must know of the slices, or of the paths.
     """
 
@@ -92,11 +105,9 @@ class Setup:
     ranges: Ranges
     slices: tuple[Slice, ...]
     carry_over: bool
-    source: SourceSpec | None = None
-    seen: SourceState | None = None
-    marks: Marks | None = None
+    streamed: StreamedSource | None = None
     robust: RobustContext | None = None
-    said: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def ticks(self) -> TickHandle:
@@ -105,19 +116,19 @@ class Setup:
 
     @property
     def tick_slices(self) -> tuple[Slice, ...]:
-        """The slices that are stretches of the ticks."""
+        """The slices that are ticks, not paths."""
         return self.slices if self.robust is None else self.slices[:1]
 
     @cached_property
     def sessions(self) -> SessionCuts:
         """The sessions of the search range whose returns are kept, or why none are."""
         search = self.ranges.search
-        ts = attach(self.ticks).ts if self.marks is None else self.marks
+        ts = attach(self.ticks).ts if self.streamed is None else self.streamed.marks
         return find_cuts(ts, search.begin, search.end)
 
     @property
     def evaluation(self) -> tuple[Callable[..., Outcome], Context | RobustContext]:
-        """The function that workers run on a task, and what it takes before the task."""
+        """The function that workers run on a task, and its first argument."""
         if self.robust is None:
             return evaluate, self.context
         return evaluate_robust, self.robust
@@ -130,7 +141,10 @@ def prepare(
     progress: Callable[[int, float | None], None] | None = None,
     imported: Callable[[Any], None] | None = None,
 ) -> Setup:
-    """Load the strategy, import the ticks, cut them, compile the kernel.
+    """Load the strategy, compile the kernel, import the ticks and cut them.
+
+    What is wrong with the settings or the strategy is reported before ticks are read, which
+    may take long.
 
     Parameters
     ----------
@@ -147,33 +161,151 @@ def prepare(
     InputError
         If the strategy, the space, the ticks or the cuts are wrong.
     """
+    in_passes = spec.data.store == "stream"
+    if in_passes:
+        check_stream(spec)
     strategy = (
         load_strategy(spec.study.strategy)
         if source is None
         else strategy_from_source(source, spec.study.strategy)
     )
     space = bind(SearchSpace.of(strategy.params), spec.space)
-    if spec.data.store == "stream":
-        return _prepare_stream(spec, strategy, space, progress=progress, imported=imported)
-    found = import_ticks(
-        spec.data.source_spec(),
-        where="memory" if spec.data.store == "memory" else "disk",
-        progress=progress,
-    )
+    kernel = build_kernel(strategy, space)
+    _check_pruning(spec, kernel)
+    streamed = None
+    if in_passes:
+        ticks, streamed = _survey(spec, kernel, progress)
+    else:
+        ticks = import_ticks(
+            spec.data.source_spec(),
+            where="memory" if spec.data.store == "memory" else "disk",
+            progress=progress,
+        )
     if imported is not None:
-        imported(found)
-    return assemble(spec, strategy, space, found.handle)
+        imported(ticks)
+    return assemble(spec, strategy, space, kernel, ticks.handle, streamed)
 
 
-def assemble(spec: StudySpec, strategy: Strategy, space: SearchSpace, handle: TickHandle) -> Setup:
-    """Return the setup for ticks that are in the store; see `prepare`."""
-    ticks = attach(handle)
-    begin, end, ranges, slices = _cut(spec, ticks.ts)
-    mid = 0.5 * (float(ticks.bid[begin]) + float(ticks.ask[begin]))
+def _check_pruning(spec: StudySpec, kernel: KernelRef) -> None:
+    """Refuse a pruner that cannot decide about the study's slices."""
+    independent = spec.data.slicing == "independent" or is_robust(spec.study)
+    if spec.study.pruner.name == "none" or independent:
+        return
+    if spec.study.pruner.name == "wilcoxon":
+        raise StudyFileError(
+            "study.pruner: wilcoxon compares slices with each other; "
+            'set data.slicing = "independent"'
+        )
+    if not kernel.resumable:
+        raise StudyFileError(
+            f"{kernel.strategy_path}: State holds arrays, which cannot be carried from slice to "
+            f'slice; to prune, set data.slicing = "independent"'
+        )
+
+
+def _survey(
+    spec: StudySpec, kernel: KernelRef, progress: Callable[[int, float | None], None] | None
+) -> tuple[Imported, StreamedSource]:
+    """Read a source once, to learn where its ticks are cut."""
+    # Here, since few studies need it.
+    from sweep.ticks.survey import survey
+
+    check_streamable(kernel)
+    run = sizes_for(spec.data.memory, kernel).run
+    source = spec.data.source_spec()
+    fingerprint = sources.fingerprint(source)
+    stamps = {t for t in (spec.data.begin, spec.data.end) if t is not None}
+    while True:
+        surveyed = survey(source, stamps, run=run, progress=progress)
+        try:
+            _cut(spec, surveyed.marks)
+            break
+        except UnmarkedError as unmarked:
+            stamps |= set(unmarked.stamps)
+    seen = SourceState(fingerprint, surveyed.report.untouched, len(surveyed.handle.columns))
+    ticks = Imported(surveyed.handle, surveyed.report, surveyed.read)
+    return ticks, StreamedSource(source, seen, surveyed.marks)
+
+
+def assemble(
+    spec: StudySpec,
+    strategy: Strategy,
+    space: SearchSpace,
+    kernel: KernelRef,
+    handle: TickHandle,
+    streamed: StreamedSource | None = None,
+) -> Setup:
+    """Return the setup for ticks that are imported or surveyed; see `prepare`.
+
+    Parameters
+    ----------
+    spec : StudySpec
+    strategy : Strategy
+    space : SearchSpace
+    kernel : KernelRef
+    handle : TickHandle
+    streamed : StreamedSource, optional
+        Where the ticks are not stored.
+    """
+    if kernel.needs_sizes and "bid_size" not in handle.columns:
+        raise DataError(
+            f"{strategy.path} reads bid_size or ask_size, but the ticks have no sizes; "
+            f"name their columns under data.columns, or use ticks that have them"
+        )
     costs = spec.costs.to_costs()
-    room = orders_in_flight(ticks.ts[begin:end], costs.latency)
-    setup = _assemble(spec, strategy, space, handle, ranges, slices, mid, room)
+    if costs.half_spread and handle.kind != "trades":
+        raise StudyFileError(
+            "costs.half_spread is for trades; these ticks are quotes and have a spread of their own"
+        )
+    if streamed is None:
+        ticks = attach(handle)
+        begin, end, ranges, slices = _cut(spec, ticks.ts)
+        first_mid = 0.5 * (float(ticks.bid[begin]) + float(ticks.ask[begin]))
+        capacity = orders_in_flight(ticks.ts[begin:end], costs.latency)
+    else:
+        begin, end, ranges, slices = _cut(spec, streamed.marks)
+        first_mid = streamed.marks.mid(begin)
+        capacity = _NO_CAPACITY
+    context = Context(
+        ticks=handle,
+        kernel=kernel,
+        costs=costs,
+        account=spec.account.to_account(first_mid),
+        capacity=capacity,
+    )
+    setup = Setup(
+        strategy,
+        space,
+        context,
+        ranges,
+        slices,
+        carry_over=spec.data.slicing == "carry",
+        streamed=streamed,
+        warnings=_slice_warnings(spec, slices),
+    )
     return _with_paths(spec, setup) if is_robust(spec.study) else setup
+
+
+def _cut(spec: StudySpec, ts: IntArray1D | Marks) -> tuple[int, int, Ranges, tuple[Slice, ...]]:
+    """Return the study's first tick, its end, its ranges and slices."""
+    begin, end = select(ts, spec.data.begin, spec.data.end)
+    share, start = spec.data.holdout_split(int(ts[end - 1]))
+    ranges = split_holdout(ts, begin, end, share=share, start=start)
+    cuts = spec.data.slices
+    if isinstance(cuts, Duration):
+        return begin, end, ranges, cut_by_time(ts, ranges.search, cuts.ns)
+    return begin, end, ranges, cut_evenly(ranges.search, cuts)
+
+
+def _slice_warnings(spec: StudySpec, slices: Sequence[Slice]) -> tuple[str, ...]:
+    """Warn of a duration that cuts nothing, which would otherwise only show in what is missing."""
+    width = spec.data.slices
+    if not isinstance(width, Duration) or len(slices) > 1:
+        return ()
+    return (
+        f'data.slices = "{width}" leaves the search range in 1 slice: slices end at multiples of '
+        f"it since 1970, and none lies within; use a shorter one, or a number of slices",
+    )
 
 
 def _with_paths(spec: StudySpec, setup: Setup) -> Setup:
@@ -184,28 +316,32 @@ def _with_paths(spec: StudySpec, setup: Setup) -> Setup:
             "slices out (a pruner decides after every monte_carlo.step paths)"
         )
     search = setup.slices[0]
-    wanted = spec.monte_carlo.resampling(spec.study.seed)
-    rows = _examples(setup.space, spec.study.seed)
-    chosen, said = with_restart(setup.context, wanted, rows, search.begin, search.end)
+    resampling, warnings = with_restart(
+        setup.context,
+        spec.monte_carlo.resampling(spec.study.seed),
+        _example_points(setup.space, spec.study.seed),
+        search.begin,
+        search.end,
+    )
     paths = path_context(
-        setup.context, setup.strategy, setup.space, chosen, search.begin, search.end
+        setup.context, setup.strategy, setup.space, resampling, search.begin, search.end
     )
     return replace(
         setup,
-        slices=path_slices(setup.ticks.n_ticks, search, spec.monte_carlo.paths),
+        slices=path_slices(setup.ticks.n_ticks, search, spec.monte_carlo.n_paths),
         carry_over=False,
         robust=RobustContext(setup.context, paths, search),
-        said=(*said, *paths.resampler.warnings),
+        warnings=(*warnings, *paths.resampler.warnings),
     )
 
 
-def _examples(space: SearchSpace, seed: int) -> FloatArray2D:
-    """Return variants from all over a space, whose warm-ups stand for those of a search.
+def _example_points(space: SearchSpace, seed: int) -> FloatArray2D:
+    """Return points from all over a space, whose warm-ups stand for those of a search.
 
-    All trials are treated alike: where one of them had to begin anew within its warm-up it
-    would not trade on paths, and look safe.
+    All trials are treated alike: one that had to start again within its warm-up would not trade
+    on paths, and look safe.
     """
-    rows = designs.random(space, seed).points(0, _EXAMPLES)
+    drawn = designs.random(space, seed).points(0, _EXAMPLES)
     ends = [space.defaults]
     for i, p in enumerate(space.parameters):
         if isinstance(p, Number):
@@ -214,48 +350,13 @@ def _examples(space: SearchSpace, seed: int) -> FloatArray2D:
                 row[i] = end
                 ends.append(space.canonical(row))
     wide = np.stack(ends)
-    found: FloatArray2D = np.concatenate([wide[space.valid_points(wide)], rows])
-    return found
+    points: FloatArray2D = np.concatenate([wide[space.valid_points(wide)], drawn])
+    return points
 
 
 def is_robust(study: StudySection) -> bool:
     """Whether an objective or a constraint holds functionals over paths."""
     return any(has_terms(text) for text in (*study.objective, *study.constraints))
-
-
-def _prepare_stream(
-    spec: StudySpec,
-    strategy: Strategy,
-    space: SearchSpace,
-    *,
-    progress: Callable[[int, float | None], None] | None,
-    imported: Callable[[Any], None] | None,
-) -> Setup:
-    """Return the setup for ticks that are never in the store; see `prepare`."""
-    # Here, since few studies need them.
-    from sweep.ticks.survey import survey
-
-    check_stream(spec)
-    source = spec.data.source_spec()
-    before = sources.fingerprint(source)
-    # What is wrong with the strategy is said before a long source is read.
-    kernel = build_kernel(strategy, space)
-    check_streamable(kernel)
-    sizes = sizes_for(spec.data.memory, kernel)
-    asked = {t for t in (spec.data.begin, spec.data.end) if t is not None}
-    while True:
-        found = survey(source, asked, run=sizes.run, progress=progress)
-        try:
-            begin, _, ranges, slices = _cut(spec, found.marks)
-            break
-        except UnmarkedError as more:
-            asked |= set(more.stamps)
-    if imported is not None:
-        imported(Imported(found.handle, found.report, found.read))
-    mid = found.marks.mid(begin)
-    setup = _assemble(spec, strategy, space, found.handle, ranges, slices, mid, 2)
-    seen = SourceState(before, found.report.untouched, len(found.handle.columns))
-    return replace(setup, source=source, seen=seen, marks=found.marks)
 
 
 def sizes_of(setup: Setup, memory: int, edges: tuple[int, ...] = ()) -> Sizes:
@@ -290,7 +391,7 @@ def check_stream(spec: StudySpec) -> None:
     Raises
     ------
     StudyFileError
-        The text says what would do instead.
+        The text names what would work instead.
     """
     instead = 'or set data.store = "disk", which maps ticks larger than memory too'
     name = spec.study.sampler.name
@@ -311,73 +412,6 @@ def check_stream(spec: StudySpec) -> None:
             f"study.live_holdout looks at the holdout while the study runs, which with "
             f'data.store = "stream" is a pass over the source each time; leave it out, {instead}'
         )
-
-
-def _cut(spec: StudySpec, ts: IntArray1D | Marks) -> tuple[int, int, Ranges, tuple[Slice, ...]]:
-    """Return the study's first tick, its end, its ranges and slices."""
-    begin, end = select(ts, spec.data.begin, spec.data.end)
-    share, start = spec.data.holdout_split(int(ts[end - 1]))
-    ranges = split_holdout(ts, begin, end, share=share, start=start)
-    cuts = spec.data.slices
-    if isinstance(cuts, Duration):
-        return begin, end, ranges, cut_by_time(ts, ranges.search, cuts.ns)
-    return begin, end, ranges, cut_evenly(ranges.search, cuts)
-
-
-def _assemble(
-    spec: StudySpec,
-    strategy: Strategy,
-    space: SearchSpace,
-    handle: TickHandle,
-    ranges: Ranges,
-    slices: tuple[Slice, ...],
-    mid: float,
-    room: int,
-) -> Setup:
-    independent = spec.data.slicing == "independent" or is_robust(spec.study)
-    if spec.study.pruner.name == "wilcoxon" and not independent:
-        raise StudyFileError(
-            "study.pruner: wilcoxon compares slices with each other; "
-            'set data.slicing = "independent"'
-        )
-    carry_over = spec.data.slicing == "carry"
-    kernel = build_kernel(strategy, space)
-    if kernel.needs_sizes and "bid_size" not in handle.columns:
-        raise DataError(
-            f"{strategy.path} reads bid_size or ask_size, but the ticks have no sizes; "
-            f"name their columns under data.columns, or use ticks that have them"
-        )
-    stepwise = spec.study.pruner.name != "none"
-    if stepwise and not independent and not kernel.resumable:
-        raise StudyFileError(
-            f"{strategy.path}: State holds arrays, which cannot be carried from slice to slice; "
-            f'to prune, set data.slicing = "independent"'
-        )
-    costs = spec.costs.to_costs()
-    if costs.half_spread and handle.kind != "trades":
-        raise StudyFileError(
-            "costs.half_spread is for trades; these ticks are quotes and have a spread of their own"
-        )
-    context = Context(
-        ticks=handle,
-        kernel=kernel,
-        costs=costs,
-        account=spec.account.to_account(mid),
-        capacity=room,
-    )
-    said = _said_of_slices(spec, slices)
-    return Setup(strategy, space, context, ranges, slices, carry_over, said=said)
-
-
-def _said_of_slices(spec: StudySpec, slices: Sequence[Slice]) -> tuple[str, ...]:
-    """Say that a duration cuts nothing, which would otherwise only show in what is missing."""
-    width = spec.data.slices
-    if not isinstance(width, Duration) or len(slices) > 1:
-        return ()
-    return (
-        f'data.slices = "{width}" leaves the search range in 1 slice: slices end at multiples of '
-        f"it since 1970, and none lies within; use a shorter one, or a number of slices",
-    )
 
 
 def bind(space: SearchSpace, overrides: tuple[tuple[str, Override], ...]) -> SearchSpace:
@@ -402,7 +436,7 @@ def bind(space: SearchSpace, overrides: tuple[tuple[str, Override], ...]) -> Sea
 def starting_points(spec: StudySpec, space: SearchSpace) -> list[dict[str, Any]]:
     """Return the points that are evaluated first: the defaults, or the rows of a CSV.
 
-    A grid begins with the rows of a CSV alone: it says itself which points it holds.
+    Of a grid, only the rows of a CSV come first: its points are given already.
 
     Raises
     ------
@@ -450,7 +484,7 @@ def _read_points(path: Path, space: SearchSpace) -> list[dict[str, Any]]:
 
 
 def pruning_steps(spec: StudySpec, count: int) -> int:
-    """Return how many decisions a pruner takes about a whole trial of so many slices."""
+    """Return how many decisions a pruner takes about a trial of ``count`` slices."""
     if not is_robust(spec.study):
         return count
     return -(-(count - 1) // spec.monte_carlo.step)

@@ -48,7 +48,6 @@ from sweep.study.proposals import (
 from sweep.study.records import (
     FAILED,
     INVALID,
-    STATES,
     Finished,
     Opened,
     Part,
@@ -71,6 +70,7 @@ from sweep.study.setup import (
 )
 from sweep.study.trial_archive import Archive
 from sweep.study.trials import Board, TrialBlock, TrialTable
+from sweep.text import STATES
 from sweep.ticks.mapped import attach, require_intact
 from sweep.ticks.store import import_ticks
 
@@ -198,7 +198,7 @@ class Study:
             proposer = make_points(spec.study, setup.space, starts)
         _check_end(spec, setup.space, proposer)
         study = cls.of_setup(spec, setup, folder)
-        if setup.source is not None:
+        if setup.streamed is not None:
             # Refuses too little memory before a file is made.
             sizes_of(setup, spec.data.memory, study.session_edges)
         return study
@@ -363,14 +363,15 @@ class Study:
     def mapped(self) -> Setup:
         """The same with ticks in the store: a replay shows every tick."""
         setup = self.setup
-        if setup.source is None:
+        if setup.streamed is None:
             return setup
-        found = import_ticks(setup.source)
-        if found.handle.content != setup.ticks.content:
+        source = setup.streamed.source
+        ticks = import_ticks(source).handle
+        if ticks.content != setup.ticks.content:
             raise StudyMismatchError(
-                f"{setup.source.name}: holds other ticks than when the study was begun"
+                f"{source.name}: holds other ticks than when the study was begun"
             )
-        return assemble(self.spec, setup.strategy, setup.space, found.handle)
+        return assemble(self.spec, setup.strategy, setup.space, setup.context.kernel, ticks)
 
     @property
     def mapped_ticks(self) -> Ticks:
@@ -521,7 +522,7 @@ class Study:
         if kept is None or kept["reason"]:
             return ()
         setup = self.setup
-        if setup.marks is not None:
+        if setup.streamed is not None:
             # A pass is cut where the survey saw sessions, or not at all.
             return setup.sessions.edges if list(setup.sessions.stamps) == kept["edges"] else ()
         # Those that the study was begun with, whatever is taken for a session by now.

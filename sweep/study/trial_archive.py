@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from sweep.schema import ROW, FloatArray1D, FloatArray2D, IntArray1D, Rows
 from sweep.study.parts import Layout, read_part, write_part
-from sweep.study.records import COMPLETE, STATES, Finished, Part
+from sweep.study.records import COMPLETE, Finished, Part
 from sweep.study.trials import BLOCK, TrialBlock, count_states, rank
+from sweep.text import STATES
 
 __all__ = ["PART", "Archive"]
 

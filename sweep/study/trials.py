@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from sweep.schema import ROW, FloatArray1D, FloatArray2D, IntArray1D, Rows
 from sweep.search.outcomes import pareto_front
-from sweep.study.records import COMPLETE, INVALID, STATES, Finished
+from sweep.study.records import COMPLETE, INVALID, Finished
+from sweep.text import STATES
 
 __all__ = [
     "BLOCK",

@@ -16,12 +16,12 @@ import numpy as np
 
 from sweep.errors import DataError
 from sweep.schema import FloatArray1D, IntArray1D
+from sweep.text import EFFECTS
 from sweep.ticks import synthetic as planted
 from sweep.ticks.price_grid import quotes_around
 from sweep.ticks.quality import Chunk
 
 __all__ = [
-    "EFFECTS",
     "HOUR",
     "SynthSpec",
     "expected_rows",
@@ -29,7 +29,6 @@ __all__ = [
     "shift",
 ]
 
-EFFECTS = ("none", "momentum", "reversion", "hour")
 
 #: Nanoseconds.
 HOUR = 3_600_000_000_000

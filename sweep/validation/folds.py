@@ -28,7 +28,7 @@ from sweep.stats.overfit import (
     walk_forward_by_time,
 )
 from sweep.stats.overfit.splits import Window
-from sweep.study.file.validate_section import ValidateSection
+from sweep.study.file.sections import ValidateSection
 from sweep.text import counted
 from sweep.ticks.sessions import session_begins
 from sweep.units import Duration, format_duration
@@ -74,7 +74,7 @@ class Folds:
     Attributes
     ----------
     scheme : str
-        Among `sweep.study.file.validate_section.SCHEMES`.
+        Among `sweep.study.file.sections.SCHEMES`.
     folds : tuple of Fold
     edges : tuple of int
         Stamps at which windows were cut before anything was purged: between two of them a

@@ -24,7 +24,8 @@ from sweep.cli.mc import _Progress
 from sweep.engines.serial import SerialEngine
 from sweep.montecarlo.run import monte_carlo
 from sweep.scenarios.evaluate import path_context
-from sweep.scenarios.resample import derive_ticks, plan_path
+from sweep.scenarios.resample.plan import plan_path
+from sweep.scenarios.resample.ticks import derive_ticks
 from sweep.study.study import Study
 
 
@@ -304,9 +305,9 @@ def test_an_exported_path_is_the_one_that_was_evaluated(
     study = Study.open(out)
     setup, part = study.setup, study.setup.tick_slices[0]
     settings = {"methods": (method,), "restart": "never", "block": block, "n_paths": 4}
-    from sweep.montecarlo.request import asked_of
+    from sweep.montecarlo.request import request_of
 
-    spec, _ = asked_of(study, settings).resampling_of(study, method)
+    spec, _ = request_of(study, settings).resampling_of(study, method)
     context = path_context(setup.context, setup.strategy, setup.space, spec, part.begin, part.end)
     path = plan_path(context.resampler, study.mapped_ticks, 3)
     derived = derive_ticks(context.resampler, study.mapped_ticks, path, 0, path.n_ticks)
@@ -355,7 +356,10 @@ def test_an_exported_path_is_the_one_that_was_evaluated(
         (("--filter", "net_profit > 0"), "net_profit > 0"),
         (("--filter", "net_profit >= 0"), "a filter is about functionals over paths"),
         (("--filter", "mean(nett) >= 0"), "nett"),
-        (("--paths", 0), "0 is not in the range"),
+        (("--paths", 0), "--paths 0: expected a whole number above 0, found 0"),
+        (("--tick-size", "x"), '--tick-size x: expected a number of at least 0, found "x"'),
+        (("--level", "logs"), '--level logs: expected "log" or "ticks", found "logs"'),
+        (("--block", "all"), 'expected a number above 0, or "auto", found "all"'),
         (("--param", "mode"), "expected NAME=VALUE"),
         (("--param", "mode=up"), "mode"),
         (("--param", "length=63"), "valid() refuses these values"),

@@ -21,11 +21,11 @@ from sweep.montecarlo.methods.stress import _read
 from sweep.montecarlo.methods.ticks import Asked, on_resampled
 from sweep.montecarlo.report.tables import finding_lines
 from sweep.montecarlo.report.text import facts
-from sweep.montecarlo.request import ALL_METHODS, MonteCarlo, asked_of
+from sweep.montecarlo.request import ALL_METHODS, MonteCarlo, request_of
 from sweep.montecarlo.run import run_methods
 from sweep.montecarlo.subject import Subject, history_of, subjects_of
 from sweep.scenarios.evaluate import PathTask, evaluate_paths, path_context
-from sweep.scenarios.resample import ResampleSpec
+from sweep.scenarios.resample.spec import ResampleSpec
 from sweep.scenarios.simulate.calibrate import calibrate
 from sweep.schema import ROW
 from sweep.stats.metrics import metrics_of
@@ -548,8 +548,9 @@ def test_methods_go_from_cheap_to_dear_and_a_filter_lets_some_go_on(study: Study
     [
         ({"methods": ()}, "no method is named"),
         ({"methods": ("session",)}, "no method 'session'.*did you mean"),
-        ({"n_paths": 0}, "n_paths = 0; expected 1 or more"),
-        ({"seed": -1}, "seed = -1"),
+        ({"n_paths": 0}, "n_paths: expected a whole number above 0, found 0"),
+        ({"seed": -1}, "seed: expected a whole number of at least 0, found -1"),
+        ({"radius": "wide"}, 'radius: expected a number, found "wide"'),
         ({"condition": "net_profit >= 0"}, "a filter is about functionals over paths"),
         ({"condition": "mean(net_profit) >= net_profit"}, "a filter is about functionals"),
         ({"methods": ("pnl", "slots"), "block": 5.0}, "sessions for pnl, minutes for slots"),
@@ -567,18 +568,18 @@ def test_settings_of_the_study_are_those_of_its_method(tmp_path: Path) -> None:
     settings = ('monte_carlo.method="stationary"', "monte_carlo.block=300", "monte_carlo.seed=9",
                 'monte_carlo.restart="block"', "monte_carlo.gap=45")  # fmt: skip
     study = make(tmp_path, *settings, trials=1)
-    own = asked_of(study, {})
+    own = request_of(study, {})
     assert own.resampling("stationary") == ResampleSpec(
         "stationary", 9, block=300, restart="block", gap=45
     )
     assert own.n_paths == 64
-    other = asked_of(study, {"methods": ("sessions",), "n_paths": 5})
+    other = request_of(study, {"methods": ("sessions",), "n_paths": 5})
     assert other.resampling("sessions") == ResampleSpec("sessions", 9, gap=45)
     assert other.n_paths == 5
-    assert asked_of(study, {"opens": 3.0}).gap is None
+    assert request_of(study, {"opens": 3.0}).gap is None
     # One method needs no tuple, and is the study's own by either.
     for name in ("stationary", "pnl"):
-        assert asked_of(study, {"methods": name}) == asked_of(study, {"methods": (name,)})
+        assert request_of(study, {"methods": name}) == request_of(study, {"methods": (name,)})
     both = MonteCarlo(("sessions", "moving"), restart="session")
     assert both.resampling("moving").restarts == "never"
 

@@ -17,7 +17,9 @@ from sweep.engines.local import LocalEngine
 from sweep.errors import StrategyError
 from sweep.kernel.paths.build import build_path_kernel, load_path_kernel
 from sweep.scenarios.evaluate import PathContext, PathTask, evaluate_paths
-from sweep.scenarios.resample import ResampleSpec, join, plan_path, schedule
+from sweep.scenarios.resample.plan import plan_path
+from sweep.scenarios.resample.schedule import join, schedule
+from sweep.scenarios.resample.spec import ResampleSpec
 from sweep.schema import STATUS_BAD_ORDER, STATUS_ERROR, Account, Costs, Slice
 from sweep.search.designs import random as random_design
 from sweep.stats.metrics import merge

@@ -16,22 +16,13 @@ from hypothesis import strategies as st
 from sweep.errors import DataError, InputError
 from sweep.kernel.paths.derive import derive_quotes, grid_of
 from sweep.scenarios.export import export_path
-from sweep.scenarios.resample import (
-    METHODS,
-    Path,
-    Resampler,
-    ResampleSpec,
-    derive_ticks,
-    find_sessions,
-    path_blocks,
-    plan_path,
-    prepare,
-    sessions_by_clock,
-)
 from sweep.scenarios.resample.draws import Blocks, draw_sessions, tick_blocks
-from sweep.scenarios.resample.plan import lay_out
+from sweep.scenarios.resample.plan import Path, Resampler, lay_out, plan_path, prepare
+from sweep.scenarios.resample.spec import METHODS, ResampleSpec
+from sweep.scenarios.resample.ticks import derive_ticks, path_blocks
 from sweep.schema import Ticks
 from sweep.ticks import mapped as tickmap
+from sweep.ticks.sessions import find_sessions, sessions_by_clock
 from sweep.ticks.source import SourceSpec
 from sweep.ticks.store import import_ticks
 from tests.generators import SECOND, read_only, tick_series
@@ -331,7 +322,7 @@ def test_a_path_is_the_same_in_another_process() -> None:
     code = (
         "import numpy as np\n"
         "from tests.scenarios.test_resample import market, whole\n"
-        "from sweep.scenarios.resample import ResampleSpec\n"
+        "from sweep.scenarios.resample.spec import ResampleSpec\n"
         "import hashlib\n"
         "found = whole(market(11), ResampleSpec('slots', seed=9), 1234)[2]\n"
         "print(hashlib.sha256(b''.join(c.tobytes() for c in found)).hexdigest())\n"

@@ -14,8 +14,9 @@ from sweep.backtest.tasks import Outcome, Task
 from sweep.schema import ROW, Slice
 from sweep.search.duplicates import DuplicateIndex
 from sweep.study.exhaustive_state import LOSSES, Course, Exhaustive, Tally
-from sweep.study.records import COMPLETE, FAILED, STATES, Finished, Part, Stretch
+from sweep.study.records import COMPLETE, FAILED, Finished, Part, Stretch
 from sweep.study.trials import Board
+from sweep.text import STATES
 
 
 class Numbers:

@@ -19,7 +19,9 @@ from sweep.engines.serial import SerialEngine
 from sweep.errors import InputError, ReplayMismatchError, StudyFileError, StudyMismatchError
 from sweep.montecarlo.run import monte_carlo
 from sweep.scenarios.evaluate import path_context
-from sweep.scenarios.resample import ResampleSpec, derive_ticks, plan_path
+from sweep.scenarios.resample.plan import plan_path
+from sweep.scenarios.resample.spec import ResampleSpec
+from sweep.scenarios.resample.ticks import derive_ticks
 from sweep.schema import Slice
 from sweep.stats.metrics import metrics_of
 from sweep.study.runner import run_study
@@ -381,6 +383,6 @@ def test_a_search_says_where_strategies_do_not_begin_again(tmp_path: Path) -> No
     study = create_study(path, out=tmp_path / "out", overrides=SEARCH)
     assert study.setup.robust is not None
     assert study.setup.robust.paths.resampler.spec == ResampleSpec("sessions", 1, restart="never")
-    assert any("state and position go through" in said for said in study.setup.said)
+    assert any("state and position go through" in said for said in study.setup.warnings)
     summary = run_study(study, engine=SerialEngine())
     assert any("state and position go through" in said for said in summary.messages)

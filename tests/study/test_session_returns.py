@@ -23,7 +23,6 @@ from sweep.backtest.tasks import Task, evaluate
 from sweep.engines.local import LocalEngine
 from sweep.engines.serial import SerialEngine
 from sweep.errors import InputError, LedgerError
-from sweep.scenarios.resample import find_sessions
 from sweep.schema import ROW, FloatArray1D, Slice
 from sweep.study import exhaustive_run as streamed
 from sweep.study.ledger import Ledger
@@ -32,7 +31,7 @@ from sweep.study.runner import run_study
 from sweep.study.session_returns import SessionReturns
 from sweep.study.study import Study
 from sweep.study.tried import record_evaluations
-from sweep.ticks.sessions import cells_of, earned_in_cells, find_cuts, session_sums
+from sweep.ticks.sessions import cells_of, earned_in_cells, find_cuts, find_sessions, session_sums
 
 SYNTH = "data.synth={sessions=7, ticks_per_session=400, seed=3}"
 FEATURES = STRATEGY.replace(

@@ -26,12 +26,13 @@ from sweep.schema import ROW
 from sweep.stats.metrics import METRICS
 from sweep.study import exhaustive_run as streamed
 from sweep.study.proposals import make_points
-from sweep.study.records import COMPLETE, STATES, Finished, Part, Stretch
+from sweep.study.records import COMPLETE, Finished, Part, Stretch
 from sweep.study.runner import run_study
 from sweep.study.setup import starting_points
 from sweep.study.study import Study
 from sweep.study.trial_archive import Archive
 from sweep.study.trials import BLOCK, Board, TrialBlock
+from sweep.text import STATES
 from tests.backtest.test_sameness import DisorderlyEngine
 
 GRID = ('study.sampler={name="grid", points=4}', 'space.fast="2:40:19"', 'space.wait="0:20:10"')

@@ -14,8 +14,8 @@ from study_helpers import write_study
 
 from sweep.errors import InputError, StudyFileError
 from sweep.stats.overfit import combinatorial_purged_by_time, fold_bounds, walk_forward_by_time
+from sweep.study.file.sections import ValidateSection
 from sweep.study.file.spec import from_settings, load_spec
-from sweep.study.file.validate_section import ValidateSection
 from sweep.units import INT64_MAX, Duration
 from sweep.validation.folds import Fold, Folds, Window, make_folds, plan_pieces, unit_edges
 from sweep.validation.report.walkforward import splits_picture, splits_table

@@ -22,7 +22,7 @@ from sweep.errors import InputError
 from sweep.schema import STATUS_ERROR, Slice
 from sweep.search.objective import Objectives
 from sweep.stats.metrics import merge
-from sweep.study.file.validate_section import ValidateSection
+from sweep.study.file.sections import ValidateSection
 from sweep.study.runner import run_study
 from sweep.study.study import Study
 from sweep.units import Duration

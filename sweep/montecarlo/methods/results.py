@@ -19,7 +19,7 @@ from sweep.stats.timing_tests import random_entry, shift_positions
 from sweep.stats.trade_bootstrap import TRADE_COLUMNS, bootstrap_trades
 from sweep.stats.trade_permutation import ORDER_COLUMNS, permute_trades
 
-__all__ = ["RESULT_METHODS", "ask_results"]
+__all__ = ["ask_results"]
 
 #: Where a block length comes from that nobody has given.
 _FOUND_OUT = "what the sessions ask for, by Politis & White"
@@ -43,7 +43,7 @@ def ask_results(
     Parameters
     ----------
     method : str
-        One of `RESULT_METHODS`.
+        One of `sweep.montecarlo.request.RESULT_METHODS`.
     subject : Subject
     history : History
         Of the variant.
@@ -59,7 +59,7 @@ def ask_results(
         Where the data cannot support the method, without paths, and with a note that says
         why it cannot be said.
     """
-    title, ask = RESULT_METHODS[method]
+    title, ask = _ASK[method]
     began = time.perf_counter()
     head: dict[str, Any] = {
         "method": method,
@@ -259,7 +259,7 @@ def _reasons(**found: str | None) -> dict[str, str]:
 
 
 #: Method: what it does, in words, and the function.
-RESULT_METHODS: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
+_ASK: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
     "pnl": ("blocks of sessions' profit and loss drawn anew", _sessions),
     "trades": ("sessions of trades drawn anew", _trades),
     "permutation": ("trades put into other orders", _permutation),

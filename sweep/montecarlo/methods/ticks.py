@@ -24,7 +24,8 @@ from sweep.scenarios.evaluate import (
     path_context,
 )
 from sweep.scenarios.export import export_path
-from sweep.scenarios.resample import ResampleSpec, prepare
+from sweep.scenarios.resample.plan import prepare
+from sweep.scenarios.resample.spec import ResampleSpec
 from sweep.scenarios.robust_trials import with_restart
 from sweep.scenarios.simulate.spec import PathSpec
 from sweep.scenarios.simulated import SimulatedContext, evaluate_simulated
@@ -362,7 +363,7 @@ def _searched_note(study: Study, context: PathContext, n_paths: int) -> tuple[st
     drawn, now = (replace(c.resampler.spec, restart=None) for c in (robust.paths, context))
     if drawn != now:
         return ()
-    same = min(n_paths, study.spec.monte_carlo.paths)
+    same = min(n_paths, study.spec.monte_carlo.n_paths)
     return (
         f"the search chose by the first {same:,} of these paths, which flatters its best; "
         f"another --seed draws paths that it has not seen",

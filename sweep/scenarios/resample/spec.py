@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sweep.errors import InputError
 from sweep.text import did_you_mean
-from sweep.ticks.sessions import DAY
+from sweep.units import DAY
 
 __all__ = ["LEVELS", "METHODS", "RESTARTS", "TICK_METHODS", "ResampleSpec"]
 

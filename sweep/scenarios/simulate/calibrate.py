@@ -17,11 +17,10 @@ from sweep.scenarios.simulate.processes import check_number
 from sweep.scenarios.simulate.simulate import simulate
 from sweep.scenarios.simulate.spec import PathSpec, Quotes, Session
 from sweep.schema import FloatArray1D, IntArray1D
+from sweep.text import ARRIVALS, MODELS
 from sweep.ticks.quality import concatenate
 
 __all__ = [
-    "ARRIVALS",
-    "MODELS",
     "Check",
     "Fit",
     "calibrate",
@@ -168,9 +167,6 @@ def _fano(observed: Observed, seconds: float) -> float:
         return math.nan
     return float(pooled.var() / pooled.mean())
 
-
-MODELS = ("gbm", "merton", "garch", "regimes")
-ARRIVALS = ("poisson", "hawkes")
 
 _SECOND = 1_000_000_000
 _HOUR = 3_600.0

@@ -20,7 +20,8 @@ import numpy as np
 from sweep.errors import DataError
 from sweep.scenarios.simulate.processes import Gbm, Process, check_number
 from sweep.schema import FloatArray1D
-from sweep.ticks.synthetic import EFFECTS, HOUR
+from sweep.text import EFFECTS
+from sweep.ticks.synthetic import HOUR
 
 __all__ = [
     "MAX_TICKS",

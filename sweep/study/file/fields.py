@@ -1,9 +1,10 @@
-"""What a setting may be: reading it from TOML, writing it back, saying what is wrong.
+"""What a setting may be: how it is read from TOML, written back, and refused.
 
 A `Kind` reads one value and turns it into what Sweep works with (a duration becomes
 nanoseconds, a path becomes absolute), and writes it back as plain data that the same
-kind reads again. Sections of the study file are dataclasses whose fields name their
-kind with `key`, so that each setting is described in one place.
+kind reads again. Sections of the study file are dataclasses whose fields state their kind with
+`key`, so that each setting is described in one place. The options of a command can be made from
+them as well; see `sweep.cli.options.setting_options`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import dataclasses
 import datetime as dt
 import json
 import math
+import numbers
+import operator
 import os
 import re
 import typing
@@ -24,6 +27,8 @@ from sweep.errors import InputError, StudyFileError
 from sweep.text import did_you_mean, known_names
 from sweep.units import (
     INT64_MAX,
+    Duration,
+    Moment,
     format_duration,
     format_moment,
     parse_duration,
@@ -80,6 +85,24 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True)
+class Given:
+    """The place of a value that an option or an argument gave; see `Place`."""
+
+    label: str
+    raw: str | None = None
+
+    @property
+    def base(self) -> Path:
+        return Path.cwd()
+
+    def at(self, name: str) -> Given:
+        return Given(f"{self.label}: {name}", self.raw)
+
+    def fail(self, what: str) -> NoReturn:
+        raise InputError(f"{self.label}: {what}")
+
+
+@dataclass(frozen=True)
 class Kind:
     """One kind of setting.
 
@@ -89,14 +112,17 @@ class Kind:
         Completes "expected ...".
     read : callable
         ``read(value, place)``; raises `ValueError` or `TypeError` for a value of
-        another kind, which becomes an error that says what was expected and found.
+        another kind, which becomes an error that names what was expected and found.
     write : callable
         The inverse: plain data that JSON can hold and ``read`` accepts.
+    metavar : str
+        What stands for a value in the help of a command.
     """
 
     expected: str
     read: Callable[[Any, Place], Any]
     write: Callable[[Any], Any] = lambda value: value
+    metavar: str = "TEXT"
 
     def __call__(self, value: Any, place: Place) -> Any:
         """Read a value, or raise `StudyFileError`."""
@@ -109,6 +135,10 @@ class Kind:
         except (ValueError, TypeError, OverflowError):
             place.fail(f"expected {self.expected}, found {shown(value)}")
 
+    def into(self, wrapper: type[Duration | Moment]) -> Kind:
+        """Return the kind whose values are `Duration` or `Moment`, which tell them from numbers."""
+        return Kind(self.expected, lambda value, place: wrapper(self.read(value, place)), str)
+
 
 def key(
     kind: Kind,
@@ -117,6 +147,7 @@ def key(
     name: str | None = None,
     result: bool = True,
     add: str = "",
+    help: str = "",
 ) -> Any:
     """Return a dataclass field for one setting.
 
@@ -124,19 +155,36 @@ def key(
     ----------
     kind : Kind
     default : object, optional
-        The value where the file says nothing; without one the key is required.
+        The value where the file has no such key; without one the key is required.
     name : str, optional
         The key, where it is not the field's name.
     result : bool, optional
-        Whether it can change what a given variant or proposal comes to. What cannot
-        is left out of the study's digest, and may differ when a study is resumed.
+        Whether it can change the result of a variant or what is proposed. What cannot is left
+        out of the study's digest, and may differ when a study is resumed.
     add : str, optional
-        For a required key: the line that the message says to add.
+        For a required key: the line to add, as the message shows it.
+    help : str, optional
+        What the setting is, for a command that has an option for it.
     """
-    metadata = {"kind": kind, "key": name, "result": result, "add": add}
+    metadata = {"kind": kind, "key": name, "result": result, "add": add, "help": help}
     if default is MISSING:
         return field(metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def check(settings: Any) -> None:
+    """Refuse a record with a value that a study file could not have given it.
+
+    Raises
+    ------
+    InputError
+        The text names the field.
+    """
+    for entry in dataclasses.fields(settings):
+        value = getattr(settings, entry.name)
+        if "kind" in entry.metadata and value is not None:
+            kind = entry.metadata["kind"]
+            kind(kind.write(value), Given(entry.name))
 
 
 def shown(value: Any) -> str:
@@ -147,7 +195,7 @@ def shown(value: Any) -> str:
         return "[" + ", ".join(map(shown, value[:4])) + (", ...]" if len(value) > 4 else "]")
     if isinstance(value, dt.date | dt.time):
         return value.isoformat()
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else f"{text[:76]}..."
 
 
@@ -190,21 +238,34 @@ def whole(least: int = 0) -> Kind:
         return int(value)
 
     limit = f"above {least - 1}" if least == 1 else f"of at least {least}"
-    return Kind(f"a whole number {limit}", read)
+    return Kind(f"a whole number {limit}", read, metavar="N")
 
 
-def number(*, least: float | None = None, above: float | None = None) -> Kind:
-    """Return the kind of finite numbers, at least ``least`` or greater than ``above``."""
+def number(
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> Kind:
+    """Return the kind of finite numbers within limits."""
+    limits = [
+        (limit, within, words)
+        for limit, within, words in (
+            (least, operator.ge, "of at least"),
+            (above, operator.gt, "above"),
+            (below, operator.lt, "below"),
+            (most, operator.le, "of at most"),
+        )
+        if limit is not None
+    ]
 
     def read(value: Any, place: Place) -> float:
-        require(is_number(value))
-        require(least is None or value >= least)
-        require(above is None or value > above)
+        require(is_number(value) and all(within(value, limit) for limit, within, _ in limits))
         return float(value)
 
-    limit = f" of at least {least:g}" if least is not None else ""
-    limit += f" above {above:g}" if above is not None else ""
-    return Kind(f"a number{limit}", read)
+    words = " ".join(["a number", *(f"{words} {limit:g}" for limit, _, words in limits)])
+    return Kind(words, read, metavar="X")
 
 
 def choice(*names: str) -> Kind:
@@ -218,11 +279,11 @@ def choice(*names: str) -> Kind:
 
     *first, last = (f'"{name}"' for name in names)
     listed = f"{', '.join(first)} or {last}"
-    return Kind(listed, read)
+    return Kind(listed, read, metavar=f"[{'|'.join(names)}]")
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def is_scalar(value: Any) -> bool:
@@ -232,7 +293,8 @@ def is_scalar(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number; true and false are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return real and math.isfinite(value)
 
 
 # -- time and memory -------------------------------------------------------------------
@@ -260,6 +322,20 @@ def moment() -> Kind:
         lambda value, place: parse_moment(value),
         format_moment,
     )
+
+
+def either(expected: str, *kinds: Kind) -> Kind:
+    """Return the kind of values of any of ``kinds``; the first that can read one does."""
+
+    def read(value: Any, place: Place) -> Any:
+        for kind in kinds:
+            try:
+                return kind.read(value, place)
+            except (ValueError, TypeError, OverflowError):
+                continue
+        raise ValueError
+
+    return Kind(expected, read, lambda v: str(v) if isinstance(v, Duration | Moment) else v)
 
 
 def size() -> Kind:
@@ -323,17 +399,23 @@ def path(*, like: str, exists: bool = False, words: tuple[str, ...] = ()) -> Kin
 # -- several values --------------------------------------------------------------------
 
 
-def texts(check: Callable[[str, Place], str], expected: str, *, some: bool = False) -> Kind:
-    """Return the kind of one text or a list of texts, each passed through ``check``."""
+def texts(
+    read_one: Callable[[str, Place], str],
+    expected: str,
+    *,
+    some: bool = False,
+    distinct: bool = True,
+) -> Kind:
+    """Return the kind of one text or a list of texts, each passed through ``read_one``."""
 
     def read(value: Any, place: Place) -> tuple[str, ...]:
         items = value if isinstance(value, list) else [_text(value, place)]
         require(all(isinstance(item, str) for item in items) and not (some and not items))
-        found = tuple(check(item, place) for item in items)
-        for item in found:
-            if found.count(item) > 1:
+        values = tuple(read_one(item, place) for item in items)
+        for item in values:
+            if distinct and values.count(item) > 1:
                 place.fail(f"{shown(item)} stands twice")
-        return found
+        return values
 
     return Kind(expected, read, list)
 
@@ -418,7 +500,7 @@ def record(target: type[Any], what: str) -> Kind:
         check_names(value, names, place)
         values = {n: _typed(hints[n])(v, place.at(n)) for n, v in value.items()}
         for n, v in values.items():
-            # Each alone first, so that what is wrong with one is said of its own line.
+            # Each alone first, so that a message names the line of the value that is wrong.
             _made(target, {n: v}, place.at(n))
         return _made(target, values, place)
 

@@ -10,7 +10,6 @@ import itertools
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from sweep.scenarios.resample.spec import LEVELS, METHODS, RESTARTS, ResampleSpec
 from sweep.schema import Account, Costs
 from sweep.search.expressions import parse_objective_ref
 from sweep.search.objective import compile_condition, compile_objective
@@ -22,23 +21,25 @@ from sweep.text import DIRECTIONS, ENGINES, PRUNERS, SAMPLERS
 from sweep.ticks.columns import ROLES
 from sweep.ticks.quality import Policies
 from sweep.ticks.synthetic import SynthSpec
-from sweep.units import Duration, Moment, parse_duration, parse_moment
+from sweep.units import DAY, Duration, Moment
 
 if TYPE_CHECKING:
     from sweep.ticks.source import SourceSpec
 
 __all__ = [
+    "SCHEMES",
     "AccountSection",
     "ComputeSection",
     "CostsSection",
     "DataSection",
-    "MonteCarloSection",
     "StudySection",
+    "ValidateSection",
     "default_direction",
 ]
 
-_DAY = 86400 * 10**9
-#: Failures before which a share says nothing.
+#: How the search range may be split into windows.
+SCHEMES = ("walk_forward", "holdout", "k_fold", "cpcv")
+#: Finished trials from which a share of failures counts.
 FAILURES_COUNTED_FROM = 10
 
 
@@ -98,51 +99,38 @@ def _folder_name(value: Any, place: Place) -> str:
     return name
 
 
-def _read_start(value: Any, place: Place) -> bool | str:
-    if isinstance(value, bool):
-        return value
-    return str(kinds.path(like="a CSV file", exists=True).read(value, place))
+def _read_zero_duration(value: Any, place: Place) -> float:
+    kinds.require(kinds.duration().read(value, place) == 0)
+    return 0.0
 
 
-def _read_failures(value: Any, place: Place) -> int | float:
-    if isinstance(value, float) and 0.0 < value <= 1.0:
-        return value
-    return int(kinds.whole().read(value, place))
-
-
-def _read_slices(value: Any, place: Place) -> int | Duration:
-    if isinstance(value, str):
-        return Duration(kinds.duration(above="0s").read(value, place))
-    return int(kinds.whole(1).read(value, place))
-
-
-def _read_holdout(value: Any, place: Place) -> float | Duration | Moment:
-    if isinstance(value, str):
-        try:
-            length = parse_duration(value)
-        except ValueError:
-            return Moment(parse_moment(value))
-        return Duration(length) if length else 0.0
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if 0 <= value < 1:
-            return float(value)
-        raise ValueError
-    return Moment(parse_moment(value))
-
-
-def _write_either(value: Any) -> Any:
-    return str(value) if isinstance(value, Duration | Moment) else value
-
-
-_HOLDOUT = Kind(
+_START = kinds.either(
+    "true, false or the path of a CSV file",
+    kinds.flag(),
+    kinds.path(like="a CSV file", exists=True),
+)
+_FAILURES = kinds.either(
+    "a number of trials, or a share in (0, 1]",
+    kinds.whole(),
+    kinds.number(above=0.0, most=1.0),
+)
+_SLICES = kinds.either(
+    'a whole number above 0, or the duration of a slice such as "1d"',
+    kinds.whole(1),
+    kinds.duration(above="0s").into(Duration),
+)
+_HOLDOUT = kinds.either(
     'a share such as 0.25, a duration such as "5d", a date from which it begins, or 0 for none',
-    _read_holdout,
-    _write_either,
+    Kind("a duration of 0", _read_zero_duration),
+    kinds.number(least=0.0, below=1.0),
+    kinds.duration().into(Duration),
+    kinds.moment().into(Moment),
 )
-_SLICES = Kind(
-    'a whole number above 0, or the duration of a slice such as "1d"', _read_slices, _write_either
+_UNIT = kinds.either(
+    '"session", or a duration of 1m or more such as "4h"',
+    kinds.choice("session"),
+    kinds.duration("1m").into(Duration),
 )
-_FAILURES = Kind("a number of trials, or a share in (0, 1]", _read_failures)
 _OBJECTIVE = kinds.texts(_check_objective, "an objective, or a list of objectives", some=True)
 _COLUMNS = (
     "ts",
@@ -168,11 +156,11 @@ class StudySection:
         Names the study's folder; the study file's stem by default.
     seed : int
     trials : int or None
-        Stop after so many trials.
+        Trials after which the study stops.
     time_limit : int or None
-        Stop after so many nanoseconds.
+        Nanoseconds after which nothing more is proposed.
     patience : int or None
-        Stop after so many finished trials without improvement.
+        Finished trials without improvement after which the study stops.
     sampler, pruner : Choice
     window : int
         Trials that are under way at a time: trial k + window is proposed once trial k
@@ -213,19 +201,15 @@ class StudySection:
     window: int = key(kinds.whole(1), 16)
     objective: tuple[str, ...] = key(_OBJECTIVE, ("sharpe",))
     directions: tuple[str, ...] = key(
-        Kind(
-            '"maximize" or "minimize" for each objective',
-            lambda value, place: tuple(
-                _check_direction(v, place) for v in (value if isinstance(value, list) else [value])
-            ),
-            list,
+        kinds.texts(
+            _check_direction, '"maximize" or "minimize" for each objective', distinct=False
         ),
         (),
     )
     constraints: tuple[str, ...] = key(
         kinds.texts(_check_constraint, 'a list of conditions such as ["max_drawdown < 0.2"]'), ()
     )
-    start: bool | str = key(Kind("true, false or the path of a CSV file", _read_start), True)
+    start: bool | str = key(_START, True)
     deterministic: bool = key(kinds.flag(), True)
     max_failures: int | float = key(_FAILURES, 0.5, result=False)
     top: int = key(kinds.whole(1), 10, result=False)
@@ -247,19 +231,10 @@ class DataSection:
     ----------
     source : str
         Absolute path (a file or a folder), a URL, or ``"synth"`` for the generator.
-    kind : str
-        ``"quotes"`` or ``"trades"``.
-    instrument : str or None
+    kind, instrument, columns, time_format, timezone, policies, synth
+        See `sweep.ticks.source.SourceSpec`; policies and synth are None for the defaults.
     begin, end : int or None
         ``from`` and ``to``: nanoseconds since the epoch, half-open; None for all.
-    columns : tuple of (str, str)
-        Sweep's name of a column and the source's, where they differ.
-    time_format : str or None
-    timezone : str
-    policies : Policies or None
-        None for the defaults.
-    synth : SynthSpec or None
-        None for the generator's defaults.
     slices : int or Duration
         Their number, or the length of each.
     slicing : str
@@ -268,12 +243,12 @@ class DataSection:
         What is kept from the search at the end of the range: a share of its time (0 for
         none), its length, or its beginning. A quarter by default.
     store : str
-        ``"disk"``, ``"memory"``, or ``"stream"``: nowhere.
+        ``"disk"`` or ``"memory"``; with ``"stream"`` the ticks are not stored.
     memory : int
-        Bytes that a pass over the source may take, where the ticks lie nowhere.
+        Bytes that a pass over the source may use, where the ticks are not stored.
     """
 
-    # The ticks are identified by their content, so that where they lie and how they are
+    # The ticks are identified by their content, so that where they are and how they are
     # read can change without another study coming of it; hence ``result=False``.
     source: str = key(
         kinds.path(like="a file or folder of ticks", words=("synth",)),
@@ -333,18 +308,8 @@ class DataSection:
 class CostsSection:
     """``[costs]``: what a fill costs, when it happens, how a position is marked.
 
-    Attributes
-    ----------
-    commission_rate, commission_per_unit, commission_per_fill : float
-        Share of notional, cash per unit, cash per fill; at least one must be stated.
-    slippage : float
-        Price units against the trader; must be stated.
-    latency : int
-        Nanoseconds.
-    mark : str
-        ``"mid"`` or ``"close"``.
-    half_spread : float
-        Price units put around trades.
+    The keys are the fields of `sweep.schema.Costs`. Slippage and one commission at least must be
+    stated.
     """
 
     slippage: float = key(
@@ -388,69 +353,47 @@ class AccountSection:
             capital=self.capital or first_mid * self.contract_size,
             contract_size=self.contract_size,
             clock=self.clock,
-            periods_per_year=self.periods_per_year or 252.0 * _DAY / self.clock,
+            periods_per_year=self.periods_per_year or 252.0 * DAY / self.clock,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class MonteCarloSection:
-    """``[monte_carlo]``: the paths of objectives over paths, and what `sweep mc` does by itself.
+class ValidateSection:
+    """``[validate]``: the folds of a study's search range. None of it changes the study.
 
     Attributes
     ----------
-    method : str
-        How ticks are resampled, see `sweep.scenarios.resample.ResampleSpec`.
-    paths : int
-    step : int
-        Paths after which a pruner decides, in a search over paths.
-    seed : int or None
-        The study's where it is None.
-    block : float or None
-        In the method's unit.
-    restart : str or None
-    level : str
-    tick_size : float or None
-    gap : float or None
-        Minutes.
-    opens : float or None
-        Hour, UTC.
+    scheme : str
+        Among `SCHEMES`.
+    folds : int or None
+        Of a walk forward or a k-fold; 5, or as many as ``train`` and ``test`` make.
+    train, test : int or None
+        Lengths of the windows of a walk forward or a holdout, in units.
+    groups, test_groups : int
+        Of combinatorial purged cross-validation: into how many the range is cut, and how many
+        of them each split tests.
+    purge : int or None
+        Nanoseconds in front of a test window that do not train; the longest trade of the
+        study's best variant and the latency where it is None.
+    embargo : int or None
+        More of them after a test window, where train follows test; as long as ``purge`` where
+        it is None.
+    anchored : bool
+        Whether all train windows of a walk forward begin with the search range.
+    unit : str or Duration
+        What windows are counted in: ``"session"``, or stretches of the clock.
     """
 
-    method: str = key(kinds.choice(*(m for m in METHODS if m != "identity")), "sessions")
-    paths: int = key(kinds.whole(1), 1000)
-    step: int = key(kinds.whole(1), 10)
-    seed: int | None = key(kinds.whole(), None)
-    block: float | None = key(kinds.number(above=0.0), None)
-    restart: str | None = key(kinds.choice(*RESTARTS), None)
-    level: str = key(kinds.choice(*LEVELS), "log")
-    tick_size: float | None = key(kinds.number(least=0.0), None)
-    gap: float | None = key(kinds.number(above=0.0), None)
-    opens: float | None = key(kinds.number(least=0.0), None)
-
-    def settings(self) -> dict[str, Any]:
-        """Return what `sweep.montecarlo.request.MonteCarlo` takes, the seed left out."""
-        found = {f.name: getattr(self, f.name) for f in fields(self)}
-        del found["seed"], found["step"]
-        return {"methods": (found.pop("method"),), "n_paths": found.pop("paths"), **found}
-
-    def resampling(self, seed: int) -> ResampleSpec:
-        """Return how paths are drawn.
-
-        Parameters
-        ----------
-        seed : int
-            Of the study.
-        """
-        return ResampleSpec(
-            method=self.method,
-            seed=seed if self.seed is None else self.seed,
-            block=self.block,
-            restart=self.restart,
-            level=self.level,
-            tick_size=self.tick_size,
-            gap=self.gap,
-            opens=self.opens,
-        )
+    scheme: str = key(kinds.choice(*SCHEMES), "walk_forward", result=False)
+    folds: int | None = key(kinds.whole(1), None, result=False)
+    train: int | None = key(kinds.whole(1), None, result=False)
+    test: int | None = key(kinds.whole(1), None, result=False)
+    groups: int = key(kinds.whole(2), 6, result=False)
+    test_groups: int = key(kinds.whole(1), 2, result=False)
+    purge: int | None = key(kinds.duration(), None, result=False)
+    embargo: int | None = key(kinds.duration(), None, result=False)
+    anchored: bool = key(kinds.flag(), False, result=False)
+    unit: str | Duration = key(_UNIT, "session", result=False)
 
 
 @dataclass(frozen=True, kw_only=True)

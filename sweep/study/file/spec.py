@@ -20,18 +20,18 @@ from sweep.search.expressions import parse_objective_ref
 from sweep.search.path_functionals import has_terms
 from sweep.strategy.parameters import Override
 from sweep.study.file.fields import shown
+from sweep.study.file.monte_carlo import MonteCarloSection
 from sweep.study.file.ranges import parameter_range
 from sweep.study.file.sections import (
     AccountSection,
     ComputeSection,
     CostsSection,
     DataSection,
-    MonteCarloSection,
     StudySection,
+    ValidateSection,
     default_direction,
 )
 from sweep.study.file.toml import Document, section_settings
-from sweep.study.file.validate_section import ValidateSection
 from sweep.units import Duration, Moment, format_moment
 
 __all__ = [
@@ -112,8 +112,8 @@ class StudySpec:
     def digest(self) -> str:
         """Return a hash of the settings that can change a result.
 
-        Ticks and strategy count with hashes of their own, of their content. Left out are
-        where things lie, where tasks run, and when the study stops.
+        Ticks and strategy have hashes of their own, of their content. Left out are paths, where
+        tasks run, and when the study stops.
         """
         text = json.dumps(_relevant(self.settings()), sort_keys=True, allow_nan=False)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -144,7 +144,7 @@ def load_spec(
     Raises
     ------
     StudyFileError
-        For the first mistake; the text says file, line and key (or the flag), what was
+        For the first mistake; the text names file, line and key (or the flag), what was
         found, and what would be right.
     """
     path = Path(path)
@@ -211,16 +211,17 @@ def _build(document: Document) -> StudySpec:
     }
     costs = _costs(document)
     account = document.section("account", AccountSection)
-    paths = _paths(document, study.seed)
+    monte_carlo = _monte_carlo(document, study.seed)
     validate = document.section("validate", ValidateSection)
     compute = document.section("compute", ComputeSection)
     study = _with_directions(study, document)
     _check_together(study, data, document)
-    ranges_ = tuple(space.items())
-    return StudySpec(study, data, ranges_, costs, account, paths, compute, validate)
+    return StudySpec(
+        study, data, tuple(space.items()), costs, account, monte_carlo, compute, validate
+    )
 
 
-def _paths(document: Document, seed: int) -> MonteCarloSection:
+def _monte_carlo(document: Document, seed: int) -> MonteCarloSection:
     section = document.section("monte_carlo", MonteCarloSection)
     try:
         section.resampling(seed)
@@ -271,16 +272,16 @@ def _check_together(study: StudySection, data: DataSection, document: Document) 
 
 
 def _content(study: StudySection, document: Document) -> tuple[tuple[str, str], ...]:
-    found = {}
+    hashes = {}
     for text in study.objective:
         reference = parse_objective_ref(text)
         if reference is not None:
-            found[f"objective {_without_folder(text)}"] = _hash(
+            hashes[f"objective {_without_folder(text)}"] = _hash(
                 reference.path, document.place("study", "objective").fail
             )
     if isinstance(study.start, str):
-        found["start"] = _hash(study.start, document.place("study", "start").fail)
-    return tuple(sorted(found.items()))
+        hashes["start"] = _hash(study.start, document.place("study", "start").fail)
+    return tuple(sorted(hashes.items()))
 
 
 def _hash(path: str, fail: Callable[[str], Any]) -> str:

@@ -1,8 +1,8 @@
 """A TOML file with the line of every key, flags and overrides on top, and its sections.
 
-The standard library's parser forgets where a value stood. `key_lines` finds it again by
-one pass over a text that the parser has already accepted, so that it need not check
-anything; then every complaint can name file and line, or the flag that said otherwise.
+The standard library's parser does not keep the place of a value. `key_lines` finds it by one
+pass over a text that the parser has already accepted, so that it need not check anything. Every
+message can then name file and line, or the flag that gave the value.
 """
 
 from __future__ import annotations
@@ -20,39 +20,20 @@ from sweep.errors import StudyFileError
 from sweep.study.file.fields import Kind, check_names, shown
 from sweep.text import known_names
 
-__all__ = ["FLAGS", "Document", "key_lines", "section_settings"]
+__all__ = ["FLAGS", "Document", "key_lines", "parse_option", "section_settings"]
 
 T = TypeVar("T")
 KeyPath = tuple[str, ...]
 
-#: Command-line options with a setting of their own, by name without the dashes.
+_FLAGS = {
+    "study": "name strategy seed trials time_limit patience sampler pruner window objective start "
+    "storage top",
+    "data": "source kind instrument from to slices slicing holdout store",
+    "compute": "engine workers memory batch",
+}
+#: Options that set a key, by name without the dashes.
 FLAGS: Mapping[str, KeyPath] = {
-    "name": ("study", "name"),
-    "strategy": ("study", "strategy"),
-    "seed": ("study", "seed"),
-    "trials": ("study", "trials"),
-    "time_limit": ("study", "time_limit"),
-    "patience": ("study", "patience"),
-    "sampler": ("study", "sampler"),
-    "pruner": ("study", "pruner"),
-    "window": ("study", "window"),
-    "objective": ("study", "objective"),
-    "start": ("study", "start"),
-    "storage": ("study", "storage"),
-    "top": ("study", "top"),
-    "source": ("data", "source"),
-    "kind": ("data", "kind"),
-    "instrument": ("data", "instrument"),
-    "from": ("data", "from"),
-    "to": ("data", "to"),
-    "slices": ("data", "slices"),
-    "slicing": ("data", "slicing"),
-    "holdout": ("data", "holdout"),
-    "store": ("data", "store"),
-    "engine": ("compute", "engine"),
-    "workers": ("compute", "workers"),
-    "memory": ("compute", "memory"),
-    "batch": ("compute", "batch"),
+    key: (section, key) for section, keys in _FLAGS.items() for key in keys.split()
 }
 #: Flags that may be repeated, each ``NAME=VALUE``: an entry of that table.
 REPEATED: Mapping[str, KeyPath] = {"param": ("space",), "policy": ("data", "policies")}
@@ -166,7 +147,7 @@ def _unquoted(token: str) -> str:
 
 @dataclass(frozen=True)
 class _Origin:
-    """Where a flag or an override says a value."""
+    """A flag or an override that gave a value."""
 
     label: str
     raw: str
@@ -187,7 +168,7 @@ class Document:
     lines : dict
         Line of each key path in the file.
     flags : dict
-        Origin of each key path that a flag or an override said.
+        Origin of each key path that a flag or an override set.
     """
 
     values: dict[str, Any]
@@ -235,7 +216,7 @@ class Document:
         Parameters
         ----------
         flags : Mapping
-            By the names in `FLAGS` and `REPEATED`. None and empty sequences say nothing;
+            By the names in `FLAGS` and `REPEATED`. None and empty sequences set nothing;
             texts are read like those of `apply_override`.
         """
         for flag, value in flags.items():
@@ -249,7 +230,7 @@ class Document:
                 label = f"--{flag.replace('_', '-')} {value}"
                 self._put(FLAGS[flag], value, label)
                 if flag == "source" and value != "synth":
-                    # The flag names other ticks: what the file says of generated ones goes.
+                    # Other ticks: the file's settings of the generator do not concern them.
                     self.values.get("data", {}).pop("synth", None)
 
     def apply_override(self, text: str) -> None:
@@ -262,7 +243,7 @@ class Document:
         self._put(path, raw, label)
 
     def _put(self, path: KeyPath, value: Any, label: str) -> None:
-        parsed = _parsed(value) if isinstance(value, str) else value
+        parsed = parse_option(value) if isinstance(value, str) else value
         table = self.values
         for depth, name in enumerate(path[:-1], 1):
             inner = table.setdefault(name, {})
@@ -299,13 +280,13 @@ class Document:
                 place.fail(f"expected a section [{name}], found {shown(value)}")
 
     def section(self, name: str, cls: type[T]) -> T:
-        """Read a section into its dataclass, whose fields say what each key may be."""
+        """Read a section into its dataclass, whose fields state what each key may be."""
         table = self.values.get(name, {})
         place = self.place(name)
-        found = {key: (f, kind) for key, f, kind in _keys(cls)}
-        check_names(table, tuple(found), place)
+        keys = list(_keys(cls))
+        check_names(table, tuple(key for key, _, _ in keys), place)
         values = {}
-        for key, (entry, kind) in found.items():
+        for key, entry, kind in keys:
             if key in table:
                 values[entry.name] = kind(table[key], self.place(name, key))
             elif entry.default is MISSING:
@@ -340,8 +321,8 @@ class _DocumentPlace:
         if flag is not None:
             return flag.label
         lines = self.document.lines
-        known = (self.path[:n] for n in range(len(self.path), 0, -1) if self.path[:n] in lines)
-        line = lines.get(next(known, ()))
+        tables = (self.path[:n] for n in range(len(self.path), 0, -1))
+        line = next((lines[path] for path in tables if path in lines), None)
         return self.document.label if line is None else f"{self.document.label}:{line}"
 
     @property
@@ -364,14 +345,15 @@ class _DocumentPlace:
 def section_settings(section: Any) -> dict[str, Any]:
     """Return a section as plain data that `Document.section` reads back.
 
-    What is None or empty is left out: it is the default, and TOML has no way to say it.
+    What is None or empty is left out: it is the default, and TOML cannot write it.
     """
     values = ((key, kind, getattr(section, f.name)) for key, f, kind in _keys(type(section)))
     return {k: kind.write(value) for k, kind, value in values if value is not None and value != ()}
 
 
 def _keys(cls: type[Any]) -> Iterator[tuple[str, dataclasses.Field[Any], Kind]]:
-    for entry in dataclasses.fields(cls):
+    # In the order of the constructor: what a section shares with another record comes last.
+    for entry in sorted(dataclasses.fields(cls), key=lambda entry: entry.kw_only is True):
         yield entry.metadata["key"] or entry.name, entry, entry.metadata["kind"]
 
 
@@ -382,26 +364,27 @@ def _split(text: str, label: str) -> tuple[str, str]:
     return name.strip(), raw.strip()
 
 
-def _parsed(text: str) -> Any:
-    """Return a flag's text as TOML where it is some, else as it stands.
+def parse_option(text: str) -> Any:
+    """Return an option's text read as TOML, or the text itself where it is not TOML.
 
-    A range such as ``10:50:10`` is a time of day in TOML, and never meant as one.
+    A range such as ``10:50:10`` is a time of day in TOML, and never meant as one. ``.5`` and
+    ``5.`` are read as numbers, which TOML does not.
     """
     try:
         table = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
-        return text
+        return float(text) if re.fullmatch(r"[-+]?(\d+\.|\.\d+)", text) else text
     plain = len(table) == 1 and not isinstance(table["value"], dt.time)
     return table["value"] if plain else text
 
 
 def _syntax_message(path: Path, text: str, error: tomllib.TOMLDecodeError) -> str:
     message = str(error)
-    found = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
-    if found is None:
+    place = re.search(r" \(at (?:line (\d+), column (\d+)|end of document)\)$", message)
+    if place is None:
         return f"{path}: {message}"
-    reason = message[: found.start()]
-    if found[1] is None:
+    reason = message[: place.start()]
+    if place[1] is None:
         return f"{path}:{text.count(chr(10)) + 1}: {reason} (at the end of the file)"
-    line = text.split("\n")[int(found[1]) - 1].strip()
-    return f"{path}:{found[1]}:{found[2]}: {reason}, in {shown(line)}"
+    line = text.split("\n")[int(place[1]) - 1].strip()
+    return f"{path}:{place[1]}:{place[2]}: {reason}, in {shown(line)}"

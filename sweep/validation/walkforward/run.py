@@ -20,7 +20,7 @@ from sweep.kernel import load_kernel
 from sweep.schema import FloatArray1D, IntArray1D, Slice
 from sweep.search.designs import random
 from sweep.stats.metrics import merge
-from sweep.study.file.validate_section import ValidateSection
+from sweep.study.file.sections import ValidateSection
 from sweep.study.row_cache import RowShelf
 from sweep.study.runner import make_engine
 from sweep.study.study import Study

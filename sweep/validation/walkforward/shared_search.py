@@ -24,11 +24,11 @@ from sweep.schema import STATUS_ERROR, FloatArray1D, FloatArray2D, IntArray1D, R
 from sweep.search.duplicates import DuplicateIndex
 from sweep.study.judge import Verdicts
 from sweep.study.proposals import make_points
-from sweep.study.records import COMPLETE, FAILED, STATES
+from sweep.study.records import COMPLETE, FAILED
 from sweep.study.row_cache import RowShelf
 from sweep.study.setup import starting_points
 from sweep.study.study import Study
-from sweep.text import counted
+from sweep.text import STATES, counted
 from sweep.validation.folds import Folds, Plan
 from sweep.validation.walkforward.evaluate import evaluate_pieces, merge_pieces
 from sweep.validation.walkforward.result import (
