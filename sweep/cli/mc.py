@@ -18,6 +18,7 @@ from sweep.cli.options import (
     open_study,
     quiet_option,
     source_option,
+    trust_option,
 )
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ def _block(ctx: click.Context, param: click.Parameter, value: str | None) -> flo
 @click.option("--study", "folder", metavar="FOLDER", help="The latest under results by default.")
 @force_option
 @source_option
+@trust_option
 @quiet_option
 @no_color_option
 @format_option
@@ -142,6 +144,7 @@ def mc(
     folder: str | None,
     force: bool,
     source: str | None,
+    trust: bool,
     quiet: bool,
     no_color: bool,
     fmt: str,
@@ -166,7 +169,7 @@ def mc(
         from sweep.montecarlo.report.plots import need_matplotlib
 
         need_matplotlib()
-    study = open_study(folder, source)
+    study = open_study(folder, source, trust=trust, quiet=quiet)
     asked = _asked(study, condition, given)
     if export is not None:
         _export(study, asked, export, quiet=quiet)
