@@ -71,11 +71,18 @@ def run(
     return run_study(study, observer=observer)
 
 
-def open_study(folder: str | Path | None = None) -> Study:
+def open_study(folder: str | Path | None = None, *, trust: bool = False) -> Study:
     """Open a study's folder; the latest one under ``results`` by default.
+
+    Parameters
+    ----------
+    folder : str or Path, optional
+    trust : bool, optional
+        Execute the strategy and the objectives of a study that was not made by this user on
+        this machine; see `sweep.study.study.Study.open`.
 
     Returns
     -------
     Study
     """
-    return Study.open(find_study(folder))
+    return Study.open(find_study(folder), trust=trust)

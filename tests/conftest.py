@@ -1,4 +1,4 @@
-"""One cache for the whole run, so that each kernel is compiled once."""
+"""One cache for the whole run, so that each kernel is compiled once, and a key of its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 _OWNER = "PYTEST_XDIST_WORKER" not in os.environ
 if _OWNER:
     os.environ["SWEEP_CACHE"] = tempfile.mkdtemp(prefix="sweep-tests-")
+    os.environ["XDG_CONFIG_HOME"] = f"{os.environ['SWEEP_CACHE']}/config"
 os.environ.pop("NO_COLOR", None)
 
 

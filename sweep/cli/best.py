@@ -16,6 +16,7 @@ from sweep.cli.options import (
     quiet_option,
     source_option,
     study_argument,
+    trust_option,
     verify_option,
 )
 
@@ -29,6 +30,7 @@ __all__ = ["best"]
 @force_option
 @verify_option
 @source_option
+@trust_option
 @quiet_option
 @no_color_option
 @format_option
@@ -39,6 +41,7 @@ def best(
     force: bool,
     verify: bool,
     source: str | None,
+    trust: bool,
     quiet: bool,
     no_color: bool,
     fmt: str,
@@ -57,8 +60,7 @@ def best(
 
     if path is not None and not path.lower().endswith(".csv"):
         raise InputError(f"--csv {path}: the name must end in .csv; -f csv prints instead")
-    study = open_study(folder, source)
-    report.say_damaged(study, quiet=quiet)
+    study = open_study(folder, source, trust=trust, quiet=quiet)
     numbers = study.best(top)
     checked = report.verify(study, numbers, quiet=quiet) if verify and numbers else None
     if path is not None:

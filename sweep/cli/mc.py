@@ -19,6 +19,7 @@ from sweep.cli.options import (
     quiet_option,
     setting_options,
     source_option,
+    trust_option,
 )
 from sweep.montecarlo.request import ALL_METHODS, MonteCarlo, request_of
 
@@ -101,6 +102,7 @@ def _number(text: str) -> tuple[str, float]:
 @click.option("--study", "folder", metavar="FOLDER", help="The latest under results by default.")
 @force_option
 @source_option
+@trust_option
 @quiet_option
 @no_color_option
 @format_option
@@ -114,6 +116,7 @@ def mc(
     folder: str | None,
     force: bool,
     source: str | None,
+    trust: bool,
     quiet: bool,
     no_color: bool,
     fmt: str,
@@ -138,7 +141,7 @@ def mc(
         from sweep.montecarlo.report.plots import need_matplotlib
 
         need_matplotlib()
-    study = open_study(folder, source)
+    study = open_study(folder, source, trust=trust, quiet=quiet)
     request = request_of(study, {k: v for k, v in given.items() if v not in (None, ())})
     if export is not None:
         _export(study, request, export, quiet=quiet)

@@ -29,6 +29,7 @@ __all__ = [
     "setting_options",
     "source_option",
     "study_argument",
+    "trust_option",
     "verify_option",
 ]
 
@@ -54,6 +55,11 @@ verify_option = click.option(
     default=True,
     show_default=True,
     help="Replay what is shown and compare it to the bit.",
+)
+trust_option = click.option(
+    "--trust",
+    is_flag=True,
+    help="Run the strategy and objectives of a study that was not made by you on this machine.",
 )
 
 
@@ -91,7 +97,13 @@ def _setting_option(
 study_argument = click.argument("folder", required=False, metavar="[FOLDER]")
 
 
-def open_study(folder: str | Path | None, source: str | None = None) -> Study:
+def open_study(
+    folder: str | Path | None,
+    source: str | None = None,
+    *,
+    trust: bool = False,
+    quiet: bool = False,
+) -> Study:
     """Open a study's folder, by default the latest one under ``results``.
 
     Parameters
@@ -99,11 +111,17 @@ def open_study(folder: str | Path | None, source: str | None = None) -> Study:
     folder : str or Path, optional
     source : str, optional
         Where its ticks are now.
+    trust : bool, optional
+        See `sweep.study.study.Study.open`.
+    quiet : bool, optional
+        Whether nothing is reported of what is damaged or guessed.
     """
     from sweep.study.folder import find_study
     from sweep.study.study import Study
 
-    study = Study.open(find_study(folder))
+    study = Study.open(find_study(folder), trust=trust)
+    for remark in study.remarks():
+        note(f"warning: {remark}", quiet=quiet)
     if source is not None:
         path = source if source == "synth" else str(Path(source).expanduser().absolute())
         study.spec = replace(study.spec, data=replace(study.spec.data, source=path))

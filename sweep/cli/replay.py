@@ -18,6 +18,7 @@ from sweep.cli.options import (
     open_study,
     quiet_option,
     source_option,
+    trust_option,
 )
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ def _checked_path(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option("--study", "folder", metavar="FOLDER", help="The latest under results by default.")
 @force_option
 @source_option
+@trust_option
 @quiet_option
 @no_color_option
 @format_option
@@ -71,6 +73,7 @@ def replay(
     folder: str | None,
     force: bool,
     source: str | None,
+    trust: bool,
     quiet: bool,
     no_color: bool,
     fmt: str,
@@ -84,11 +87,11 @@ def replay(
     """
     from sweep.report.table import emit, json_text
 
-    study = open_study(folder, source)
+    study = open_study(folder, source, trust=trust, quiet=quiet)
     refuse_existing(paths, force)
     variant = _variant(study, trial, params)
     if on == "holdout":
-        from sweep.study.holdout import open_holdout
+        from sweep.study.amend import open_holdout
 
         found = open_holdout(study, variant)
     else:

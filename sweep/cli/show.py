@@ -14,6 +14,7 @@ from sweep.cli.options import (
     quiet_option,
     source_option,
     study_argument,
+    trust_option,
     verify_option,
 )
 
@@ -24,11 +25,18 @@ __all__ = ["show"]
 @study_argument
 @verify_option
 @source_option
+@trust_option
 @quiet_option
 @no_color_option
 @format_option
 def show(
-    folder: str | None, verify: bool, source: str | None, quiet: bool, no_color: bool, fmt: str
+    folder: str | None,
+    verify: bool,
+    source: str | None,
+    trust: bool,
+    quiet: bool,
+    no_color: bool,
+    fmt: str,
 ) -> None:
     """Show a study: what it is, its hashes, its state, its best trials.
 
@@ -40,8 +48,7 @@ def show(
     from sweep.cli.trial_tables import print_lines, screen_width
     from sweep.report.table import Table, emit, json_text
 
-    study = open_study(folder, source)
-    report.say_damaged(study, quiet=quiet)
+    study = open_study(folder, source, trust=trust, quiet=quiet)
     best = study.best()
     checked = report.verify(study, best, quiet=quiet) if verify and best else None
     document = {

@@ -24,7 +24,6 @@ __all__ = [
     "about_lines",
     "holdout_line",
     "is_running",
-    "say_damaged",
     "summary_document",
     "summary_lines",
     "trial_counts",
@@ -62,9 +61,9 @@ def _counts_text(study: Study) -> str:
 
 
 def _holdout_text(study: Study) -> str:
-    if study.about["holdout"] is None:
+    if study.manifest["holdout"] is None:
         return "none is kept (data.holdout = 0): nothing here was tested on unseen ticks"
-    begin, end, _ = study.about["holdout"]
+    begin, end, _ = study.manifest["holdout"]
     n = len(study.opened)
     seen = f"opened for {counted(n, 'variant')}" if n else "not opened yet"
     caution = "; the more often, the less it says" if n else ""
@@ -91,7 +90,7 @@ def summary_lines(study: Study, summary: Summary, startup_s: float = 0.0) -> lis
     if s.uss_bytes:
         own = sorted(s.uss_bytes.values())
         span = " to ".join(dict.fromkeys((bytes_text(own[0]), bytes_text(own[-1]))))
-        shared = study.about["ticks"]["n_ticks"] * 8 * 3
+        shared = study.manifest["ticks"]["n_ticks"] * 8 * 3
         lines.append(
             _fact(
                 "memory",
@@ -152,7 +151,7 @@ def summary_document(study: Study, summary: Summary, startup_s: float = 0.0) -> 
         "idle_share": s.idle_share,
         "worker_uss_bytes": [s.uss_bytes[pid] for pid in sorted(s.uss_bytes)],
         "pruning_saved_share": s.saved_share,
-        "holdout_opened": len(study.opened) if study.about["holdout"] is not None else None,
+        "holdout_opened": len(study.opened) if study.manifest["holdout"] is not None else None,
         "warnings": list(s.messages),
     }
 
@@ -188,7 +187,7 @@ def state_of(study: Study) -> str:
 
 def about_lines(study: Study) -> list[Text]:
     """Return what a study is and how far it has come, a line a fact."""
-    about, spec = study.about, study.spec.study
+    about, spec = study.manifest, study.spec.study
     ticks = about["ticks"]
     goals = ", ".join(
         f"{label} ({direction})"
@@ -236,8 +235,8 @@ def about_document(study: Study) -> dict[str, Any]:
         ],
         "counts": trial_counts(study),
         "evaluations": study.evaluations(),
-        "holdout_opened": len(study.opened) if study.about["holdout"] is not None else None,
-        **{k: v for k, v in study.about.items() if k != "name"},
+        "holdout_opened": len(study.opened) if study.manifest["holdout"] is not None else None,
+        **{k: v for k, v in study.manifest.items() if k != "name"},
     }
 
 
@@ -251,7 +250,7 @@ def verify(study: Study, numbers: Sequence[int], *, quiet: bool = False) -> bool
     -------
     bool or None
         True if all replayed. None if they cannot be replayed here, which is said to the
-        user: the ticks are gone, or others lie in their place.
+        user: the ticks are gone, or others lie in their place, or the study is not trusted.
 
     Raises
     ------
@@ -265,24 +264,13 @@ def verify(study: Study, numbers: Sequence[int], *, quiet: bool = False) -> bool
         raise
     except SweepError as error:
         first = str(error).splitlines()[0]
+        where = "" if study.not_run else "\n         --source PATH says where the ticks are now"
         note(
-            f"warning: NOT VERIFIED, these figures could not be replayed: {first}\n"
-            f"         --source PATH says where the ticks are now",
+            f"warning: NOT VERIFIED, these figures could not be replayed: {first}{where}",
             quiet=quiet,
         )
         return None
     return True
-
-
-def say_damaged(study: Study, *, quiet: bool = False) -> None:
-    """Tell the user of trials that are not shown, as the files that held them are damaged."""
-    if study.damaged:
-        note(
-            f"warning: {', '.join(study.damaged)}: missing or damaged; trials from "
-            f"{len(study.board):,} on are not shown. The study's own sweep run evaluates what is "
-            f"lost again",
-            quiet=quiet,
-        )
 
 
 def why_no_winner(study: Study) -> list[Sequence[str | Path]]:

@@ -15,6 +15,7 @@ from sweep.cli.options import (
     open_study,
     quiet_option,
     study_argument,
+    trust_option,
 )
 from sweep.text import STATES
 
@@ -45,6 +46,7 @@ _SORTED_PIECE = 65_536
     is_flag=True,
     help="A column: the median objective of the nearest trials, compared with the trial's own.",
 )
+@trust_option
 @quiet_option
 @no_color_option
 @format_option
@@ -56,6 +58,7 @@ def trials(
     top: int | None,
     state: str | None,
     plateau: bool,
+    trust: bool,
     quiet: bool,
     no_color: bool,
     fmt: str,
@@ -65,11 +68,9 @@ def trials(
     Columns are those of `-f csv`: parameters, metrics, objectives, state. A table shows
     20 rows unless --top says otherwise; JSON and CSV have all.
     """
-    from sweep.cli import study_report as report
     from sweep.report.table import emit, emit_pieces
 
-    study = open_study(folder)
-    report.say_damaged(study, quiet=quiet)
+    study = open_study(folder, trust=trust, quiet=quiet)
     scores = _plateaus(study) if plateau else None
     chosen, asked = _chosen(study, sort_by, ascending, where, state, scores)
     found = len(chosen)

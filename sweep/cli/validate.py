@@ -19,6 +19,7 @@ from sweep.cli.options import (
     quiet_option,
     source_option,
     study_argument,
+    trust_option,
 )
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ _STANDINGS = 50
 @click.option("--json", "json_file", metavar="FILE", help="Write all figures as JSON.")
 @force_option
 @source_option
+@trust_option
 @quiet_option
 @no_color_option
 @format_option
@@ -84,6 +86,7 @@ def validate(
     json_file: str | None,
     force: bool,
     source: str | None,
+    trust: bool,
     quiet: bool,
     no_color: bool,
     fmt: str,
@@ -105,7 +108,7 @@ def validate(
         if path is not None and show_splits:
             raise InputError(f"--show-splits judges nothing: --{name} has nothing to write")
     refuse_existing(files, force)
-    study = open_study(folder, source)
+    study = open_study(folder, source, trust=trust, quiet=quiet)
     if overrides:
         from sweep.study.file.spec import with_validate
 

@@ -143,14 +143,19 @@ def find_or_build(
     Raises
     ------
     OSError
-        If the folder cannot be written to, and has no such module.
+        If the folder cannot be written to, and has no such module; or if others can write
+        to it.
     """
     from filelock import FileLock
 
+    # Machine code is executed unread: none is taken from where others could have put it.
+    for place in (folder.parent, folder):
+        if not place.exists():
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_owner(place)
     found = seal(folder)
     if found is not None:
         return found
-    folder.mkdir(parents=True, exist_ok=True)
     with FileLock(str(folder / "lock")):
         found = seal(folder)  # another process may have been first
         if found is None:
@@ -160,6 +165,15 @@ def find_or_build(
             found = {**compile_(), "files": _sums(folder)}
             _write(folder / "seal.json", json.dumps(found, indent=1))
     return found
+
+
+def _check_owner(folder: Path) -> None:
+    """Raise OSError where a folder is another user's, or others can write to it."""
+    found = folder.stat()
+    if found.st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    if found.st_mode & 0o022:
+        raise PermissionError(f"other users can write to {folder}")
 
 
 def seal(folder: Path) -> dict[str, Any] | None:

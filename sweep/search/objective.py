@@ -97,6 +97,9 @@ class Objectives:
     ----------
     settings : ObjectiveSettings
         The study's section.
+    execute : bool, optional
+        Whether files that hold functions may be executed. Otherwise those objectives are
+        undefined, and everything else is as ever.
 
     Attributes
     ----------
@@ -114,13 +117,13 @@ class Objectives:
         line.
     """
 
-    def __init__(self, settings: ObjectiveSettings) -> None:
+    def __init__(self, settings: ObjectiveSettings, *, execute: bool = True) -> None:
         self.directions = settings.directions
         terms: list[PathTerm] = []
         self.constraints: tuple[Condition, ...] = tuple(
             compile_condition(text, terms) for text in settings.constraints
         )
-        self._objectives = tuple(_compiled(text, terms) for text in settings.objective)
+        self._objectives = tuple(_compiled(text, terms, execute) for text in settings.objective)
         self.terms = tuple(terms)
         self.labels = tuple(objective.label for objective in self._objectives)
 
@@ -222,10 +225,10 @@ class _Written:
 
     reads = METRIC_NAMES
 
-    def __init__(self, reference: ObjectiveRef) -> None:
+    def __init__(self, reference: ObjectiveRef, execute: bool) -> None:
         self.label = reference.function
         self._path = reference.path
-        self._function = load_function(reference)
+        self._function = load_function(reference) if execute else _not_executed
         self._line = self._function.__code__.co_firstlineno
 
     def column(
@@ -257,10 +260,15 @@ class _Written:
         return math.nan, f"{self.label} returned {number}", False
 
 
-def _compiled(text: str, terms: list[PathTerm]) -> _Calculated | _Written:
+def _not_executed(metrics: Mapping[str, float]) -> float:
+    """Stand for a function whose file is not to be executed."""
+    raise InputError("the function is not executed, as its study is not trusted")
+
+
+def _compiled(text: str, terms: list[PathTerm], execute: bool) -> _Calculated | _Written:
     reference = parse_objective_ref(text)
     if reference is not None:
-        return _Written(reference)
+        return _Written(reference, execute)
     expression, shown = compile_objective(text, terms)
     return _Calculated(expression, shown)
 

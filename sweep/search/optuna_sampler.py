@@ -302,7 +302,7 @@ class Sampler:
     # -- saving ------------------------------------------------------------------------
 
     def snapshot(self) -> bytes:
-        """Return the whole state, from which `restore` goes on to the bit.
+        """Return the whole state, from which `restore` continues to the bit.
 
         Some 0.4 kB a trial (3 kB for ``cmaes``) and 10 microseconds.
         """
@@ -316,7 +316,7 @@ class Sampler:
         Parameters
         ----------
         data : bytes
-            Of a snapshot from the study's own folder: unpickling runs what it says.
+            Which a process of this user wrote: unpickling executes what they say.
         space : SearchSpace
             The same as before.
 
@@ -328,7 +328,7 @@ class Sampler:
         ------
         StudyMismatchError
             If the snapshot is of another space or was made by another Optuna, or is
-            damaged. The trials can then be asked and told anew.
+            damaged. The trials can then be asked and told again.
         """
         try:
             form, version, names, state = pickle.loads(data)

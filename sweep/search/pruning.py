@@ -163,7 +163,7 @@ def make_pruning(
 class Pruning:
     """Finished trials in number order, and Optuna's pruner applied to those known.
 
-    Made by `make_pruning`. Can be pickled.
+    Made by `make_pruning`.
     """
 
     def __init__(self, name: str, options: Mapping[str, Any], direction: str) -> None:

@@ -20,7 +20,7 @@ from sweep.schema import ROW, IntArray1D, Rows
 from sweep.study.exhaustive_state import Course, Exhaustive, Tally, finished_block
 from sweep.study.parts import is_whole
 from sweep.study.proposals import make_points
-from sweep.study.records import FAILED, Opened, Part, Record, Stretch, Tried
+from sweep.study.records import FAILED, ExtraEvaluations, HoldoutLook, Part, Record, TrialSpan
 from sweep.study.run import Run
 from sweep.study.setup import starting_points
 from sweep.study.trial_archive import PART, Archive
@@ -67,12 +67,12 @@ class StreamedRun(Run):
         study.begin()
         study._load()
         study.ledger.open()
-        if study.ledger.damaged:
-            self.warn(f"{study.ledger.damaged} damaged records of the ledger are evaluated again")
+        if study.ledger.damage:
+            self.warn(f"ledger.bin is damaged: {study.ledger.damage} lost, and evaluated again")
         self.board = Archive(study.folder / "trials", study.layout)
         study.board = self.board
         self.parts = self._whole_parts()
-        stretches = [span for span in study.spans if isinstance(span, Stretch)]
+        stretches = [span for span in study.spans if isinstance(span, TrialSpan)]
         self.state = Exhaustive(self.course, self.points, self.parts, stretches)
         if self.points.may_repeat:
             self.scratch = _Scratch(study.folder)
@@ -99,7 +99,7 @@ class StreamedRun(Run):
             whole = contiguous
         return whole
 
-    def _check_points(self, stretches: list[Stretch]) -> None:
+    def _check_points(self, stretches: list[TrialSpan]) -> None:
         for stretch in stretches:
             rows = self.points.rows(stretch.first, len(stretch.params))
             if rows.tobytes() != stretch.params.tobytes():
@@ -149,7 +149,7 @@ class StreamedRun(Run):
         """Take in that a task went down with its worker."""
         self._save(self.state.lost(task.number))
 
-    def _save(self, stretch: Stretch | None) -> None:
+    def _save(self, stretch: TrialSpan | None) -> None:
         if stretch is not None and not self.tally.impatient:
             self.study.ledger.append(stretch)
 
@@ -186,7 +186,7 @@ class StreamedRun(Run):
                 self.scratch.keep(block)
         self._store(np.arange(before, len(self.board)))
 
-    def _take(self, stretch: Stretch) -> None:
+    def _take(self, stretch: TrialSpan) -> None:
         """Judge the next trials, and gather them for a part."""
         known = self.study.known if self.scratch is None else self.scratch.known
         block = finished_block(stretch, self.study.judge, len(self.course.slices), known)
@@ -226,9 +226,9 @@ class StreamedRun(Run):
         def stays(record: Record) -> bool:
             if isinstance(record, Part):
                 return whole.get(record.name) == record
-            if isinstance(record, Stretch):
+            if isinstance(record, TrialSpan):
                 return record.end > part.end and not self.tally.impatient
-            return isinstance(record, Opened | Tried)
+            return isinstance(record, HoldoutLook | ExtraEvaluations)
 
         self.study.ledger.rewrite(stays, part)
         self.board.flushed(part)

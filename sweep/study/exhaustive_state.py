@@ -26,7 +26,7 @@ from sweep.search.duplicates import DuplicateIndex
 from sweep.stats.metrics import merge
 from sweep.study.judge import Judge
 from sweep.study.proposals import Points
-from sweep.study.records import COMPLETE, FAILED, Part, Stretch
+from sweep.study.records import COMPLETE, FAILED, Part, TrialSpan
 from sweep.study.trials import TrialBlock, count_states, rank
 from sweep.text import STATES, counted
 from sweep.ticks.sessions import cells_of, earned_in_cells, session_sums
@@ -100,8 +100,8 @@ class _Span:
         rows: Rows,
         failures: tuple[tuple[int, str], ...] = (),
         sessions: NDArray[np.float32] | None = None,
-    ) -> Stretch:
-        return Stretch(self.first, self.params, self.duplicate_of, rows, failures, sessions)
+    ) -> TrialSpan:
+        return TrialSpan(self.first, self.params, self.duplicate_of, rows, failures, sessions)
 
     def split(self) -> list[_Span]:
         """Return a span for each variant, with the duplicates behind it."""
@@ -121,7 +121,7 @@ class Exhaustive:
     points : Points
     parts : sequence of Part, optional
         Trials that lie on disk, in order, whole and checked.
-    stretches : sequence of Stretch, optional
+    stretches : sequence of TrialSpan, optional
         Trials that the ledger holds besides.
     """
 
@@ -130,7 +130,7 @@ class Exhaustive:
         course: Course,
         points: Points,
         parts: Sequence[Part] = (),
-        stretches: Sequence[Stretch] = (),
+        stretches: Sequence[TrialSpan] = (),
     ) -> None:
         self.course = course
         self.stopping = ""
@@ -140,10 +140,10 @@ class Exhaustive:
         self._cells = cells_of(self._spans, course.edges) if course.edges else []
         self._duplicate_index = DuplicateIndex() if points.may_repeat else None
         self._starts = DuplicateIndex() if points.n_starts and not points.may_repeat else None
-        known: list[Part | Stretch] = [*parts, *stretches]
+        known: list[Part | TrialSpan] = [*parts, *stretches]
         self._known = {span.first: span for span in known}
         self._begins = sorted(self._known)
-        self._finished: dict[int, Part | Stretch] = {}
+        self._finished: dict[int, Part | TrialSpan] = {}
         self._waiting: deque[_Span] = deque()
         self._running: dict[int, _Span] = {}
         self._cursor = 0  # trials before it have been dealt out
@@ -231,7 +231,7 @@ class Exhaustive:
             self._finished[first] = span.finished(np.zeros(0, ROW), sessions=self._unknown(0))
         return None
 
-    def _pass_over(self, known: Part | Stretch) -> None:
+    def _pass_over(self, known: Part | TrialSpan) -> None:
         first, end = known.first, known.end
         if self._duplicate_index is not None or self.course.distinct is not None:
             self._mark(first, self._points.rows(first, end - first))
@@ -261,7 +261,7 @@ class Exhaustive:
 
     # -- events ------------------------------------------------------------------------
 
-    def arrived(self, outcome: Outcome) -> Stretch | None:
+    def arrived(self, outcome: Outcome) -> TrialSpan | None:
         """Take in a task's rows; return what must be saved, or None for a late result."""
         span = self._running.pop(outcome.number, None)
         if span is None:
@@ -289,7 +289,7 @@ class Exhaustive:
             return None
         return np.full((n, len(self.course.edges) - 1), np.nan, np.float32)
 
-    def lost(self, task: int) -> Stretch | None:
+    def lost(self, task: int) -> TrialSpan | None:
         """Take in that a task went down with its worker; return what must be saved, if any.
 
         The task is repeated while nothing else runs. If that fails too, each of its
@@ -314,11 +314,11 @@ class Exhaustive:
         reason = f"its worker died {LOSSES} times while it was evaluated alone"
         return self._finish(span.finished(rows, ((0, reason),), self._unknown(1)))
 
-    def _finish(self, stretch: Stretch) -> Stretch:
+    def _finish(self, stretch: TrialSpan) -> TrialSpan:
         self._finished[stretch.first] = stretch
         return stretch
 
-    def take(self) -> Part | Stretch | None:
+    def take(self) -> Part | TrialSpan | None:
         """Return what is finished and comes next in the order of the trials, if anything."""
         if self._taken == self._cursor and self._cursor in self._known:
             self._pass_over(self._known[self._cursor])
@@ -334,12 +334,12 @@ class Exhaustive:
 Known = Callable[[IntArray1D], tuple[Rows, NDArray[np.object_]]]
 
 
-def finished_block(stretch: Stretch, judge: Judge, n_slices: int, known: Known) -> TrialBlock:
+def finished_block(stretch: TrialSpan, judge: Judge, n_slices: int, known: Known) -> TrialBlock:
     """Return a stretch's trials, judged.
 
     Parameters
     ----------
-    stretch : Stretch
+    stretch : TrialSpan
     judge : Judge
     n_slices : int
         Of every trial.
@@ -528,9 +528,9 @@ def _compared(losses: FloatArray2D, by: FloatArray2D, *, strict: bool) -> NDArra
     return found
 
 
-def spans_of(items: Iterable[Part | Stretch]) -> list[Part | Stretch]:
+def spans_of(items: Iterable[Part | TrialSpan]) -> list[Part | TrialSpan]:
     """Return finished spans in order, without those that overlap one before them."""
-    found: list[Part | Stretch] = []
+    found: list[Part | TrialSpan] = []
     for item in sorted(items, key=lambda x: (x.first, -x.end)):
         if not found or item.first >= found[-1].end:
             found.append(item)

@@ -7,17 +7,21 @@ what comes next is decided in `sweep.study.guided_state`.
 from __future__ import annotations
 
 import os
-from typing import Any
+from importlib.metadata import version
+from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 
 from sweep.backtest.tasks import Outcome, Task
-from sweep.errors import LedgerError, SweepError
+from sweep.errors import LedgerError, StudyMismatchError, SweepError
+from sweep.schema import FloatArray1D
 from sweep.study.guided_state import Ask, Learn, Plan, Record, Save, StudyState
 from sweep.study.proposals import (
     DESIGNS,
     DesignProposer,
     Proposer,
+    SamplerProposer,
     depends_on_results,
     make_proposer,
 )
@@ -25,6 +29,7 @@ from sweep.study.records import FAILED, INVALID, Finished, Partial
 from sweep.study.run import Run
 from sweep.study.setup import pruning_steps, slice_order, starting_points
 from sweep.study.trials import Board
+from sweep.study.trust import mark, verifies
 
 __all__ = ["GuidedRun"]
 
@@ -34,7 +39,21 @@ _TASK_SECONDS = 0.25
 #: Variants of a task at most.
 _LARGEST_BATCH = 256
 
-_SNAPSHOT_FORM = "sweep study state 1"
+_STATE_FILE = "sampler.bin"
+
+#: Bytes of the mark in front of a saved state.
+_MARK = 32
+
+#: Trials told; those asked and not told, with their rows; the sampler's snapshot.
+_State = tuple[int, list[tuple[int, bytes]], bytes]
+
+
+class _Saved(NamedTuple):
+    """A saved state, read again."""
+
+    told: int
+    outstanding: list[tuple[int, FloatArray1D]]
+    proposer: SamplerProposer
 
 
 class GuidedRun(Run):
@@ -45,26 +64,35 @@ class GuidedRun(Run):
         study = self.study
         starts = starting_points(study.spec, study.space)
         study._load()
-        state_file = self._read_state()
-        told = {} if state_file is None else state_file
-        board, later = self._board_until(told.get("told"))
-        # A sampler that is taught takes its starting points behind what it is taught.
-        taught = not self._in_order() and study.spec.study.sampler.name not in DESIGNS
-        self.proposer = self._make_proposer(
-            [] if taught else starts, board_size=len(board), saved=told
-        )
+        in_order = self._in_order()
+        learns = study.spec.study.sampler.name not in DESIGNS
+        saved = self._read_state() if learns and in_order else None
+        # Asked and told again, another Optuna would not propose the same.
+        redo = learns and in_order and saved is None and not self._other_optuna()
+        told = saved.told if saved else 0 if redo else len(study.board)
+        board, later = self._board_until(told)
+        taught = saved is None and not redo
+        if saved is not None:
+            self.proposer: Proposer = saved.proposer
+        else:
+            # A sampler that is taught takes its starting points after what it is taught.
+            first = [] if taught and learns else starts
+            steps = pruning_steps(study.spec, len(study.setup.slices))
+            self.proposer = make_proposer(
+                study.spec.study, study.space, first, steps, number=len(board)
+            )
         study.board = board
         # Also where it exists: limits and the ticks' place may be new.
         study.begin()
         study.ledger.open()
-        if study.ledger.damaged:
-            self.warn(f"{study.ledger.damaged} damaged records of the ledger are evaluated again")
+        if study.ledger.damage:
+            self.warn(f"ledger.bin is damaged: {study.ledger.damage} lost, and evaluated again")
         self.later = later
         prune = self.proposer.should_prune if study.spec.study.pruner.name != "none" else None
         self.state = StudyState(self._plan(), study.judge, prune, board, study.partials)
-        for number, params in told.get("outstanding", ()):
+        for number, params in saved.outstanding if saved else ():
             self.state.proposed(number, params, study.space.is_valid(params))
-        if not self._in_order():
+        if taught:
             self._teach(starts)
         self.ranking: tuple[int, list[int]] = (-1, [])
         for k in range(len(board)):
@@ -93,58 +121,71 @@ class GuidedRun(Run):
             capital=setup.context.account.capital,
         )
 
-    def _make_proposer(
-        self, starts: list[dict[str, Any]], *, board_size: int, saved: dict[str, Any]
-    ) -> Proposer:
-        study = self.study
-        number = board_size + len(saved.get("outstanding", ()))
-        return make_proposer(
-            study.spec.study,
-            study.space,
-            starts,
-            pruning_steps(study.spec, len(study.setup.slices)),
-            number=number,
-            snapshot=saved.get("proposer"),
-        )
-
     # -- resuming ----------------------------------------------------------------------
 
-    def _read_state(self) -> dict[str, Any] | None:
-        """Return the saved state of the proposer, or None to begin from the first trial."""
-        import pickle
+    def _read_state(self) -> _Saved | None:
+        """Return the state that an earlier run saved, or None to propose again from the first.
 
+        It holds Optuna's own objects, which only pickle can keep, and reading them executes
+        what they say. So it is read if this user wrote it on this machine.
+        """
         study = self.study
-        path = study.folder / "sampler.bin"
-        if not depends_on_results(study.spec.study) or not self._in_order():
-            # Points follow from their position, or no order needs to be kept.
-            return {"told": len(study.board), "outstanding": ()}
         try:
-            data = pickle.loads(path.read_bytes())
-            if data["form"] == _SNAPSHOT_FORM and data["told"] <= len(study.board):
-                found: dict[str, Any] = data
-                return found
+            data = (study.folder / _STATE_FILE).read_bytes()
         except FileNotFoundError:
             return None
-        except Exception as error:
-            self.warn(f"sampler.bin is damaged ({type(error).__name__}): proposals are redone")
-        return None
+        except OSError as error:
+            self.warn(f"{_STATE_FILE} cannot be read ({error.strerror}): proposals are redone")
+            return None
+        claimed, content = data[:_MARK], data[_MARK:]
+        if not verifies(self._purpose, content, claimed):
+            self.warn(
+                f"{_STATE_FILE} is damaged, or was not written by this user on this machine: "
+                f"proposals are redone"
+            )
+            return None
+        try:
+            told, outstanding, snapshot = msgspec.msgpack.decode(content, type=_State)
+            proposer = SamplerProposer.restore(snapshot, study.space)
+        except (msgspec.MsgspecError, StudyMismatchError) as error:
+            self.warn(f"{_STATE_FILE} cannot be used: {error}")
+            return None
+        if told > len(study.board):
+            return None
+        return _Saved(told, [(n, np.frombuffer(row)) for n, row in outstanding], proposer)
 
-    def _board_until(self, told: int | None) -> tuple[Any, dict[int, Finished]]:
-        """Return the board up to a trial, and the recorded trials behind it.
+    @property
+    def _purpose(self) -> str:
+        """What the mark of the saved state is for: no other study's fits."""
+        return f"{_STATE_FILE} {self.study.ledger.identity}"
+
+    def _other_optuna(self) -> bool:
+        """Whether the study was begun with another Optuna, whose proposals may differ."""
+        versions = self.study.manifest["versions"]
+        if versions.get("optuna") == version("optuna"):
+            return False
+        if len(self.study.board):
+            self.warn(
+                "the study was begun with another version of Optuna: the sampler learns from the "
+                "trials there are, and may go on otherwise than the one before"
+            )
+        return True
+
+    def _board_until(self, told: int) -> tuple[Any, dict[int, Finished]]:
+        """Return the board up to a trial, and the recorded trials after it.
 
         Those are proposed and told again, from the rows in the ledger, so that the
         sampler learns them in its order; they must come out the same.
         """
         study = self.study
-        keep = 0 if told is None else told
-        if keep == len(study.board):
+        if told == len(study.board):
             return study.board, {}
         board = study.new_board()
         assert isinstance(board, Board)
         later: dict[int, Finished] = {}
         for k in range(len(study.board)):
             trial = study.board.trial(k)
-            if k < keep:
+            if k < told:
                 board.add(trial)
             else:
                 later[k] = trial
@@ -173,23 +214,20 @@ class GuidedRun(Run):
 
     def save_state(self) -> None:
         """Write the sampler's state."""
-        import pickle
-
-        spec = self.study.spec.study
-        if not depends_on_results(spec) or not self._in_order() or not self.state.asks_on:
-            # Behind a limit the sampler is told without being asked. The last state before
+        proposer = self.proposer
+        if not isinstance(proposer, SamplerProposer):
+            return
+        if not self._in_order() or not self.state.asks_on:
+            # After a limit the sampler is told without being asked. The last state before
             # that is kept, so that a study that is extended equals one without the limit.
             return
-        data = {
-            "form": _SNAPSHOT_FORM,
-            "told": len(self.state.board),
-            "outstanding": self.state.outstanding,
-            "proposer": self.proposer.snapshot(),
-        }
-        path = self.study.folder / "sampler.bin"
+        outstanding = [(number, row.tobytes()) for number, row in self.state.outstanding]
+        state = (len(self.state.board), outstanding, proposer.snapshot())
+        content = msgspec.msgpack.encode(state)
+        path = self.study.folder / _STATE_FILE
         part = path.with_suffix(".part")
         try:
-            part.write_bytes(pickle.dumps(data, protocol=5))
+            part.write_bytes(mark(self._purpose, content) + content)
             os.replace(part, path)
         except OSError as error:
             part.unlink(missing_ok=True)
@@ -260,11 +298,11 @@ class GuidedRun(Run):
         return self.state.next_task(self._batch())
 
     def arrived(self, outcome: Outcome) -> None:
-        """Take in a task's outcome."""
+        """Pass a task's outcome on."""
         self.state.arrived(outcome)
 
     def lost(self, task: Task) -> None:
-        """Take in that a task went down with its worker."""
+        """Pass on that a task was lost with its worker."""
         self.state.lost(task.number)
 
     def stop(self, reason: str) -> None:

@@ -3,7 +3,7 @@
 The storage is a copy for optuna-dashboard, Optuna's plots and its command line, written
 in the background in batches of finished trials, each in a single step: it never holds a
 trial half written or running. The study itself goes on from its ledger; a storage that
-lags behind, after a kill, is brought up to date by persisting all trials again.
+lags after a kill is brought up to date by persisting all trials again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from optuna.distributions import (
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
+    distribution_to_json,
 )
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
@@ -46,6 +47,9 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 #: User attribute that holds a trial's number in the study: Optuna numbers the trials of a
 #: storage without gaps, a study that stores a sample of its trials does not.
 NUMBER = "trial"
+
+#: Of the tables that `_add_together` writes to; Optuna states it in its database.
+_SCHEMA = 12
 
 #: Suffixes of paths that hold Optuna's journal; any other path is an SQLite file.
 JOURNALS = (".log", ".journal", ".jsonl")
@@ -131,6 +135,7 @@ class TrialStore:
             if found == wanted and objectives and study.metric_names != list(objectives):
                 _name_objectives(study, objectives)
             self._study_id = self._storage.get_study_id_from_name(name)
+            self._tables = _tables(self._storage)
             self._stored = self._numbers()
         if found != wanted:
             self.close()
@@ -144,7 +149,7 @@ class TrialStore:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Let go of the storage."""
+        """Close the storage."""
         self.close()
 
     @property
@@ -178,7 +183,12 @@ class TrialStore:
         missing = list({t.number: t for t in trials if t.number not in self._stored}.values())
         with _explained(self.where):
             templates = [self._template(trial) for trial in missing]
-            if _add_together(self._storage, self._study_id, templates):
+            storage, tables = self._storage, self._tables
+            if (
+                isinstance(storage, RDBStorage)
+                and tables is not None
+                and _add_together(storage, tables, self._study_id, templates)
+            ):
                 self._stored.update(trial.number for trial in missing)
                 return len(missing)
             for trial, template in zip(missing, templates, strict=True):
@@ -187,7 +197,7 @@ class TrialStore:
         return len(missing)
 
     def close(self) -> None:
-        """Let go of the storage. May be called again."""
+        """Close the storage. May be called again."""
         if isinstance(self._storage, RDBStorage):
             self._storage.remove_session()
             self._storage.engine.dispose()
@@ -220,86 +230,79 @@ class TrialStore:
         return frozen
 
 
+def _tables(storage: BaseStorage) -> dict[str, sqlalchemy.Table] | None:
+    """Return the tables of an SQLite file that hold trials, by name.
+
+    None for any other storage, and where Optuna's schema is another than is known here.
+    """
+    if not isinstance(storage, RDBStorage) or storage.engine.name != "sqlite":
+        return None
+    found = sqlalchemy.MetaData()
+    found.reflect(storage.engine)
+    with storage.engine.connect() as connection:
+        form = connection.execute(sqlalchemy.select(found.tables["version_info"])).mappings()
+        versions = [row["schema_version"] for row in form]
+    return dict(found.tables) if versions == [_SCHEMA] else None
+
+
 def _add_together(
-    storage: BaseStorage, study_id: int, templates: Sequence[optuna.trial.FrozenTrial]
+    storage: RDBStorage,
+    tables: Mapping[str, sqlalchemy.Table],
+    study_id: int,
+    templates: Sequence[optuna.trial.FrozenTrial],
 ) -> bool:
-    """Add trials to an SQLite file in one transaction; False where that cannot be done.
+    """Add trials to an SQLite file in one transaction; False where another writer was faster.
 
     Optuna's own way looks up a trial again for each of its parameters and attributes, some
     12 ms for each trial: more than all else that an exhaustive search does besides
-    evaluating. These are the rows that it writes, through its own models.
+    evaluating. These are the rows that it writes.
     """
-    if not isinstance(storage, RDBStorage) or storage.engine.name != "sqlite":
-        return False
+    if any(template.intermediate_values for template in templates):
+        return False  # pruned studies store few trials at a time
+    trials = tables["trials"].c
+    select, func = sqlalchemy.select, sqlalchemy.func
+    rows: dict[str, list[dict[str, Any]]] = {}
     try:
-        from optuna.storages._rdb import models
-
-        tables = {
-            name: getattr(models, f"Trial{name}Model").__table__
-            for name in ("", "Param", "Value", "UserAttribute", "SystemAttribute")
-        }
-        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in tables}
         with storage.engine.begin() as connection:
-            ids, numbers = tables[""].c.trial_id, tables[""].c.number
-            of_study = tables[""].c.study_id == study_id
-            last = connection.execute(sqlalchemy.select(sqlalchemy.func.max(ids))).scalar()
-            known = connection.execute(
-                sqlalchemy.select(sqlalchemy.func.count(numbers)).where(of_study)
-            ).scalar()
+            last = connection.execute(select(func.max(trials.trial_id))).scalar() or 0
+            stored = select(func.count(trials.number)).where(trials.study_id == study_id)
+            number = connection.execute(stored).scalar() or 0
             for place, template in enumerate(templates):
-                if template.intermediate_values:
-                    return False  # pruned studies store few trials at a time
-                key = {"trial_id": (last or 0) + 1 + place}
-                number = (known or 0) + place
-                _add_rows(rows, models, key, study_id, number, template)
-            for name, table in tables.items():
-                if rows[name]:
-                    connection.execute(table.insert(), rows[name])
-    except (ImportError, AttributeError, KeyError, TypeError, sqlalchemy.exc.IntegrityError):
-        return False  # another Optuna, or another writer
+                for table, row in _rows_of(template):
+                    rows.setdefault(table, []).append({"trial_id": last + 1 + place, **row})
+                rows["trials"][-1] |= {"study_id": study_id, "number": number + place}
+            for table, of_table in rows.items():
+                connection.execute(tables[table].insert(), of_table)
+    except sqlalchemy.exc.IntegrityError:
+        return False
     return True
 
 
-def _add_rows(
-    rows: dict[str, list[dict[str, Any]]],
-    models: Any,
-    key: dict[str, int],
-    study_id: int,
-    number: int,
-    template: optuna.trial.FrozenTrial,
-) -> None:
-    """Add what Optuna stores of one trial to the rows of each table."""
-    from optuna.distributions import distribution_to_json
-
-    model = models.TrialModel(
-        study_id=study_id,
-        number=number,
-        state=template.state,
-        datetime_start=template.datetime_start,
-        datetime_complete=template.datetime_complete,
+def _rows_of(template: optuna.trial.FrozenTrial) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what Optuna stores of one trial: table and row, without its number."""
+    yield (
+        "trials",
+        {
+            "state": template.state.name,
+            "datetime_start": template.datetime_start,
+            "datetime_complete": template.datetime_complete,
+        },
     )
-    columns = {column.name: attribute for attribute, column in model.__mapper__.columns.items()}
-    whole = {name: getattr(model, attribute) for name, attribute in columns.items()}
-    rows[""].append({**whole, **key})
     for name, value in template.params.items():
         distribution = template.distributions[name]
-        rows["Param"].append(
+        yield (
+            "trial_params",
             {
-                **key,
                 "param_name": name,
                 "param_value": distribution.to_internal_repr(value),
                 "distribution_json": distribution_to_json(distribution),
-            }
+            },
         )
     for objective, value in enumerate(template.values or ()):
-        stored, kind = models.TrialValueModel.value_to_stored_repr(value)
-        rows["Value"].append({**key, "objective": objective, "value": stored, "value_type": kind})
-    for table, attributes in (
-        ("UserAttribute", template.user_attrs),
-        ("SystemAttribute", template.system_attrs),
-    ):
-        for name, value in attributes.items():
-            rows[table].append({**key, "key": name, "value_json": json.dumps(value)})
+        yield "trial_values", {"objective": objective, "value": value, "value_type": "FINITE"}
+    for kind, attributes in (("user", template.user_attrs), ("system", template.system_attrs)):
+        for key, value in attributes.items():
+            yield f"trial_{kind}_attributes", {"key": key, "value_json": json.dumps(value)}
 
 
 def shown_distribution(p: Parameter) -> BaseDistribution:

@@ -254,7 +254,7 @@ def read_part(
     part : Part
     layout : Layout
     places : tuple of int, optional
-        From the first place to that behind the last; at least these are read, in whole
+        From the first place to that after the last; at least these are read, in whole
         row groups. All of them by default.
     leave_out : iterable of str, optional
         Of ``"params"``, ``"rows"``, ``"values"``, ``"violations"``, ``"reasons"``: these are

@@ -1,4 +1,4 @@
-"""Copying finished trials to Optuna's storage, beside the study's own work."""
+"""Copying finished trials to Optuna's storage while the study runs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Persister:
         self._thread.start()
 
     def add(self, trial: Finished) -> None:
-        """Take in a finished trial. Returns at once."""
+        """Queue a finished trial. Returns at once."""
         self._queue.put(trial)
 
     def finish(self, best: Iterable[int]) -> None:
@@ -86,7 +86,7 @@ class Persister:
                         return
                     store.persist([self._entry(t) for t in trials[first : first + _BATCH]])
         except Exception as error:
-            self.error = f"Optuna's storage {target} is behind: {error}"
+            self.error = f"Optuna's storage {target} is not up to date: {error}"
         finally:
             if store is not None:
                 store.close()

@@ -19,6 +19,7 @@ __all__ = [
     "DESIGNS",
     "Points",
     "Proposer",
+    "SamplerProposer",
     "depends_on_results",
     "make_points",
     "make_proposer",
@@ -38,19 +39,16 @@ class Proposer(Protocol):
         """Return the next proposal."""
 
     def tell(self, trial: Finished) -> None:
-        """Take in a finished trial."""
+        """Record what came of a trial."""
 
     def teach(self, trials: Sequence[Finished], waiting: Sequence[FloatArray1D]) -> None:
-        """Take in the trials of an earlier run, before anything is asked.
+        """Learn from the trials of an earlier run, before anything is asked.
 
         ``waiting`` are further points to propose first.
         """
 
     def should_prune(self, number: int, step: int, value: float, known: int) -> bool:
         """Whether to stop a trial after a slice."""
-
-    def snapshot(self) -> bytes:
-        """Return the state from which the same proposals follow."""
 
 
 def outcome_of(trial: Finished, labels: dict[str, float] | None = None) -> Outcome:
@@ -131,18 +129,6 @@ class DesignProposer:
         return self._pruning is not None and bool(
             self._pruning.should_prune(number, step, value, known=known)
         )
-
-    def snapshot(self) -> bytes:
-        """Return the pruner's memory; points follow from their position."""
-        import pickle
-
-        return pickle.dumps(self._pruning)
-
-    def restore(self, data: bytes) -> None:
-        """Go on from a snapshot."""
-        import pickle
-
-        self._pruning = pickle.loads(data)
 
 
 class Points:
@@ -254,6 +240,26 @@ class SamplerProposer:
         data: bytes = self._sampler.snapshot()
         return data
 
+    @classmethod
+    def restore(cls, data: bytes, space: SearchSpace) -> SamplerProposer:
+        """Return the proposer that `snapshot` was called on.
+
+        Parameters
+        ----------
+        data : bytes
+            Which this user's own process wrote: restoring executes what they say.
+        space : SearchSpace
+            The same as before.
+
+        Raises
+        ------
+        StudyMismatchError
+            If they are of another space, or of another version of Optuna.
+        """
+        from sweep.search.optuna_sampler import Sampler
+
+        return cls(Sampler.restore(data, space), space)
+
 
 def depends_on_results(study: StudySection) -> bool:
     """Whether proposals or pruning depend on earlier results, so that order matters."""
@@ -267,9 +273,8 @@ def make_proposer(
     n_slices: int,
     *,
     number: int = 0,
-    snapshot: bytes | None = None,
 ) -> Proposer:
-    """Return the proposer that a study asks for, fresh or going on.
+    """Return the proposer that a study asks for.
 
     Parameters
     ----------
@@ -280,9 +285,7 @@ def make_proposer(
     n_slices : int
         Steps of a trial, for the pruner.
     number : int, optional
-        Of the next trial, where a study goes on.
-    snapshot : bytes, optional
-        Of an earlier proposer at that trial.
+        Of the next trial, where points follow from it.
 
     Raises
     ------
@@ -294,8 +297,6 @@ def make_proposer(
     if name not in DESIGNS:
         from sweep.search.optuna_sampler import Sampler, make_pruning
 
-        if snapshot is not None:
-            return SamplerProposer(Sampler.restore(snapshot, space), space)
         pruning = make_pruning(
             study.pruner.name,
             study.pruner.kwargs,
@@ -321,8 +322,6 @@ def make_proposer(
         _pruning(study, n_slices),
     )
     proposer.seek(number)
-    if snapshot is not None:
-        proposer.restore(snapshot)
     return proposer
 
 

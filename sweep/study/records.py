@@ -17,14 +17,14 @@ __all__ = [
     "INFEASIBLE",
     "INVALID",
     "PRUNED",
+    "ExtraEvaluations",
     "Finished",
+    "HoldoutLook",
     "Judged",
-    "Opened",
     "Part",
     "Partial",
     "Record",
-    "Stretch",
-    "Tried",
+    "TrialSpan",
 ]
 
 COMPLETE, PRUNED, INFEASIBLE, INVALID, FAILED = STATES
@@ -100,7 +100,7 @@ class Partial:
     """Rows of a variant that is not told yet, slice by slice.
 
     ``slices`` are the places in the study's order of slices; ``rows`` has one row for
-    each; ``carry`` is where the last of them ended, if a further one goes on from it.
+    each; ``carry`` is where the last of them ended, if a further one continues from it.
     ``earned`` is the cash of each of their cells, see `sweep.ticks.sessions`.
     """
 
@@ -113,8 +113,8 @@ class Partial:
 
 
 @dataclass(frozen=True)
-class Opened:
-    """One variant was evaluated on the holdout."""
+class HoldoutLook:
+    """One variant that was evaluated on the holdout."""
 
     number: int
     params: FloatArray1D
@@ -123,7 +123,7 @@ class Opened:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class TrialSpan:
     """Consecutive trials of an exhaustive search that are evaluated, and in no part yet.
 
     Attributes
@@ -150,7 +150,7 @@ class Stretch:
 
     @property
     def end(self) -> int:
-        """Number behind the last trial."""
+        """Number after the last trial."""
         return self.first + len(self.params)
 
 
@@ -181,13 +181,13 @@ class Part:
 
     @property
     def end(self) -> int:
-        """Number behind the last trial."""
+        """Number after the last trial."""
         return self.first + self.count
 
 
 @dataclass(frozen=True)
-class Tried:
-    """Variants were evaluated that have no record of their own.
+class ExtraEvaluations:
+    """Variants that were evaluated and have no record of their own.
 
     Attributes
     ----------
@@ -201,4 +201,4 @@ class Tried:
     count: int
 
 
-Record = Finished | Partial | Opened | Stretch | Part | Tried
+Record = Finished | Partial | HoldoutLook | TrialSpan | Part | ExtraEvaluations

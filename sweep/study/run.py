@@ -25,7 +25,7 @@ from sweep.report.snapshot import Snapshot, TrialView
 from sweep.schema import ROW
 from sweep.study.persist import Persister
 from sweep.study.progress import Meter, Standing, Summary, snapshot, trial_views
-from sweep.study.records import Opened
+from sweep.study.records import HoldoutLook
 from sweep.study.study import Study
 from sweep.text import counted
 from sweep.ticks.mapped import require_intact
@@ -152,6 +152,8 @@ class Run(ABC):
         self.persister = Persister(self.study)
         try:
             self.prepare()
+            if self.study.repaired:
+                self.warn(self.study.repaired)
             for text in self.study.setup.warnings:
                 self.warn(text)
             self.engine = self._new_engine()
@@ -341,7 +343,7 @@ class Run(ABC):
         except SweepError as error:
             row, reason = np.zeros((), ROW)[()], str(error)
             self.warn(f"trial {number} cannot be evaluated on the holdout: {reason}")
-        record = Opened(number, params, row, reason)
+        record = HoldoutLook(number, params, row, reason)
         study.ledger.append(record)
         study.take(record)
 

@@ -13,8 +13,8 @@ from sweep.errors import InputError, LedgerError
 from sweep.schema import FloatArray2D, IntArray1D
 from sweep.study.ledger import Ledger
 from sweep.study.parts import read_sessions
-from sweep.study.records import COMPLETE, INFEASIBLE, PRUNED, Finished
-from sweep.study.trial_archive import Archive
+from sweep.study.records import COMPLETE, INFEASIBLE, PRUNED, Finished, Part
+from sweep.study.trial_archive import LOST, Archive
 from sweep.study.trials import BLOCK, Board
 from sweep.text import STATES
 
@@ -39,7 +39,7 @@ class SessionReturns:
         and those that were pruned, are not.
     edges : ndarray of shape (n_sessions + 1,), int64
         Nanoseconds since the epoch, UTC. Session k has the ticks with stamps in
-        ``[edges[k], edges[k + 1])``; it begins with a tick, and the gap behind the tick
+        ``[edges[k], edges[k + 1])``; it begins with a tick, and the gap after the tick
         before is half an hour or more, unless days stand for sessions (see
         `sweep.ticks.sessions.find_cuts`).
     returns : ndarray of shape (n_sessions, n_variants), float64
@@ -61,12 +61,12 @@ class SessionReturns:
         return len(self.edges) - 1
 
 
-def gather(about: dict[str, Any], board: Board | Archive, ledger: Ledger) -> SessionReturns:
+def gather(manifest: dict[str, Any], board: Board | Archive, ledger: Ledger) -> SessionReturns:
     """Read the returns of all variants of a study.
 
     Parameters
     ----------
-    about : dict
+    manifest : dict
         The study's own description.
     board : Board or Archive
         Its finished trials.
@@ -79,19 +79,19 @@ def gather(about: dict[str, Any], board: Board | Archive, ledger: Ledger) -> Ses
     LedgerError
         If a part or a record is damaged.
     """
-    edges = kept_edges(about)
+    edges = kept_edges(manifest)
     most = board.evaluated()
     returns = np.empty((len(edges) - 1, most))
     numbers = np.empty(most, np.int64)
     n = 0
-    for some, values in session_blocks(about, board, ledger):
+    for some, values in session_blocks(manifest, board, ledger):
         numbers[n : n + len(some)] = some
         returns[:, n : n + len(some)] = values.T
         n += len(some)
-    return SessionReturns(numbers[:n], edges, returns[:, :n], float(about["capital"]))
+    return SessionReturns(numbers[:n], edges, returns[:, :n], float(manifest["capital"]))
 
 
-def kept_edges(about: dict[str, Any]) -> IntArray1D:
+def kept_edges(manifest: dict[str, Any]) -> IntArray1D:
     """Return the edges of the sessions, ndarray of shape (n_sessions + 1,), int64.
 
     Raises
@@ -99,12 +99,7 @@ def kept_edges(about: dict[str, Any]) -> IntArray1D:
     InputError
         If the study keeps no returns.
     """
-    kept = about.get("sessions")
-    if kept is None:
-        raise InputError(
-            "what each variant returned by session cannot be said, because this study was begun "
-            "with a version of Sweep that did not keep it; run it again with --out another folder"
-        )
+    kept = manifest["sessions"]
     if kept["reason"]:
         raise InputError(
             f"what each variant returned by session cannot be said, because {kept['reason']}"
@@ -113,10 +108,10 @@ def kept_edges(about: dict[str, Any]) -> IntArray1D:
 
 
 def session_blocks(
-    about: dict[str, Any], board: Board | Archive, ledger: Ledger
+    manifest: dict[str, Any], board: Board | Archive, ledger: Ledger
 ) -> Iterator[SessionBlock]:
     """Yield the returns of a study's variants, some thousand at a time; see `gather`."""
-    n_sessions = len(kept_edges(about)) - 1
+    n_sessions = len(kept_edges(manifest)) - 1
     if isinstance(board, Archive):
         yield from _of_parts(board, n_sessions)
     else:
@@ -125,6 +120,8 @@ def session_blocks(
 
 def _of_parts(board: Archive, n_sessions: int) -> Iterator[SessionBlock]:
     for part in board.parts:
+        if not isinstance(part, Part):
+            continue  # lost trials
         n = 0
         for numbers, codes, duplicate_of, returns in read_sessions(board.folder, part, n_sessions):
             own = (duplicate_of < 0) & np.isin(codes, _EVALUATED)
@@ -134,6 +131,8 @@ def _of_parts(board: Archive, n_sessions: int) -> Iterator[SessionBlock]:
             raise _not_kept(part.first)
     for block in board.tail:
         if block.sessions is None:
+            if (block.reasons == LOST).all():
+                continue
             raise _not_kept(int(block.numbers[0]))
         own = (block.duplicate_of < 0) & np.isin(block.codes, _EVALUATED)
         yield block.numbers[own], block.sessions[own]
@@ -153,7 +152,11 @@ def _of_records(board: Board, ledger: Ledger, n_sessions: int) -> Iterator[Sessi
     returns: list[NDArray[np.float32]] = []
     next_number = 0
     for record in ledger.read():
-        if not isinstance(record, Finished) or record.number != next_number:
+        if not isinstance(record, Finished):
+            continue
+        while board.reasons.get(next_number) == LOST:
+            next_number += 1
+        if record.number != next_number:
             continue
         if next_number == len(board):
             break  # the study has gone on since the board was read

@@ -15,7 +15,7 @@ from sweep.stats.metrics import merge
 from sweep.study.exhaustive_run import StreamedRun
 from sweep.study.passes import Passes, evaluate_alone
 from sweep.study.progress import Summary
-from sweep.study.records import Opened
+from sweep.study.records import HoldoutLook
 from sweep.study.study import difference
 
 __all__ = ["PassRun"]
@@ -41,8 +41,8 @@ class PassRun(StreamedRun):
     def prepare(self) -> None:
         """Begin as any exhaustive run, and say where no session returns are kept from now on."""
         super().prepare()
-        kept = self.study.about.get("sessions") or {}
-        if kept.get("edges") and not self.course.edges:
+        kept = self.study.manifest["sessions"]
+        if kept["edges"] and not self.course.edges:
             self.warn(
                 "the ticks are cut into other sessions than when the study was begun: what trials "
                 "return by session is not kept from here on"
@@ -98,7 +98,7 @@ class PassRun(StreamedRun):
             if reason:
                 rows[k] = np.zeros((), ROW)
                 self.warn(f"trial {number} cannot be evaluated on the holdout: {reason}")
-            record = Opened(number, params[k], rows[k], reason)
+            record = HoldoutLook(number, params[k], rows[k], reason)
             study.ledger.append(record)
             study.take(record)
 

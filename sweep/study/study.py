@@ -8,7 +8,6 @@ strategy as it was), ``ledger.bin`` (every finished row that lies in no part), `
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,13 +29,24 @@ from sweep.scenarios.robust_trials import evaluate_robust
 from sweep.schema import FloatArray1D, IntArray1D, Rows, Ticks
 from sweep.search.objective import Objectives
 from sweep.stats.metrics import METRICS, metrics_of
+from sweep.strategy.declare import Strategy
 from sweep.strategy.space import SearchSpace
 from sweep.study.exhaustive_state import finished_block, spans_of
 from sweep.study.file.spec import StudySpec, from_settings
-from sweep.study.folder import compare, describe, is_begun, read_about, saved_strategy, write
+from sweep.study.folder import (
+    compare,
+    declared_space,
+    describe,
+    identity,
+    is_begun,
+    read_manifest,
+    saved_strategy,
+    write,
+    write_manifest,
+)
 from sweep.study.judge import Judge
 from sweep.study.ledger import Ledger
-from sweep.study.parts import Layout
+from sweep.study.parts import Layout, read_part
 from sweep.study.proposals import (
     DesignProposer,
     Points,
@@ -48,13 +58,13 @@ from sweep.study.proposals import (
 from sweep.study.records import (
     FAILED,
     INVALID,
+    ExtraEvaluations,
     Finished,
-    Opened,
+    HoldoutLook,
     Part,
     Partial,
     Record,
-    Stretch,
-    Tried,
+    TrialSpan,
 )
 from sweep.study.session_returns import SessionReturns, gather
 from sweep.study.setup import (
@@ -68,9 +78,9 @@ from sweep.study.setup import (
     slice_order,
     starting_points,
 )
-from sweep.study.trial_archive import Archive
+from sweep.study.trial_archive import LOST, Archive, lost_block
 from sweep.study.trials import Board, TrialBlock, TrialTable
-from sweep.text import STATES
+from sweep.text import STATES, counted
 from sweep.ticks.mapped import attach, require_intact
 from sweep.ticks.store import import_ticks
 
@@ -120,9 +130,16 @@ class Study:
         Whether its points depend on nothing, so that its trials lie in Parquet parts.
     damaged : list of str
         Parts that are gone or damaged: `sweep run` evaluates their trials again.
-    opened : dict of int to Opened
+    lost : list of range
+        Trials whose records are damaged, and that stand between others that are whole.
+    not_run : str
+        Why nothing in the folder is executed, so that nothing can be evaluated; empty where it
+        may be.
+    repaired : str
+        What was found damaged and is written again; empty if nothing was.
+    opened : dict of int to HoldoutLook
         Trials evaluated on the holdout.
-    tried : dict of str to int
+    extra_evaluations : dict of str to int
         Variants evaluated elsewhere on the search range, by where.
     objectives : Objectives
     """
@@ -132,24 +149,31 @@ class Study:
         folder: Path,
         spec: StudySpec,
         space: SearchSpace,
-        about: dict[str, Any],
+        manifest: dict[str, Any],
         setup: Setup | None,
+        *,
+        not_run: str = "",
     ) -> None:
         self.folder = folder
         self.spec = spec
         self.space = space
-        self.about = about
-        self.objectives = Objectives(spec.study)
-        self.opened: dict[int, Opened] = {}
+        self.manifest = manifest
+        self.not_run = not_run
+        self.repaired = ""
+        self.objectives = Objectives(spec.study, execute=not not_run)
+        self.opened: dict[int, HoldoutLook] = {}
         self.partials: dict[bytes, list[Partial]] = {}
         self.exhaustive = not depends_on_results(spec.study) and not self.objectives.terms
-        self.spans: list[Part | Stretch] = []
+        self.spans: list[Part | TrialSpan] = []
         self.damaged: list[str] = []
-        self.ledger = Ledger(folder / "ledger.bin")
+        self.lost: list[range] = []
+        self.ledger = Ledger(folder / "ledger.bin", identity(manifest))
         self.board: TrialTable = self.new_board()
-        self.tried: dict[str, int] = {}
+        self.extra_evaluations: dict[str, int] = {}
         self._recorded: set[int] = set()
         self._setup = setup
+        #: How the strategy would be executed, where which parameters count is not known.
+        self._guessed: str | None = None
 
     # -- making and opening ------------------------------------------------------------
 
@@ -220,32 +244,52 @@ class Study:
         InputError, StudyMismatchError
             As `create`.
         """
-        about = describe(spec, setup)
+        manifest = describe(spec, setup)
         path = folder / "study.json"
+        begun = Ledger(folder / "ledger.bin").heading() == identity(manifest)
+        known, repaired = manifest, ""
         if path.exists():
-            known = read_about(path)
-            compare(folder, known, about)
-            study = cls(folder, spec, setup.space, {**known, "settings": about["settings"]}, setup)
-            study._load()
-            return study
-        if folder.is_dir() and not is_begun(folder, setup.strategy.source):
+            try:
+                known, _ = read_manifest(path)
+            except InputError:
+                if not begun:
+                    raise
+                repaired = "study.json was damaged, and is written again"
+            compare(folder, known, manifest)
+        elif begun:
+            repaired = "study.json was missing, and is written again"
+        elif folder.is_dir() and not is_begun(folder, setup.strategy.source):
             raise InputError(
                 f"{folder}: holds other files but no study; choose another folder with --out"
             )
-        return cls(folder, spec, setup.space, about, setup)
+        fresh = {name: manifest[name] for name in ("settings", "space")}
+        study = cls(folder, spec, setup.space, {**known, **fresh}, setup)
+        study.repaired = repaired
+        study._load()
+        return study
 
     def begin(self) -> None:
         """Write the study's own files, so that the folder is a study."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             write(self.folder / "strategy.py", self.setup.strategy.source)
-            write(self.folder / "study.json", json.dumps(self.about, indent=2) + "\n")
+            write_manifest(self.folder / "study.json", self.manifest)
         except OSError as error:
             raise LedgerError(f"{self.folder}: cannot be written: {error.strerror}") from None
 
     @classmethod
-    def open(cls, folder: str | Path) -> Study:
+    def open(cls, folder: str | Path, *, trust: bool = False) -> Study:
         """Read a study, also while it runs.
+
+        Of a study that this user made on this machine, the strategy and objectives that are
+        functions are executed. Of any other one everything is read and nothing is executed:
+        what would have to evaluate variants raises `InputError`.
+
+        Parameters
+        ----------
+        folder : str or Path
+        trust : bool, optional
+            Execute what a study from elsewhere holds or names, as if it were the user's own.
 
         Raises
         ------
@@ -258,12 +302,26 @@ class Study:
             raise InputError(
                 f"{folder}: holds no study; run one with: sweep run STUDY.toml --out {folder}"
             )
-        about = read_about(path)
-        spec = from_settings(about["settings"])
-        strategy = saved_strategy(folder, spec)
-        space = bind(SearchSpace.of(strategy.params), spec.space)
-        study = cls(folder, spec, space, about, None)
-        study._load()
+        manifest, ours = read_manifest(path)
+        spec = from_settings(manifest["settings"])
+        space, conditional = declared_space(manifest, path)
+        not_run = ""
+        if ours or trust:
+            try:
+                strategy = saved_strategy(folder, spec, manifest["strategy"]["digest"])
+                space = bind(SearchSpace.of(strategy.params), spec.space)
+            except InputError as error:
+                not_run = str(error)
+        else:
+            not_run = (
+                f"{folder}: was not made by this user on this machine, so that nothing in it is "
+                f"executed; evaluating it runs its strategy.py, and functions that are its "
+                f"objectives: look at them, then give --trust"
+            )
+        study = cls(folder, spec, space, manifest, None, not_run=not_run)
+        if conditional and not_run:
+            study._guessed = "" if ours or trust else " without --trust"
+        study._load(gaps=True)
         return study
 
     def new_board(self) -> Board | Archive:
@@ -280,56 +338,133 @@ class Study:
         constraints = tuple(c.text for c in self.objectives.constraints)
         return Layout(self.space, self.objectives.labels, constraints)
 
-    def _load(self) -> None:
-        self.board, self.partials, self.opened, self.spans = self.new_board(), {}, {}, []
-        self.tried, self._recorded = {}, set()
-        for record in self.ledger.read():
-            self.take(record)
-        if isinstance(self.board, Archive):
-            self.spans = spans_of(self.spans)
-            self._fill(self.board)
+    def _load(self, *, gaps: bool = False) -> None:
+        """Read the ledger.
 
-    def take(self, record: Record) -> None:
-        """Take in one record of the ledger."""
-        if isinstance(record, Opened):
-            self.opened[record.number] = record
-        elif isinstance(record, Tried):
-            self.tried[record.source] = max(record.count, self.tried.get(record.source, 0))
-        elif isinstance(record, Partial):
-            self.partials.setdefault(record.params.tobytes(), []).append(record)
-        elif isinstance(record, Part | Stretch):
-            self.spans.append(record)
-        elif isinstance(self.board, Board):
+        Parameters
+        ----------
+        gaps : bool, optional
+            Go on after trials whose records are lost, which are there as invalid ones. By
+            default what comes after the first of them is left out, as if never evaluated.
+        """
+        self.board, self.partials, self.opened, self.spans = self.new_board(), {}, {}, []
+        self.extra_evaluations, self._recorded, self.lost = {}, set(), []
+        trials: list[Finished | None] = []
+        for record in self.ledger.read():
+            if not isinstance(record, Finished):
+                self.take(record)
+                continue
             if record.duplicate_of < 0 and record.state != INVALID:
                 self._recorded.add(record.number)
-            if record.number == len(self.board):
-                self.board.add(record)
-                self.partials.pop(record.params.tobytes(), None)
+            if record.number > len(trials):
+                if not gaps:
+                    continue
+                trials += [None] * (record.number - len(trials))
+            # One that comes again was evaluated again, after a gap: so were those after it.
+            trials[record.number :] = [record]
+        if isinstance(self.board, Archive):
+            self.spans = spans_of(self.spans)
+            self._fill(self.board, gaps=gaps)
+        else:
+            self._fill_board(self.board, trials)
 
-    def _fill(self, board: Archive) -> None:
-        """Take the trials from the first up to the first that is missing."""
-        self.damaged = []
+    def take(self, record: Record) -> None:
+        """Add one record of the ledger that is no finished trial."""
+        if isinstance(record, HoldoutLook):
+            self.opened[record.number] = record
+        elif isinstance(record, ExtraEvaluations):
+            self.extra_evaluations[record.source] = max(
+                record.count, self.extra_evaluations.get(record.source, 0)
+            )
+        elif isinstance(record, Partial):
+            self.partials.setdefault(record.params.tobytes(), []).append(record)
+        elif isinstance(record, Part | TrialSpan):
+            self.spans.append(record)
+
+    def _fill_board(self, board: Board, trials: list[Finished | None]) -> None:
+        for number, trial in enumerate(trials):
+            if trial is None:
+                self.lost.append(range(number, number + 1))
+                block = lost_block(self.layout, number, 1)
+                board.add(block.trial(0))
+            elif len(trial.params) != len(self.space.parameters):
+                raise LedgerError(f"{self.ledger.path}: its trials have other parameters")
+            else:
+                board.add(trial)
+                self.partials.pop(trial.params.tobytes(), None)
+
+    def _fill(self, board: Archive, *, gaps: bool) -> None:
+        """Fill the archive with the trials from the first to the first that is missing.
+
+        With ``gaps``, go on after what is missing, unless it may be that it was not evaluated
+        yet.
+        """
+        parts = [span for span in self.spans if isinstance(span, Part)]
+        self.damaged = [p.name for p in parts if not _has_size(board.folder / p.name, p.size)]
+        gaps = gaps and bool(self.damaged or self.ledger.damage)
         for span in self.spans:
-            if isinstance(span, Part) and not _has_size(board.folder / span.name, span.size):
-                self.damaged.append(span.name)
-        for span in self.spans:
-            if span.first != len(board) or (isinstance(span, Part) and span.name in self.damaged):
-                return
-            if isinstance(span, Stretch):
+            if isinstance(span, Part) and span.name in self.damaged:
+                continue
+            if span.first > len(board):
+                if not gaps:
+                    return
+                self.lost.append(range(len(board), span.first))
+                board.skip(span.first - len(board))
+            if isinstance(span, TrialSpan):
                 board.append(self.finished_block(span))
             elif board.behind:
-                return
+                if not gaps:
+                    return
+                board.append(read_part(board.folder, span, board.layout))
             else:
                 board.adopt(span)
 
-    def finished_block(self, stretch: Stretch) -> TrialBlock:
+    def remarks(self) -> tuple[str, ...]:
+        """Return what whoever reads the study must know: what is damaged, and what is guessed."""
+        found = []
+        if self.lost or self.damaged:
+            shown = [
+                f"{r.start:,}" if len(r) == 1 else f"{r.start:,} to {r.stop - 1:,}"
+                for r in self.lost
+            ]
+            shown += [f"{s.first:,} on" for s in self.spans if s.first == len(self.board)]
+            names = self.damaged or [self.ledger.path.name]
+            found.append(
+                f"{', '.join(names)}: missing or damaged; lost trials: {', '.join(shown)}. The "
+                f"study's own sweep run evaluates them again"
+            )
+        damage = self.ledger.damage
+        if looks := damage.lost["holdout look"]:
+            found.append(
+                f"ledger.bin: {counted(looks, 'holdout look')} cannot be read: the holdout was "
+                f"opened more often than is shown"
+            )
+        if counts := damage.lost["evaluation count"]:
+            found.append(
+                f"ledger.bin: {counted(counts, 'evaluation count')} cannot be read: more variants "
+                f"were evaluated than is shown"
+            )
+        if damage.unknown:
+            found.append(
+                f"ledger.bin: {counted(damage.unknown, 'record')} of an unknown kind cannot be "
+                f"read: there may have been more looks at the holdout"
+            )
+        if self._guessed is not None:
+            found.append(
+                f"which parameters count in a trial only its strategy knows, which is not "
+                f"executed{self._guessed}: those that do not count are shown with their defaults"
+            )
+        return tuple(found)
+
+    def finished_block(self, stretch: TrialSpan) -> TrialBlock:
         """Return the trials of a stretch that follows on the board, judged."""
-        return finished_block(stretch, self.judge, int(self.about["n_slices"]), self.known)
+        return finished_block(stretch, self.judge, int(self.manifest["n_slices"]), self.known)
 
     def known(self, numbers: IntArray1D) -> tuple[Rows, NDArray[np.object_]]:
         """Return the rows of trials, and why each failed (empty if it did not)."""
         found = self.board.select(numbers)
-        return found.rows, np.where(found.in_state(FAILED), found.reasons, "")
+        failed = found.in_state(FAILED) | (found.reasons == LOST)
+        return found.rows, np.where(failed, found.reasons, "")
 
     # -- what it is --------------------------------------------------------------------
 
@@ -354,10 +489,22 @@ class Study:
         """
         if self._setup is not None:
             return self._setup
-        source = (self.folder / "strategy.py").read_text(encoding="utf-8")
-        setup = prepare(self.spec, source=source)
-        compare(self.folder, self.about, describe(self.spec, setup))
+        setup = prepare(self.spec, source=self.strategy.source)
+        compare(self.folder, self.manifest, describe(self.spec, setup))
         return setup
+
+    @cached_property
+    def strategy(self) -> Strategy:
+        """The strategy that the study was begun with.
+
+        Raises
+        ------
+        InputError
+            If it is not there, or the study is not the user's own.
+        """
+        if self.not_run:
+            raise InputError(self.not_run)
+        return saved_strategy(self.folder, self.spec, self.manifest["strategy"]["digest"])
 
     @cached_property
     def mapped(self) -> Setup:
@@ -381,7 +528,7 @@ class Study:
     @property
     def periods_per_year(self) -> float:
         """Clock periods in a year."""
-        return float(self.about["periods_per_year"])
+        return float(self.manifest["periods_per_year"])
 
     @cached_property
     def judge(self) -> Judge:
@@ -414,7 +561,10 @@ class Study:
 
     def params(self, number: int) -> dict[str, Any]:
         """Return the values of a trial's parameters; those that do not count are left out."""
-        row = self.board.trial(number).params
+        trial = self.board.trial(number)
+        if trial.reason == LOST:
+            return {}
+        row = trial.params
         values = self.space.decode(row)
         return {name: values[name] for name in self.space.active_names(row)}
 
@@ -447,6 +597,7 @@ class Study:
             if label not in METRICS:
                 columns[label] = block.values[:, j]
         _, active = self.space.settled(block.params)
+        active = active & (block.reasons != LOST)[:, None]
         for i, values in enumerate(self.space.decoded(block.params)):
             shown = zip(values, active[:, i].tolist(), strict=True)
             columns[self.space.names[i]] = [value if counts else None for value, counts in shown]
@@ -513,13 +664,13 @@ class Study:
                 f"{self.folder / 'trials'}: {', '.join(self.damaged)} missing or damaged, so that "
                 f"not all returns are there; `sweep run` evaluates those trials again"
             )
-        return gather(self.about, board, self.ledger)
+        return gather(self.manifest, board, self.ledger)
 
     @property
     def session_edges(self) -> tuple[int, ...]:
         """Ticks at which sessions begin, and the end of the last; empty where none are kept."""
-        kept = self.about.get("sessions")
-        if kept is None or kept["reason"]:
+        kept = self.manifest["sessions"]
+        if kept["reason"]:
             return ()
         setup = self.setup
         if setup.streamed is not None:
@@ -535,12 +686,14 @@ class Study:
         A variant counts once, however often it was proposed, cut into slices, or evaluated
         again because a file was damaged; also if it failed or was pruned. What folds or
         other searches on the same ticks tried besides is added, as far as it was put on
-        record (`sweep.study.tried.record_evaluations`). What a run was still at when it ended,
+        record (`sweep.study.amend.record_evaluations`). What a run was still at when it ended,
         so that nobody saw it, is not counted; nor are replays of variants by hand.
         """
         # What is on record counts also where a file of it is damaged.
         own = sum(map(_own_trials, self.spans)) if self.exhaustive else len(self._recorded)
-        return max(own, self.board.evaluated()) + sum(self.tried.values())
+        gone = sum(s.count for s in self.spans if isinstance(s, Part) and s.name in self.damaged)
+        lost = max(sum(map(len, self.lost)) - gone, 0)
+        return max(own, self.board.evaluated()) + lost + sum(self.extra_evaluations.values())
 
     # -- replay and holdout ------------------------------------------------------------
 
@@ -641,7 +794,7 @@ class Study:
         return found.row, found
 
 
-def _own_trials(span: Part | Stretch) -> int:
+def _own_trials(span: Part | TrialSpan) -> int:
     if isinstance(span, Part):
         return span.count - span.counts["duplicates"]
     return int((span.duplicate_of < 0).sum())

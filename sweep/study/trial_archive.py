@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -17,17 +18,48 @@ from numpy.typing import NDArray
 
 from sweep.schema import ROW, FloatArray1D, FloatArray2D, IntArray1D, Rows
 from sweep.study.parts import Layout, read_part, write_part
-from sweep.study.records import COMPLETE, Finished, Part
+from sweep.study.records import COMPLETE, INVALID, Finished, Part
 from sweep.study.trials import BLOCK, TrialBlock, count_states, rank
 from sweep.text import STATES
 
-__all__ = ["PART", "Archive"]
+__all__ = ["LOST", "PART", "Archive", "lost_block"]
 
 #: Trials of a part: some five megabytes in memory, and less in the file.
 PART = 16_384
 
 #: Single trials that are kept once they were read.
 _KEPT = 256
+
+
+#: Why a trial is invalid whose record is damaged, and that stands between whole ones.
+LOST = "its record is damaged; the study's own sweep run evaluates it again"
+
+
+def lost_block(layout: Layout, first: int, count: int) -> TrialBlock:
+    """Return trials that are lost: invalid ones, with nothing known of them."""
+    return TrialBlock(
+        numbers=np.arange(first, first + count),
+        params=np.tile(layout.space.defaults, (count, 1)),
+        codes=np.full(count, STATES.index(INVALID), np.int8),
+        rows=np.zeros(count, ROW),
+        values=np.full((count, len(layout.objectives)), np.nan),
+        violations=np.full((count, len(layout.constraints)), np.nan),
+        n_slices=np.zeros(count, np.int32),
+        duplicate_of=np.full(count, -1),
+        reasons=np.full(count, LOST, object),
+    )
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """Trials that are lost, in the place of a part."""
+
+    first: int
+    count: int
+
+    @property
+    def end(self) -> int:
+        return self.first + self.count
 
 
 class Archive:
@@ -45,7 +77,7 @@ class Archive:
     def __init__(self, folder: Path, layout: Layout, parts: Sequence[Part] = ()) -> None:
         self.folder = folder
         self.layout = layout
-        self.parts: list[Part] = []
+        self.parts: list[Part | _Gap] = []
         #: Why a pruner's doings are not here: nothing is pruned in an exhaustive search.
         self.intermediate: dict[int, tuple[tuple[int, float], ...]] = {}
         self._tail: list[TrialBlock] = []
@@ -58,11 +90,20 @@ class Archive:
     # -- growing -----------------------------------------------------------------------
 
     def adopt(self, part: Part) -> None:
-        """Take in a part that begins where the trials end; the tail must be empty."""
+        """Add a part that begins where the trials end; the tail must be empty."""
         if part.first != self._size or self._tail:
             raise ValueError(f"a part from trial {part.first} cannot follow {self._size} trials")
         self.parts.append(part)
         self._count(part.counts, part.count)
+
+    def skip(self, count: int) -> None:
+        """Leave a gap of so many trials that are lost: they are there as invalid ones."""
+        gap = _Gap(self._size, count)
+        if self._tail:
+            self.append(lost_block(self.layout, gap.first, count))
+            return
+        self.parts.append(gap)
+        self._count({INVALID: count}, count)
 
     def append(self, block: TrialBlock) -> None:
         """Take trials into the tail; the first must follow the last."""
@@ -98,7 +139,7 @@ class Archive:
         return write_part(self.folder, TrialBlock.join(self._tail), self.layout)
 
     def flushed(self, part: Part) -> None:
-        """Take in that the tail lies in a part that is on record."""
+        """Replace the tail with the part that holds it, once that is on record."""
         self._tail = []
         self.parts.append(part)
 
@@ -135,7 +176,7 @@ class Archive:
         """Return some trials as columns, in the order of ``numbers``."""
         wanted = np.asarray(numbers, np.int64)
         if not len(wanted):
-            return self._nothing()
+            return lost_block(self.layout, 0, 0)
         order = np.argsort(wanted, kind="stable")
         ascending = wanted[order]
         found = []
@@ -154,8 +195,8 @@ class Archive:
         """Yield bounds of what lies together, and how to read at least some places of it."""
         for part in self.parts:
 
-            def read(a: int, b: int, part: Part = part) -> TrialBlock:
-                return read_part(self.folder, part, self.layout, places=(a, b))
+            def read(a: int, b: int, part: Part | _Gap = part) -> TrialBlock:
+                return self._places(part, (a, b))
 
             yield part.first, part.end, read
         for block in self._tail:
@@ -182,25 +223,20 @@ class Archive:
         """Yield the trials of the last part, as `blocks` does."""
         yield from self._read(self.parts[-1], leave_out)
 
-    def _read(self, part: Part, leave_out: Sequence[str]) -> Iterator[TrialBlock]:
+    def _places(
+        self, part: Part | _Gap, places: tuple[int, int], leave_out: Sequence[str] = ()
+    ) -> TrialBlock:
+        """Return at least some places of a part."""
+        if isinstance(part, _Gap):
+            return lost_block(self.layout, part.first + places[0], places[1] - places[0])
+        return read_part(self.folder, part, self.layout, places=places, leave_out=leave_out)
+
+    def _read(self, part: Part | _Gap, leave_out: Sequence[str]) -> Iterator[TrialBlock]:
         for first in range(0, part.count, BLOCK):
             places = (first, min(first + BLOCK, part.count))
-            block = read_part(self.folder, part, self.layout, places=places, leave_out=leave_out)
+            block = self._places(part, places, leave_out)
             begin = part.first + first - int(block.numbers[0])
             yield block.select(slice(begin, begin + places[1] - places[0]))
-
-    def _nothing(self) -> TrialBlock:
-        return TrialBlock(
-            numbers=np.zeros(0, np.int64),
-            params=np.zeros((0, len(self.layout.space.parameters))),
-            codes=np.zeros(0, np.int8),
-            rows=np.zeros(0, ROW),
-            values=np.zeros((0, len(self.layout.objectives))),
-            violations=np.zeros((0, len(self.layout.constraints))),
-            n_slices=np.zeros(0, np.int32),
-            duplicate_of=np.zeros(0, np.int64),
-            reasons=np.zeros(0, object),
-        )
 
     # -- questions ---------------------------------------------------------------------
 
@@ -218,7 +254,7 @@ class Archive:
 
     def evaluated(self) -> int:
         """Return the number of distinct variants that were evaluated."""
-        return self._size - self._counts["duplicates"]
+        return self._size - self._counts["duplicates"] - self._counts[INVALID]
 
     def best(self, directions: tuple[str, ...], count: int) -> list[int]:
         """Return the best complete trials, duplicates left out; see `sweep.study.trials.rank`."""
@@ -246,7 +282,7 @@ class Archive:
         """All trials in memory, until there are more."""
         kept = self._whole_columns
         if "all" not in kept:
-            kept["all"] = TrialBlock.join([*self.blocks()] or [self._nothing()])
+            kept["all"] = TrialBlock.join([*self.blocks()] or [lost_block(self.layout, 0, 0)])
         return kept["all"]
 
     @property

@@ -13,12 +13,11 @@ from sweep.backtest.tasks import OR_REPORT
 from sweep.engines.base import Engine
 from sweep.errors import InputError, ReplayMismatchError, StoreError, StudyLockedError
 from sweep.schema import FloatArray1D, IntArray1D
-from sweep.study.folder import saved_strategy
+from sweep.study.amend import IN_FOLDS
 from sweep.study.plateaus import study_plateaus
 from sweep.study.records import COMPLETE, FAILED, INFEASIBLE
 from sweep.study.session_returns import kept_edges
 from sweep.study.study import Study
-from sweep.study.tried import IN_FOLDS
 from sweep.ticks.sessions import find_cuts
 from sweep.validation.evidence import Evidence, Held, OutOfSample
 from sweep.validation.surface import Surface, surface_of_trials
@@ -74,7 +73,8 @@ def walked(
     curve = out_of_sample_curve(study, result)
     capital = study.mapped.context.account.capital
     found = OutOfSample(
-        returns=session_changes(curve.ts, curve.equity, capital, kept_edges(study.about)) / capital,
+        returns=session_changes(curve.ts, curve.equity, capital, kept_edges(study.manifest))
+        / capital,
         net_profit=float(score.metrics.get("net_profit", math.nan)),
         n_folds=result.degradation.folds,
         rank=result.degradation.rank,
@@ -119,7 +119,7 @@ def look_ahead_of(study: Study) -> Finding:
         If no trial is complete.
     """
     params = study.board.trial(_winner(study)).params
-    return check_look_ahead(saved_strategy(study.folder, study.spec), study.space, params)
+    return check_look_ahead(study.strategy, study.space, params)
 
 
 def evidence_of(
@@ -149,7 +149,7 @@ def evidence_of(
     own = study.board.evaluated()
     more: dict[str, Any] = {
         "n_own": own,
-        "n_in_folds": study.tried.get(IN_FOLDS, 0),
+        "n_in_folds": study.extra_evaluations.get(IN_FOLDS, 0),
         "notes": _of_several(study, winner) if len(study.directions) > 1 else (),
         "held": _held(study, winner),
         "out_of_sample": out_of_sample,
@@ -217,7 +217,7 @@ def _of_several(study: Study, number: int) -> tuple[str, ...]:
 
 
 def _held(study: Study, number: int) -> Held | str:
-    if study.about.get("holdout") is None:
+    if study.manifest.get("holdout") is None:
         return "the study keeps no holdout; data.holdout sets one"
     metrics = study.holdout_metrics(number)
     if metrics is None:
@@ -230,7 +230,7 @@ def _held(study: Study, number: int) -> Held | str:
         sharpe=metrics["sharpe"],
         trades=0 if math.isnan(metrics["trades"]) else int(metrics["trades"]),
         n_opened=len(study.opened),
-        capital=float(study.about["capital"]),
+        capital=float(study.manifest["capital"]),
         returns=_held_returns(study, number),
     )
 
@@ -249,7 +249,7 @@ def _held_returns(study: Study, number: int) -> FloatArray1D | None:
             f"{OR_REPORT}."
         )
     cuts = find_cuts(curve.ts, 0, len(curve.ts))
-    capital = float(study.about["capital"])
+    capital = float(study.manifest["capital"])
     return session_changes(curve.ts, curve.equity, capital, np.array(cuts.stamps)) / capital
 
 

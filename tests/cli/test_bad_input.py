@@ -469,14 +469,13 @@ def test_a_folder_with_other_files_is_not_taken(tmp_path: Path) -> None:
     assert files_below(tmp_path / "out") == {"mine.txt": b"mine"}
 
 
-@pytest.mark.parametrize("name", ["ledger.bin", "study.json"])
-def test_a_study_with_a_foreign_file_is_refused_and_left_alone(name: str, tmp_path: Path) -> None:
+def test_a_study_with_a_foreign_ledger_is_refused_and_left_alone(tmp_path: Path) -> None:
     out = ran(tmp_path, "--trials", 4)
-    (out / name).write_bytes(os.urandom(2000))
+    (out / "ledger.bin").write_bytes(os.urandom(2000))
     before = files_below(out)
     for result in (sweep("show", out), again(tmp_path)):
         assert result.code in (1, 2)
-        assert name in result.err
+        assert "ledger.bin" in result.err
         assert "defect" not in result.err
     assert files_below(out) == before
 

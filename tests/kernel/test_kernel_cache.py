@@ -338,3 +338,18 @@ def test_a_study_runs_where_the_cache_cannot_be_written_to(tmp_path: Path) -> No
     said = [line for line in done.stderr.splitlines() if "kernel cache" in line]
     assert len(said) == 1, done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("whose", ["another user's", "open to others"])
+def test_machine_code_that_others_could_have_put_there_is_not_used(
+    whose: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "kernels" / "key"
+    cache_module.find_or_build(folder, "text", dict)
+    assert folder.stat().st_mode & 0o777 == folder.parent.stat().st_mode & 0o777 == 0o700
+    if whose == "open to others":
+        folder.chmod(0o770)
+    else:
+        monkeypatch.setattr(os, "getuid", lambda: -1)
+    with pytest.raises(PermissionError, match=r"another user|can write to"):
+        cache_module.find_or_build(folder, "text", dict)

@@ -29,7 +29,7 @@ from sweep.scenarios.resample.spec import ResampleSpec
 from sweep.scenarios.simulate.calibrate import calibrate
 from sweep.schema import ROW
 from sweep.stats.metrics import metrics_of
-from sweep.study.shelf import CHUNK, Shelf
+from sweep.study.row_cache import CHUNK, PathRows
 from sweep.study.study import Study
 from tests.backtest.test_sameness import DisorderlyEngine
 
@@ -398,10 +398,10 @@ def test_what_rows_follow_from_decides_where_they_lie(study: Study, tmp_path: Pa
 
 def test_a_shelf_says_what_is_wrong_with_the_disk(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="ask for fewer"):
-        Shelf.check_room(tmp_path / "not" / "there", 10**15)
+        PathRows.check_room(tmp_path / "not" / "there", 10**15)
     (tmp_path / "mc").write_text("a file")
     with pytest.raises(StoreError, match="cannot be written"):
-        Shelf(tmp_path / "mc", {}).save(0, np.zeros(CHUNK, ROW))
+        PathRows(tmp_path / "mc", {}).save(0, np.zeros(CHUNK, ROW))
 
 
 # -- neighbours ------------------------------------------------------------------------

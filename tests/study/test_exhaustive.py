@@ -14,7 +14,7 @@ from sweep.backtest.tasks import Outcome, Task
 from sweep.schema import ROW, Slice
 from sweep.search.duplicates import DuplicateIndex
 from sweep.study.exhaustive_state import LOSSES, Course, Exhaustive, Tally
-from sweep.study.records import COMPLETE, FAILED, Finished, Part, Stretch
+from sweep.study.records import COMPLETE, FAILED, Finished, Part, TrialSpan
 from sweep.study.trials import Board
 from sweep.text import STATES
 
@@ -44,17 +44,17 @@ def outcome(task: Task) -> Outcome:
     return Outcome(task.number, rows)
 
 
-def taken(state: Exhaustive) -> list[Part | Stretch]:
+def taken(state: Exhaustive) -> list[Part | TrialSpan]:
     found = []
     while (span := state.take()) is not None:
         found.append(span)
     return found
 
 
-def run(state: Exhaustive, rng: random.Random, loses: float = 0.0) -> list[Part | Stretch]:
+def run(state: Exhaustive, rng: random.Random, loses: float = 0.0) -> list[Part | TrialSpan]:
     """Run to the end, tasks arriving in any order; return the spans in their order."""
     running: list[Task] = []
-    found: list[Part | Stretch] = []
+    found: list[Part | TrialSpan] = []
     for _ in range(100_000):
         while len(running) < 5 and (task := state.next_task(rng.randrange(1, 8))) is not None:
             running.append(task)
@@ -80,7 +80,7 @@ def test_every_trial_comes_once_and_in_order_whatever_arrives_first(
     state = Exhaustive(course(), Numbers(size))
     spans = run(state, random.Random(seed), loses)
     assert [k for s in spans for k in range(s.first, s.end)] == list(range(size))
-    whole = [s for s in spans if isinstance(s, Stretch) and not s.failures]
+    whole = [s for s in spans if isinstance(s, TrialSpan) and not s.failures]
     assert all((s.rows["equity"] == s.params[:, 0]).all() for s in whole)
     assert state.reason() == "all points of the design"
 
@@ -118,11 +118,11 @@ def test_what_is_on_record_is_not_evaluated_again(seed: int, data: st.DataObject
     again = run(state, random.Random(seed + 1))
     assert [k for s in again for k in range(s.first, s.end)] == list(range(size))
     assert {s.first for s in again if isinstance(s, Part)} == firsts
-    fresh = [s for s in again if isinstance(s, Stretch) and not any(s is k for k in stretches)]
+    fresh = [s for s in again if isinstance(s, TrialSpan) and not any(s is k for k in stretches)]
     known = {k for s in kept for k in range(s.first, s.end)}
     assert not known & {k for s in fresh for k in range(s.first, s.end)}
     for s in again:
-        if isinstance(s, Stretch):
+        if isinstance(s, TrialSpan):
             want = [
                 -1 if period is None or k < period else k % period for k in range(s.first, s.end)
             ]

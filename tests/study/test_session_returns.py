@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from dataclasses import replace
@@ -25,12 +24,13 @@ from sweep.engines.serial import SerialEngine
 from sweep.errors import InputError, LedgerError
 from sweep.schema import ROW, FloatArray1D, Slice
 from sweep.study import exhaustive_run as streamed
+from sweep.study.amend import record_evaluations
+from sweep.study.folder import read_manifest, write_manifest
 from sweep.study.ledger import Ledger
-from sweep.study.records import Partial, Stretch
+from sweep.study.records import Partial, TrialSpan
 from sweep.study.runner import run_study
 from sweep.study.session_returns import SessionReturns
 from sweep.study.study import Study
-from sweep.study.tried import record_evaluations
 from sweep.ticks.sessions import cells_of, earned_in_cells, find_cuts, find_sessions, session_sums
 
 SYNTH = "data.synth={sessions=7, ticks_per_session=400, seed=3}"
@@ -109,8 +109,8 @@ def test_returns_are_those_of_the_replay(tmp_path: Path, case: str) -> None:
     """Each variant's returns are the differences of its replay's equity at the sessions' ends."""
     study = run_case(tmp_path, case)
     found = study.session_returns()
-    board, capital = study.board, study.about["capital"]
-    begin, end, _ = study.about["search"]
+    board, capital = study.board, study.manifest["capital"]
+    begin, end, _ = study.manifest["search"]
     ts = study.mapped_ticks.ts
     sessions = find_sessions(ts, begin, end)
     assert found.n_sessions == len(sessions) > 4
@@ -286,7 +286,7 @@ def test_robust_studies_keep_the_history(tmp_path: Path, pruner: str) -> None:
 
 
 def test_what_cannot_be_said_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Studies that were run by versions that kept nothing say so; they can be gone on with."""
+    """Trials that were evaluated without keeping it are named; the study can be continued."""
     kinds: dict[str, Any] = {"sampler": "random", "trials": 30, "out": "mixed"}
     run_small(tmp_path, SYNTH, "data.holdout=0", "study.trials=10", **kinds)
     monkeypatch.setattr(Study, "session_edges", ())
@@ -295,17 +295,6 @@ def test_what_cannot_be_said_is_said_so(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(InputError, match=r"cannot be said, because trials from 10 on.*version"):
         mixed.session_returns()
     assert mixed.evaluations() == 30
-
-    study = run_case(tmp_path, "random")
-    about = json.loads((study.folder / "study.json").read_text())
-    del about["sessions"]
-    (study.folder / "study.json").write_text(json.dumps(about))
-    shutil.rmtree(study.folder / "trials")
-    old = run_case(tmp_path, "random")
-    assert "sessions" not in old.about
-    with pytest.raises(InputError, match=r"cannot be said, because.*version"):
-        old.session_returns()
-    assert old.board.rows.tobytes() == run_case(tmp_path, "random", out="b").board.rows.tobytes()
 
 
 def test_sessions_are_kept_up_to_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,17 +312,18 @@ def test_a_pass_keeps_the_sessions_of_its_study_or_none(tmp_path: Path) -> None:
     stream = 'data.store="stream"'
     kinds: dict[str, Any] = {"sampler": "random", "out": "out"}
     first, _ = run_small(tmp_path, SYNTH, stream, trials=8, **kinds)
-    about = json.loads((first.folder / "study.json").read_text())
-    about["sessions"]["edges"][2] += 1
-    (first.folder / "study.json").write_text(json.dumps(about))
+    path = first.folder / "study.json"
+    manifest, _ = read_manifest(path)
+    manifest["sessions"]["edges"][2] += 1
+    write_manifest(path, manifest)
     longer, summary = run_small(tmp_path, SYNTH, stream, trials=16, **kinds)
     assert any("not kept from here on" in text for text in summary.messages)
     with pytest.raises(InputError, match="trials from 8 on were evaluated"):
         longer.session_returns()
 
     # As the versions did that kept none in passes: nothing new is kept, and nothing is said.
-    about["sessions"] = {"edges": [], "reason": "they lay nowhere"}
-    (first.folder / "study.json").write_text(json.dumps(about))
+    manifest["sessions"] = {"edges": [], "reason": "they lay nowhere"}
+    write_manifest(path, manifest)
     longest, summary = run_small(tmp_path, SYNTH, stream, trials=24, **kinds)
     assert len(longest.board) == 24
     assert longest.session_edges == ()
@@ -364,16 +354,16 @@ def test_records_without_sessions_can_be_read(tmp_path: Path) -> None:
     ledger.open()
     rows, of = np.zeros(2, ROW), np.full(2, -1)
     returns = np.arange(6, dtype=np.float32).reshape(2, 3)
-    ledger.append(Stretch(0, np.zeros((2, 1)), of, rows, (), returns))
-    ledger.append(Stretch(2, np.zeros((0, 1)), of[:0], rows[:0], (), returns[:0]))
-    ledger.append(Stretch(2, np.zeros((2, 1)), of, rows))
+    ledger.append(TrialSpan(0, np.zeros((2, 1)), of, rows, (), returns))
+    ledger.append(TrialSpan(2, np.zeros((0, 1)), of[:0], rows[:0], (), returns[:0]))
+    ledger.append(TrialSpan(2, np.zeros((2, 1)), of, rows))
     ledger.append(Partial(np.zeros(1), (0,), rows[:1], None, "", np.array([1.0, 2.0])))
     ledger.append(Partial(np.zeros(1), (0,), rows[:1]))
     ledger.close()
     first, empty, second, third, fourth = ledger.read()
-    assert isinstance(first, Stretch)
-    assert isinstance(second, Stretch)
-    assert isinstance(empty, Stretch)
+    assert isinstance(first, TrialSpan)
+    assert isinstance(second, TrialSpan)
+    assert isinstance(empty, TrialSpan)
     assert first.sessions is not None
     assert first.sessions.tobytes() == returns.tobytes()
     assert empty.sessions is not None

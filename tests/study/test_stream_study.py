@@ -51,9 +51,9 @@ def test_a_streamed_study_is_the_study_on_stored_ticks(case: str, tmp_path: Path
     streamed, of_streamed = run_small(tmp_path, STREAM, *settings, sampler=sampler, out="b")
     assert same_trials(stored, streamed)
     assert of_stored.best == of_streamed.best
-    assert stored.about["ticks"] == streamed.about["ticks"]
-    assert stored.about["capital"] == streamed.about["capital"]
-    assert stored.about["sessions"] == streamed.about["sessions"]
+    assert stored.manifest["ticks"] == streamed.manifest["ticks"]
+    assert stored.manifest["capital"] == streamed.manifest["capital"]
+    assert stored.manifest["sessions"] == streamed.manifest["sessions"]
     one, two = stored.session_returns(), streamed.session_returns()
     assert one.numbers.tolist() == two.numbers.tolist()
     assert one.returns.tobytes() == two.returns.tobytes()

@@ -20,13 +20,13 @@ from study_helpers import ROOT, STRATEGY, killed_runs, run_small, same_results, 
 from sweep.api import create_study
 from sweep.backtest.tasks import Task, evaluate
 from sweep.engines.serial import SerialEngine
-from sweep.errors import InputError, ReplayMismatchError, SpaceError
+from sweep.errors import ReplayMismatchError, SpaceError
 from sweep.report.snapshot import Snapshot
 from sweep.schema import ROW
 from sweep.stats.metrics import METRICS
 from sweep.study import exhaustive_run as streamed
 from sweep.study.proposals import make_points
-from sweep.study.records import COMPLETE, Finished, Part, Stretch
+from sweep.study.records import COMPLETE, Finished, Part, TrialSpan
 from sweep.study.runner import run_study
 from sweep.study.setup import starting_points
 from sweep.study.study import Study
@@ -334,14 +334,6 @@ def test_parameters_may_not_be_called_like_columns_of_parts(tmp_path: Path) -> N
             run_small(tmp_path, sampler="random", strategy=strategy)
 
 
-def test_a_study_of_another_version_is_refused_with_a_clear_word(tmp_path: Path) -> None:
-    run_small(tmp_path, sampler="random", trials=3)
-    path = tmp_path / "out" / "study.json"
-    path.write_text(path.read_text().replace('"format": 2', '"format": 1'))
-    with pytest.raises(InputError, match=r"another version of Sweep.*--out"):
-        Study.open(tmp_path / "out")
-
-
 def test_ledger_records_of_stretches_and_parts_come_back(tmp_path: Path) -> None:
     from sweep.study.ledger import Ledger
 
@@ -350,10 +342,10 @@ def test_ledger_records_of_stretches_and_parts_come_back(tmp_path: Path) -> None
     rows = np.zeros(2, ROW)
     rows["equity"] = (1.5, 2.5)
     params, of = np.arange(6.0).reshape(3, 2), np.array([-1, 0, -1])
-    ledger.append(Stretch(7, params, of, rows, ((1, "why"),)))
+    ledger.append(TrialSpan(7, params, of, rows, ((1, "why"),)))
     part = Part(0, 7, "part-000000000.parquet", 99, "ab", {COMPLETE: 7})
     ledger.rewrite(lambda record: True, part)
-    ledger.append(Stretch(10, params, of, rows))
+    ledger.append(TrialSpan(10, params, of, rows))
     ledger.close()
     first, second, third = ledger.read()
     assert (first.first, first.end, first.failures) == (7, 10, ((1, "why"),))
@@ -470,7 +462,12 @@ def test_a_missing_part_is_said_when_a_study_is_shown(folder: Path) -> None:
     result = sweep("show", folder, "-f", "json", "--no-verify")
     assert "missing or damaged" in result.err
     assert parts[1].name in result.err
-    assert json.loads(result.out)["counts"]["trials"] < 60
+    counts = json.loads(result.out)["counts"]
+    assert counts["trials"] == 60
+    assert 0 < counts["invalid"] < 60
+    listed = sweep("trials", folder, "-f", "json").json
+    assert [t["trial"] for t in listed] == list(range(60))
+    assert sum("damaged" in t["reason"] for t in listed) == counts["invalid"]
 
 
 def test_the_frame_has_every_trial(folder: Path) -> None:

@@ -300,7 +300,7 @@ def test_replay_gives_the_row_with_its_curve_and_fills(tmp_path: Path) -> None:
     assert found.replay.row.tobytes() == study.board.trial(number).row.tobytes()
     assert len(found.replay.fills) == study.metrics(number)["fills"]
     assert found.replay.equity[-1] == study.metrics(number)["final_equity"]
-    high = np.maximum.accumulate(np.maximum(found.replay.equity, study.about["capital"]))
+    high = np.maximum.accumulate(np.maximum(found.replay.equity, study.manifest["capital"]))
     assert np.isclose(((high - found.replay.equity) / high).max(), found.metrics["max_drawdown"])
     by_values = study.replay(study.params(number))
     assert by_values.replay.row.tobytes() == found.replay.row.tobytes()

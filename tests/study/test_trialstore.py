@@ -7,6 +7,7 @@ import random
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -371,3 +372,26 @@ def test_a_failed_batch_is_finished_later(tmp_path: Path, monkeypatch: pytest.Mo
     assert store.persist(trials(5, BOWL)) == 3
     store.close()
     assert len(load(tmp_path / "trials.db").trials) == 5
+
+
+def test_trials_written_together_are_the_rows_that_optuna_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sweep.study import optuna_mirror
+
+    stored = {}
+    whole = [replace(t, started=1, ended=2) for t in trials(12, BOWL)]
+    for file in ("together.db", "one-by-one.db"):
+        if file == "one-by-one.db":
+            monkeypatch.setattr(optuna_mirror, "_tables", lambda storage: None)
+        with TrialStore(tmp_path / file, "gold", ("maximize",), BOWL) as store:
+            store.persist([t for t in whole if not t.outcome.intermediate])
+        with sqlite3.connect(tmp_path / file) as connection:
+            stored[file] = {
+                table: connection.execute(f"SELECT * FROM {table}").fetchall()
+                for (table,) in connection.execute(
+                    "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"
+                ).fetchall()
+            }
+    assert len(stored["together.db"]["trials"]) > 4
+    assert stored["together.db"] == stored["one-by-one.db"]

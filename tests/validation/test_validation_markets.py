@@ -101,7 +101,7 @@ def test_a_study_of_noise_is_called_luck(tmp_path: Path) -> None:
 
 def test_the_evidence_is_what_trials_earned(drifting: Study) -> None:
     evidence = evidence_of(drifting)
-    capital = float(drifting.about["capital"])
+    capital = float(drifting.manifest["capital"])
     assert evidence.returns.shape == (120, 40)
     assert evidence.numbers[evidence.winner] == drifting.best(1)[0]
     for number, returns in zip(evidence.numbers[:5], evidence.returns.T, strict=False):
@@ -137,7 +137,7 @@ def test_a_walk_forward_is_evidence_session_by_session(drifting: Study) -> None:
     assert result is not None
     assert isinstance(found, OutOfSample)
     assert len(found.returns) == 75  # 5 folds test 15 sessions each
-    capital = float(drifting.about["capital"])
+    capital = float(drifting.manifest["capital"])
     assert found.returns.sum() * capital == pytest.approx(found.net_profit, rel=1e-9)
     claim = walked_forward(found, 252.0)
     assert claim.grade == STRONG

@@ -33,7 +33,7 @@ from sweep.schema import ROW, STATUS_BAD_ORDER, STATUS_ERROR, FloatArray1D, Rows
 from sweep.stats.functionals import Functional
 from sweep.stats.metrics import METRICS, metrics_of
 from sweep.stats.summary import ENOUGH_UNITS, Units, count_units, summarise
-from sweep.study.shelf import CHUNK, Shelf
+from sweep.study.row_cache import CHUNK, PathRows
 from sweep.study.study import Study
 from sweep.text import counted
 from sweep.ticks.mapped import attach
@@ -263,10 +263,12 @@ def _rows(
     n = len(subjects)
     chunks = -(-asked.n_paths // CHUNK)
     folder = study.folder / "mc"
-    Shelf.check_room(folder, chunks * CHUNK * n)
+    PathRows.check_room(folder, chunks * CHUNK * n)
     shelves = [
         # In numbers, and in words: a number of a choice means what the space makes of it.
-        Shelf(folder, {**about, "row": s.row.tobytes().hex(), "params": study.space.decode(s.row)})
+        PathRows(
+            folder, {**about, "row": s.row.tobytes().hex(), "params": study.space.decode(s.row)}
+        )
         for s in subjects
     ]
     rows = np.zeros((n, chunks * CHUNK), ROW)

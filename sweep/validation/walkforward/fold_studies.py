@@ -151,8 +151,12 @@ def _fold_study(study: Study, folds: Folds, f: int, folder: Path) -> Study:
     )
     whole = Slice(windows[0].begin, windows[-1].end, windows[0].warmup)
     changed: Setup = replace(setup, slices=slices, ranges=Ranges(whole, None), carry_over=carry)
-    about = [study.about["digest"], study.about["ticks"]["content"], [list(s) for s in slices]]
-    about.append(study.about["strategy"]["digest"])
+    about = [
+        study.manifest["digest"],
+        study.manifest["ticks"]["content"],
+        [list(s) for s in slices],
+    ]
+    about.append(study.manifest["strategy"]["digest"])
     key = hashlib.blake2b(json.dumps(about).encode(), digest_size=6).hexdigest()
     return Study.of_setup(own, changed, folder / f"fold-{f}-{key}")
 

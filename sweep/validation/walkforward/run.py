@@ -20,11 +20,11 @@ from sweep.kernel import load_kernel
 from sweep.schema import FloatArray1D, IntArray1D, Slice
 from sweep.search.designs import random
 from sweep.stats.metrics import merge
+from sweep.study.amend import IN_FOLDS, record_evaluations
 from sweep.study.file.sections import ValidateSection
-from sweep.study.row_cache import RowShelf
+from sweep.study.row_cache import PointRows
 from sweep.study.runner import make_engine
 from sweep.study.study import Study
-from sweep.study.tried import IN_FOLDS, record_evaluations
 from sweep.validation.folds import Folds, make_folds, plan_pieces
 from sweep.validation.walkforward.fold_studies import search_each
 from sweep.validation.walkforward.result import (
@@ -244,7 +244,7 @@ def _tried(study: Study) -> tuple[int, int]:
     apart = sum(
         Study.open(path.parent).board.evaluated() for path in folder.glob("fold-*/study.json")
     )
-    return max(RowShelf.counts(folder), default=0), apart
+    return max(PointRows.counts(folder), default=0), apart
 
 
 def _put_on_record(study: Study) -> None:
@@ -254,7 +254,7 @@ def _put_on_record(study: Study) -> None:
     """
     shared, apart = _tried(study)
     count = apart + max(shared - study.board.evaluated(), 0)
-    if count > study.tried.get(IN_FOLDS, 0):
+    if count > study.extra_evaluations.get(IN_FOLDS, 0):
         record_evaluations(study, IN_FOLDS, count)
 
 

@@ -25,7 +25,7 @@ from sweep.search.duplicates import DuplicateIndex
 from sweep.study.judge import Verdicts
 from sweep.study.proposals import make_points
 from sweep.study.records import COMPLETE, FAILED
-from sweep.study.row_cache import RowShelf
+from sweep.study.row_cache import PointRows
 from sweep.study.setup import starting_points
 from sweep.study.study import Study
 from sweep.text import STATES, counted
@@ -146,7 +146,7 @@ def search_shared(
     numbers, params = candidates(study)
     order = _by_warmup(study, params)
     numbers, params = numbers[order], params[order]
-    shelf = RowShelf(folder, _about(study, plan), plan.n_pieces)
+    shelf = PointRows(folder, _about(study, plan), plan.n_pieces)
     chunks = [slice(k, k + CHUNK) for k in range(0, len(params), CHUNK)]
     _evaluate_missing(study, params, chunks, plan, engine, shelf, progress, interrupted)
 
@@ -205,7 +205,7 @@ def _evaluate_missing(
     chunks: list[slice],
     plan: Plan,
     engine: Engine,
-    shelf: RowShelf,
+    shelf: PointRows,
     progress: Progress | None,
     interrupted: Callable[[], int] | None,
 ) -> None:
@@ -240,7 +240,7 @@ def _refuse_failures(study: Study, failed: int, n: int) -> None:
 
 def _about(study: Study, plan: Plan) -> dict[str, Any]:
     """Return what rows follow from besides the variant."""
-    about = study.about
+    about = study.manifest
     return {
         "ticks": about["ticks"]["content"],
         "strategy": about["strategy"]["digest"],
