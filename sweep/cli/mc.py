@@ -272,9 +272,10 @@ def _write(
 
         write_png(files["png"], findings, force=force)
     if files["html"]:
-        from sweep.montecarlo.report.html import write_html
+        from sweep.montecarlo.report.document import page_parts
+        from sweep.report.html import write_page
 
-        write_html(files["html"], findings, comparisons=comparisons, force=force)
+        write_page(files["html"], "Robustness", page_parts(findings, comparisons), force=force)
     for path in files.values():
         if path:
             note(f"written: {path}", quiet=quiet)
@@ -288,33 +289,20 @@ def _show(
     *,
     no_color: bool,
 ) -> None:
-    from sweep.montecarlo.report.compared import comparison_lines, summary_with_comparisons
-    from sweep.montecarlo.report.tables import document
+    from sweep.montecarlo.report.tables import findings_document, summary_with_comparisons
     from sweep.report.table import emit, json_text
 
     if fmt == "json":
         head = {"study": study.name, "folder": study.folder}
-        sys.stdout.write(json_text({**head, **document(findings, comparisons)}))
+        sys.stdout.write(json_text({**head, **findings_document(findings, comparisons)}))
         return
     if fmt == "csv":
         emit(summary_with_comparisons(findings, comparisons), "csv")
         return
-    from rich.text import Text
+    from sweep.montecarlo.report.document import screen_parts
+    from sweep.report.terminal import lines_of, print_lines, screen_width
 
-    from sweep.cli.trial_tables import print_lines, screen_width
-    from sweep.montecarlo.report.charts import chart_lines, charts_wanted, needs_ascii
-    from sweep.montecarlo.report.tables import finding_lines, robustness_lines
-
-    width = screen_width()
-    lines: list[Text] = []
-    for finding in findings:
-        lines += [*finding_lines(finding, width), Text()]
-        if charts_wanted(sys.stdout):
-            charts = chart_lines(finding, width or 80, ascii_only=needs_ascii(sys.stdout))
-            lines += [*charts, *([Text()] if charts else [])]
-    lines += comparison_lines(comparisons, width)
-    if len(findings) > 1:
-        lines += robustness_lines(findings, width)
+    lines = lines_of(screen_parts(findings, comparisons), screen_width())
     print_lines(lines, no_color=no_color)
 
 

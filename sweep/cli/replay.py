@@ -191,24 +191,23 @@ def _print(
     *,
     no_color: bool,
 ) -> None:
-    from rich.text import Text
+    from dataclasses import replace
 
-    from sweep.cli.trial_tables import metrics_table, print_lines, screen_width
-    from sweep.report.table import Table, table_lines
+    from sweep.cli.trial_tables import metrics_table
+    from sweep.report.document import Facts, Heading, Part
+    from sweep.report.terminal import lines_of, print_lines, screen_width
     from sweep.text import counted
 
-    width = screen_width()
-    heading = Text(_name(variant), "bold").append(f"   {_said(study, variant, found)}", "dim")
-    lines = [heading]
-    lines += [Text(f"  {name} = {value}") for name, value in found.params.items()]
-    lines += [Text(), *table_lines(metrics_table(found.metrics, label=found.on), width), Text()]
     n = len(trades.rows)
-    first = Table(trades.columns, trades.rows[:_SHOWN])
     title = counted(n, "trade") + (f", the first {_SHOWN}" if n > _SHOWN else "")
-    lines.append(Text(title, "bold"))
-    if n:
-        lines += table_lines(first, width, hint="--trades FILE has all")
-    print_lines(lines, no_color=no_color)
+    first = replace(trades, rows=trades.rows[:_SHOWN], title=title)
+    parts: list[Part] = [
+        Heading(_name(variant), _said(study, variant, found)),
+        Facts(tuple((name, str(value)) for name, value in found.params.items())),
+        metrics_table(found.metrics, label=found.on).grid(),
+        first.grid("--trades FILE has all") if n else Heading(title),
+    ]
+    print_lines(lines_of(parts, screen_width()), no_color=no_color)
 
 
 def _document(

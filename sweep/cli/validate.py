@@ -36,6 +36,9 @@ _EVERY = 3.0
 #: Settings in an HTML report.
 _STANDINGS = 50
 
+#: Columns beyond which text is hard to read.
+_WIDEST = 100
+
 
 @click.command()
 @study_argument
@@ -178,7 +181,7 @@ def _walked(
 
 
 def _show_splits(study: Study, fmt: str, *, no_color: bool) -> None:
-    from sweep.report.table import emit, table_lines
+    from sweep.report.table import emit
     from sweep.validation.report.walkforward import splits_picture, splits_table
     from sweep.validation.walkforward.run import study_folds
 
@@ -188,15 +191,16 @@ def _show_splits(study: Study, fmt: str, *, no_color: bool) -> None:
         return
     from rich.text import Text
 
-    from sweep.cli.trial_tables import print_lines, screen_width
-    from sweep.report.table import wrapped
+    from sweep.report.document import Paragraph, Part
+    from sweep.report.terminal import lines_of, print_lines, screen_width
 
     width = screen_width()
-    lines = [*splits_picture(folds, min(width or 100, 100)), Text()]
-    lines += table_lines(splits_table(folds), width)
-    for said in folds.notes:
-        lines += wrapped(said, min(width or 100, 100), "dim", first="- ")
-    print_lines(lines, no_color=no_color)
+    parts: list[Part] = [
+        splits_table(folds).grid(),
+        Paragraph(tuple(folds.notes), "dim", items=True),
+    ]
+    picture = splits_picture(folds, min(width or _WIDEST, _WIDEST))
+    print_lines([*picture, Text(), *lines_of(parts, width)], no_color=no_color)
 
 
 #: Columns of settings on a screen, by their names elsewhere.
@@ -246,9 +250,9 @@ def _standings(study: Study, verdict: Verdict, *, whole: bool = False) -> Table 
 
 
 def _document(study: Study, report: Report) -> dict[str, Any]:
-    from sweep.validation.report.text import document
+    from sweep.validation.report.text import report_document
 
-    return {"study": study.name, "folder": study.folder, **document(report)}
+    return {"study": study.name, "folder": study.folder, **report_document(report)}
 
 
 def _write(
@@ -259,12 +263,14 @@ def _write(
     force: bool,
     quiet: bool,
 ) -> None:
+    from sweep.report.html import write_page
     from sweep.report.table import write_csv, write_json
-    from sweep.validation.report.html import write_html
+    from sweep.validation.report.document import report_parts
 
     html, csv_file, json_file = files["html"], files["csv"], files["json"]
     if html is not None:
-        write_html(html, report, title=f"{study.name}: validation", force=force)
+        title = f"{study.name}: validation"
+        write_page(html, title, report_parts(report, in_full=True), force=force)
     if csv_file is not None:
         whole = _standings(study, report.verdict, whole=True)
         if whole is not None:
@@ -284,15 +290,14 @@ def _show(study: Study, report: Report, fmt: str, *, no_color: bool) -> None:
 
         sys.stdout.write(json_text(_document(study, report)))
         return
-    from sweep.validation.report.text import claims_table, report_lines
-
     if fmt == "csv":
         from sweep.report.table import emit
+        from sweep.validation.report.text import claims_table
 
         emit(claims_table(report.verdict), "csv")
         return
-    from sweep.cli.trial_tables import print_lines, screen_width
-    from sweep.montecarlo.report.charts import needs_ascii
+    from sweep.report.terminal import lines_of, print_lines, screen_width
+    from sweep.validation.report.document import report_parts
 
-    lines = report_lines(report, screen_width(), ascii_only=needs_ascii(sys.stdout))
+    lines = lines_of(report_parts(report), min(screen_width() or _WIDEST, _WIDEST))
     print_lines(lines, no_color=no_color)

@@ -19,7 +19,7 @@ import numpy as np
 
 from sweep.errors import InputError
 from sweep.montecarlo.finding import Finding
-from sweep.montecarlo.report.chart_data import (
+from sweep.montecarlo.report.charts import (
     FAN_LEVELS,
     axis_label,
     fans,
@@ -33,10 +33,7 @@ from sweep.montecarlo.report.text import chart_title, main_metric, value_with_un
 from sweep.report.table import new_file
 from sweep.text import elide, metric_column
 
-__all__ = ["HINT", "MOST_FINDINGS", "figure", "need_matplotlib", "svg", "write_png"]
-
-#: What a missing matplotlib is answered with.
-HINT = "pip install 'sweep[plots]'"
+__all__ = ["MOST_FINDINGS", "figure", "need_matplotlib", "svg", "write_png"]
 
 #: Findings that one picture holds; more would be too small or too tall to be looked at.
 MOST_FINDINGS = 48
@@ -64,7 +61,7 @@ def need_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise InputError(f"charts as pictures need the package matplotlib: {HINT}") from None
+        raise InputError("pictures need matplotlib: pip install 'sweep[plots]'") from None
 
 
 def figure(findings: Sequence[Finding], *, ink: str = "black") -> Any:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from sweep.montecarlo.finding import Finding
 from sweep.stats.quantiles import PValue, Quantile
@@ -32,7 +31,6 @@ from sweep.text import (
 )
 
 __all__ = [
-    "MetricCells",
     "chart_title",
     "error_text",
     "facts",
@@ -42,6 +40,7 @@ __all__ = [
     "metric_texts",
     "no_value",
     "params_text",
+    "plus_minus",
     "sentences",
     "value_with_unit",
     "what_is_missing",
@@ -135,68 +134,49 @@ def error_text(name: str, error: float) -> str:
     return duration(error) if kind == "duration" else number(error, 2)
 
 
-def _with_error(value: str, error: str) -> str:
-    return value if error == MISSING else f"{value} +/- {error}"
-
-
-@dataclass(frozen=True)
-class MetricCells:
-    """One metric of a finding, as the cells of a column.
-
-    Attributes
-    ----------
-    name : str
-    quantiles : tuple of (str, str, str)
-        Value, and the ends of its interval.
-    rows : dict of str to str
-        The other rows, by label.
-    """
-
-    name: str
-    quantiles: tuple[tuple[str, str, str], ...]
-    rows: dict[str, str]
-
-    def whole(self) -> list[str]:
-        """Return quantiles with their intervals, ``12.3 [11.8, 12.9]``, parts lined up."""
-        wide = [max(cell_width(q[i]) for q in self.quantiles) for i in range(3)]
-        return [
-            f"{pad(v, wide[0], right=True)} [{pad(low, wide[1], right=True)}, "
-            f"{pad(high, wide[2], right=True)}]"
-            if {v, low, high} != {MISSING}
-            else pad(v, wide[0], right=True)
-            for v, low, high in self.quantiles
-        ]
-
-    def values(self) -> list[str]:
-        """Return quantiles without their intervals, lined up."""
-        wide = max(cell_width(q[0]) for q in self.quantiles)
-        return [pad(q[0], wide, right=True) for q in self.quantiles]
-
-
-def metric_cells(name: str, summary: Summary, *, digits: int = 5) -> MetricCells:
-    """Return the cells of one metric; see `MetricCells`."""
+def metric_cells(name: str, summary: Summary, *, digits: int = 5) -> dict[str, tuple[str, str]]:
+    """Return what is known of one metric by label: a value, and its error or interval."""
     flat = [v for q in summary.quantiles for v in (q.value, q.low, q.high)]
     placed = summary.observed
     seen = placed.value if placed is not None else float("nan")
     *texts, observed = metric_texts(name, [*flat, seen], digits=digits)
-    mean = summary.mean
-    rows = {
-        "mean": _with_error(_like(texts, name, mean.value), error_text(name, mean.error)),
-        "sd": _like(texts, name, summary.sd),
-        "observed": observed,
-        "rank": percent(placed.rank, 1) if placed is not None else MISSING,
-        "p-value": _p(summary.p_value),
-        "failed": count(summary.n_failed),
-        "empty": count(summary.n_empty),
+    low, high = (max(map(cell_width, texts[i::3])) for i in (1, 2))
+    cells = {
+        percent(q.level): (value, _interval(a, b, low, high))
+        for q, value, a, b in zip(
+            summary.quantiles, texts[::3], texts[1::3], texts[2::3], strict=True
+        )
     }
-    triples = [(texts[i], texts[i + 1], texts[i + 2]) for i in range(0, len(texts), 3)]
-    return MetricCells(name, tuple(triples), rows)
+    mean = (
+        _like(texts, name, summary.mean.value),
+        plus_minus(error_text(name, summary.mean.error)),
+    )
+    return cells | {
+        "mean": mean,
+        "sd": (_like(texts, name, summary.sd), ""),
+        "observed": (observed, ""),
+        "rank": (percent(placed.rank, 1) if placed is not None else MISSING, ""),
+        "p-value": _p_cell(summary.p_value),
+        "failed": (count(summary.n_failed), ""),
+        "empty": (count(summary.n_empty), ""),
+    }
 
 
-def _p(p: PValue | None) -> str:
+def _interval(low: str, high: str, low_width: int, high_width: int) -> str:
+    if {low, high} == {MISSING}:
+        return ""
+    return f"[{pad(low, low_width, right=True)}, {pad(high, high_width, right=True)}]"
+
+
+def plus_minus(error: str) -> str:
+    """Return ``+/- 0.5``, or nothing where there is no error."""
+    return "" if error == MISSING else f"+/- {error}"
+
+
+def _p_cell(p: PValue | None) -> tuple[str, str]:
     if p is None:
-        return MISSING
-    return _with_error(number(p.value, 3), MISSING if is_missing(p.error) else number(p.error, 2))
+        return MISSING, ""
+    return number(p.value, 3), plus_minus(number(p.error, 2))
 
 
 def figure_rows(finding: Finding) -> list[tuple[str, str]]:
@@ -297,9 +277,11 @@ def _counts_failures(summary: Summary, note: str) -> bool:
 def _p_sentence(name: str, p: PValue) -> str:
     if is_missing(p.value):
         return f"p-value of {name}: none, {p.reason}; null: {p.null}"
+    value, error = _p_cell(p)
     return (
-        f"p-value of {name}: {_p(p)}, the chance of a value {_AS_EXTREME[p.alternative]} if "
-        f"{p.null} ({p.n_extreme:,} of {counted(p.n_paths, 'path')})"
+        f"p-value of {name}: {value}{error and ' '}{error}, the chance of a value "
+        f"{_AS_EXTREME[p.alternative]} if {p.null} "
+        f"({p.n_extreme:,} of {counted(p.n_paths, 'path')})"
     )
 
 

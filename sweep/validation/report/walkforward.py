@@ -17,6 +17,7 @@ __all__ = [
     "splits_picture",
     "splits_table",
     "walk_forward_table",
+    "walk_tables",
     "wander_table",
 ]
 
@@ -160,3 +161,9 @@ def wander_table(found: WalkForwardResult) -> Table:
         Column("at_random", "share", priority=1),
     )
     return Table(columns, rows, "steps of the choice between folds, share of the range")
+
+
+def walk_tables(found: WalkForwardResult) -> tuple[Table, ...]:
+    """Return what each fold chose, and how the choices wander."""
+    tables = (walk_forward_table(found), paths_table(found), wander_table(found))
+    return tuple(table for table in tables if table.rows)
