@@ -60,7 +60,7 @@ def best(
     if path is not None and not path.lower().endswith(".csv"):
         raise InputError(f"--csv {path}: the name must end in .csv; -f csv prints instead")
     study = open_study(folder, source)
-    report.say_damaged(study, quiet=quiet)
+    report.note_damaged(study, quiet=quiet)
     numbers = study.best(top)
     checked = report.verify(study, numbers, quiet=quiet) if verify and numbers else None
     if path is not None:

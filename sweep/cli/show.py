@@ -39,7 +39,7 @@ def show(
     from sweep.report.terminal import lines_of, print_lines, screen_width
 
     study = open_study(folder, source)
-    report.say_damaged(study, quiet=quiet)
+    report.note_damaged(study, quiet=quiet)
     best = study.best()
     checked = report.verify(study, best, quiet=quiet) if verify and best else None
     document = {

@@ -1,4 +1,4 @@
-"""What is said about a study: how a run went, its state, its winners, whether they replay."""
+"""What is reported of a study: how a run went, its state, its winners, whether they replay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
     "about_parts",
     "holdout_fact",
     "is_running",
-    "say_damaged",
+    "note_damaged",
     "summary_document",
     "summary_parts",
     "trial_counts",
@@ -234,8 +234,8 @@ def verify(study: Study, numbers: Sequence[int], *, quiet: bool = False) -> bool
     Returns
     -------
     bool or None
-        True if all replayed. None if they cannot be replayed here, which is said to the
-        user: the ticks are gone, or others lie in their place.
+        True if all replayed. None if they cannot be replayed here, which the user
+        is told: the ticks are gone, or others lie in their place.
 
     Raises
     ------
@@ -258,7 +258,7 @@ def verify(study: Study, numbers: Sequence[int], *, quiet: bool = False) -> bool
     return True
 
 
-def say_damaged(study: Study, *, quiet: bool = False) -> None:
+def note_damaged(study: Study, *, quiet: bool = False) -> None:
     """Tell the user of trials that are not shown, as the files that held them are damaged."""
     if study.damaged:
         note(

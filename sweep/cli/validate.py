@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["validate"]
 
-#: Seconds between lines on how far the walk-forward is.
-_EVERY = 3.0
-
 #: Settings in an HTML report.
 _STANDINGS = 50
 
@@ -126,15 +123,15 @@ def validate(
     note("look-ahead ...", quiet=quiet)
     looked = look_ahead_of(study)
     wanted = not no_walk_forward and looked.status != FAIL
-    tested, walk = _walked(study, wanted=wanted, quiet=quiet)
+    tested, walk = _walked(study, wanted=wanted, quiet=quiet, no_color=no_color)
     evidence = evidence_of(study, out_of_sample=tested, looked=looked)
-    found = verdict(evidence, settings, progress=lambda what: note(f"{what} ...", quiet=quiet))
-    report = Report(found, surface_of_study(study), walk, _standings(study, found))
+    judged = verdict(evidence, settings, progress=lambda what: note(f"{what} ...", quiet=quiet))
+    report = Report(judged, surface_of_study(study), walk, _standings(study, judged))
     _write(study, report, files, force=force, quiet=quiet)
     _show(study, report, fmt, no_color=no_color)
-    if csv_file is not None and found.standings is None:
+    if csv_file is not None and judged.standings is None:
         raise InputError(
-            f"--csv {csv_file}: not written, since of no setting anything is said. {found.sentence}"
+            f"--csv {csv_file}: not written, since no setting was tested. {judged.sentence}"
         )
     if html is None:
         more = [part for override in overrides for part in ("--set", override)]
@@ -145,30 +142,29 @@ def validate(
 
 
 def _walked(
-    study: Study, *, wanted: bool, quiet: bool
+    study: Study, *, wanted: bool, quiet: bool, no_color: bool
 ) -> tuple[OutOfSample | str, WalkForwardResult | None]:
-    """Search in each fold, as far as Ctrl-C lets it; what was finished is kept."""
+    """Search in each fold until done or interrupted; what was finished is kept."""
     from sweep.cli.interrupts import Interrupts
+    from sweep.report.status_line import StatusLine
     from sweep.text import duration
     from sweep.validation.evidence_of_study import walked
 
     if not wanted:
         return "the walk-forward was left out (--no-walk-forward)", None
     note("walk-forward ...", quiet=quiet)
-    said = time.monotonic()
     first: tuple[float, int] | None = None
 
     def progress(done: int, total: int) -> None:
-        nonlocal said, first
+        nonlocal first
         now = time.monotonic()
         first = first or (now, done)
-        if now - said >= _EVERY and done < total:
-            said = now
+        if status.due() and done < total:
             left = (total - done) * (now - first[0]) / max(done - first[1], 1)
             rest = f", {duration(left)} left" if done > first[1] else ""
-            note(f"walk-forward: {done:,} of {total:,}{rest}", quiet=quiet)
+            status.show(f"walk-forward: {done:,} of {total:,}{rest}")
 
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, StatusLine(quiet=quiet, no_color=no_color) as status:
         interrupts.counting = True
         try:
             return walked(study, progress=progress, interrupted=interrupts)
@@ -213,36 +209,36 @@ _SHOWN = {
 }
 
 
-def _standings(study: Study, verdict: Verdict, *, whole: bool = False) -> Table | None:
+def _standings(study: Study, verdict: Verdict, *, in_full: bool = False) -> Table | None:
     """Return settings with what the tests say of each, from the best on."""
     from sweep.cli.trial_tables import trials_table
     from sweep.report.table import Table
     from sweep.text import Column
 
-    found = verdict.standings
-    if found is None:
+    standings = verdict.standings
+    if standings is None:
         return None
-    order = found.order()[: None if whole else _STANDINGS]
-    trials = trials_table(study, found.numbers[order].tolist())
-    beside = {"trial", *study.space.names, *study.objectives.labels, "trades", *_SHOWN}
-    kept = [k for k, c in enumerate(trials.columns) if whole or c.name in beside]
+    order = standings.order()[: None if in_full else _STANDINGS]
+    trials = trials_table(study, standings.numbers[order].tolist())
+    shown = {"trial", *study.space.names, *study.objectives.labels, "trades", *_SHOWN}
+    kept = [k for k, c in enumerate(trials.columns) if in_full or c.name in shown]
     tested: tuple[Column, ...] = (
         Column("session_sharpe", priority=1),
         Column("p_adjusted", priority=0),
         Column("in_confidence_set", "boolean", priority=1),
     )
-    if not whole:
+    if not in_full:
         tested = tuple(replace(c, name=_SHOWN[c.name]) for c in tested)
-    taken = {c.name for c in tested} | (set() if whole else set(_SHOWN.values()))
+    taken = {c.name for c in tested} | (set() if in_full else set(_SHOWN.values()))
 
     def named(column: Column) -> Column:
         if column.name in study.space.names:
             return replace(column, name=f"param_{column.name}") if column.name in taken else column
-        return column if whole else replace(column, name=_SHOWN.get(column.name, column.name))
+        return column if in_full else replace(column, name=_SHOWN.get(column.name, column.name))
 
-    alike = [None] * len(found.numbers) if found.alike is None else found.alike.tolist()
+    alike = [None] * len(standings.numbers) if standings.alike is None else standings.alike.tolist()
     rows = [
-        (*(row[k] for k in kept), found.sharpe[place], found.p[place], alike[place])
+        (*(row[k] for k in kept), standings.sharpe[place], standings.p[place], alike[place])
         for row, place in zip(trials.rows, order, strict=True)
     ]
     columns = (*(named(trials.columns[k]) for k in kept), *tested)
@@ -272,9 +268,9 @@ def _write(
         title = f"{study.name}: validation"
         write_page(html, title, report_parts(report, in_full=True), force=force)
     if csv_file is not None:
-        whole = _standings(study, report.verdict, whole=True)
-        if whole is not None:
-            write_csv(csv_file, whole, force=force)
+        standings = _standings(study, report.verdict, in_full=True)
+        if standings is not None:
+            write_csv(csv_file, standings, force=force)
         else:
             files = {**files, "csv": None}
     if json_file is not None:

@@ -161,9 +161,9 @@ class Grid:
 
     @property
     def groups(self) -> list[tuple[str, int]]:
-        """Titles over columns, each with the number of neighbours that it is over."""
+        """Titles over columns, each with the number of texts and notes that it is over."""
         by_group = groupby(self.columns, key=lambda column: column.group)
-        return [(group, len(list(columns))) for group, columns in by_group]
+        return [(group, sum(2 if c.notes else 1 for c in columns)) for group, columns in by_group]
 
 
 @dataclass(frozen=True)

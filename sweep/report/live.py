@@ -21,6 +21,7 @@ from rich.text import Text
 
 from sweep.report.document import Grid, TextColumn
 from sweep.report.snapshot import Snapshot, TrialView
+from sweep.report.status_line import stderr_console
 from sweep.report.terminal import grid_rows, to_ascii
 from sweep.report.trials import trial_columns
 from sweep.text import (
@@ -40,7 +41,7 @@ from sweep.text import (
     short,
 )
 
-__all__ = ["LiveDisplay", "plain_line", "render", "stderr_console"]
+__all__ = ["LiveDisplay", "plain_line", "render"]
 
 _REFRESH_S = 0.25
 _LINE_S = 10.0
@@ -66,12 +67,6 @@ _METRICS = (
 _HOLDOUT_METRICS = 2
 _BLOCKS = "▁▂▃▄▅▆▇█"
 Segments = Sequence[tuple[str, str]]  # text and style
-
-
-def stderr_console(*, no_color: bool = False) -> Console:
-    """Make a console on stderr; ``NO_COLOR`` in the environment works like ``no_color``."""
-    # None lets rich look at NO_COLOR; False would override it.
-    return Console(stderr=True, no_color=True if no_color else None, highlight=False)
 
 
 class LiveDisplay:
@@ -395,16 +390,16 @@ def _counts(s: Snapshot) -> Segments:
 
 def _workers(s: Snapshot) -> Segments:
     shares = [w.busy_share for w in s.workers]
-    known = [share for share in shares if math.isfinite(share)]
+    measured = [share for share in shares if math.isfinite(share)]
     n_workers = (str(len(shares)), "")
-    if not known:
+    if not measured:
         return [n_workers]
     if len(shares) <= _FEW_WORKERS:
         return [n_workers, ("busy " + " ".join(f"{percent(share):>3}" for share in shares), "")]
     eighths = (0 if math.isnan(share) else min(7, max(0, int(8 * share))) for share in shares)
     return [
         n_workers,
-        (f"busy {percent(sum(known) / len(known))}, least {percent(min(known))}", ""),
+        (f"busy {percent(sum(measured) / len(measured))}, least {percent(min(measured))}", ""),
         ("".join(_BLOCKS[k] for k in eighths), ""),
     ]
 

@@ -48,6 +48,7 @@ _TITLE_LIMITS = range(40, 8, -1)
 _DROP_LIMIT = 12
 _TEXT_LIMIT = 2  # text cells may be this many times as wide as those before titles are cut
 _GAP = 2
+_NAMED = 12  # columns without room that are named
 _SHADES = "░▒▓█"
 # One for one, so that styles stay where they are.
 _ASCII = str.maketrans("▁▂▃▄▅▆▇█░▒▓━╸─·…│┤┼┴▲", "...:::##.:*=---~||++^")
@@ -113,7 +114,9 @@ def lines_of(parts: Iterable[Part], width: int | None) -> list[Text]:
         if not made:
             continue
         joined = isinstance(before, Heading) or (
-            isinstance(part, Paragraph) and isinstance(before, Paragraph)
+            isinstance(part, Paragraph)
+            and isinstance(before, Paragraph)
+            and part.items == before.items
         )
         lines += made if joined or not lines else [Text(), *made]
         before = part
@@ -182,7 +185,10 @@ def _grid_lines(grid: Grid, width: int | None) -> list[Text]:
         rows, left_out = grid_rows(part, width)
         lines += [*([Text()] if i else []), *rows]
         if left_out:
-            lines += wrapped(f"not shown ({grid.hint}): {', '.join(left_out)}", width, "dim")
+            names = ", ".join(left_out[:_NAMED])
+            more = len(left_out) - _NAMED
+            text = f"not shown ({grid.hint}): {names}" + (f", and {more} more" if more > 0 else "")
+            lines += wrapped(text, width, "dim")
     for note in grid.notes:
         lines += wrapped(note, width, "dim")
     return lines

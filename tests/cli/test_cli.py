@@ -22,7 +22,18 @@ from sweep.study.study import Study
 
 __all__ = ["study"]
 
-HEAVY = ("numba", "optuna", "pandas", "pyarrow", "rich", "scipy", "numpy", "loky")
+HEAVY = (
+    "numba",
+    "jinja2",
+    "matplotlib",
+    "optuna",
+    "pandas",
+    "pyarrow",
+    "rich",
+    "scipy",
+    "numpy",
+    "loky",
+)
 COMMANDS = ("init", "check", "run", "show", "trials", "best", "replay", "data")
 
 

@@ -183,7 +183,7 @@ def test_folds_are_asked_about_without_another_run(study: Path, tmp_path: Path) 
     result = sweep("validate", own, "--bootstraps", 100, "--html", page, *more)
     assert result.code == 0, result.err
     flat = " ".join(result.out.split())
-    assert "put behind each other, path by path" in flat
+    assert "one after another, path by path" in flat
     assert "of 3 histories out of sample" in flat
     assert "of 3 histories out of sample" in page.read_text(encoding="utf-8")
     found = sweep("validate", own, "--bootstraps", 100, "-q", "-f", "json", *more).json
@@ -233,9 +233,7 @@ def test_no_setting_is_listed_where_nothing_can_be_said(tmp_path: Path) -> None:
     file = tmp_path / "s.csv"
     result = validate(ran(tmp_path, trials=6), "--csv", file)
     assert result.code == 2
-    assert (
-        "not written, since of no setting anything is said. Cannot be said, because" in result.err
-    )
+    assert "not written, since no setting was tested. Cannot be said, because" in result.err
     assert result.out.startswith("Cannot be said, because there is 1 session;")
     assert not file.exists()
 

@@ -169,6 +169,14 @@ def test_table_fits_its_width_and_says_what_is_left_out(width: int) -> None:
         assert shown.endswith("parameter_number_11")
 
 
+def test_of_many_columns_without_room_the_first_are_named() -> None:
+    columns = tuple(Column(f"p{i}", priority=i) for i in range(40))
+    lines = table_lines(Table(columns, [[123456.5] * 40]), 30)
+    shown = " ".join(line.plain for line in lines[2:])
+    assert shown.startswith("not shown (-f csv has all): p2, p3, ")
+    assert shown.endswith(", p13, and 26 more")
+
+
 def test_empty_table_says_so() -> None:
     assert _emit(Table((Column("x"),), ()), "table") == "(no rows)\n"
     assert _emit(Table((Column("x"),), ()), "csv") == "x\n"

@@ -190,6 +190,7 @@ def test_a_heading_its_facts_and_its_text_stand_together() -> None:
         "- one sentence that is",
         "  long",
         "- another",
+        "",
         "  aside",
     ]
     assert _lines(parts, None)[4] == "- one sentence that is long"

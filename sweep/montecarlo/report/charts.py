@@ -81,15 +81,15 @@ class Window:
     without: int
 
     def notes(self) -> list[str]:
-        """Say what is not drawn."""
-        said = [
+        """Return what is not drawn."""
+        notes = [
             f"{counted(n, 'path')} further {where}"
             for n, where in ((self.below, "left"), (self.above, "right"))
             if n
         ]
         if self.without:
-            said.append(f"{counted(self.without, 'path')} without a finite value")
-        return said
+            notes.append(f"{counted(self.without, 'path')} without a finite value")
+        return notes
 
     def cell(self, value: float, cells: int) -> int | None:
         """Return in which of equal cells a value lies, or None if outside."""
@@ -147,11 +147,11 @@ def n_bins(shown: Window, most: int) -> int:
 
 def marks(finding: Finding, name: str) -> list[tuple[str, float]]:
     """Return the quantiles that the finding claims, of those that are marked: text, value."""
-    found: dict[float, list[str]] = {}
+    levels_of: dict[float, list[str]] = {}
     for q in finding.summaries[name].quantiles:
         if q.level in MARKED and math.isfinite(q.value):
-            found.setdefault(q.value, []).append(percent(q.level))
-    return [(" ".join(levels), value) for value, levels in found.items()]
+            levels_of.setdefault(q.value, []).append(percent(q.level))
+    return [(" ".join(levels), value) for value, levels in levels_of.items()]
 
 
 def observed_text(finding: Finding, name: str, value: str) -> str:
@@ -166,19 +166,19 @@ def fans(finding: Finding) -> dict[str, NDArray[np.float64]]:
 
     Points where a quantile is not finite are left out.
     """
-    found = {}
+    drawable = {}
     for name, given in finding.curves.items():
         curves = np.asarray(given, np.float64)
         if curves.ndim == 2 and curves.shape[0] == len(FAN_LEVELS):
             curves = curves[:, np.isfinite(curves).all(axis=0)]
             if curves.shape[1] > 1 and math.isfinite(float(np.ptp(curves))):
-                found[name] = curves
-    return found
+                drawable[name] = curves
+    return drawable
 
 
 def not_drawn(finding: Finding, shown: Window) -> list[str]:
-    """Say which paths and marks a histogram leaves out."""
-    said = shown.notes()
+    """Return which paths and marks a histogram leaves out."""
+    notes = shown.notes()
     name = main_metric(finding)
     if name is not None:
         summary = finding.summaries[name]
@@ -186,8 +186,8 @@ def not_drawn(finding: Finding, shown: Window) -> list[str]:
         # Without a value because of the units, and not because of replicates without one.
         reasons = {q.reason for q in summary.quantiles if q.level in MARKED}
         if units.too_few and units.reason is not None and units.reason in reasons:
-            said.append("tails, of too few units")
-    return said
+            notes.append("tails, of too few units")
+    return notes
 
 
 # -- in a terminal ---------------------------------------------------------------------
@@ -301,15 +301,15 @@ def _observed(
 ) -> list[Text]:
     if math.isnan(finding.observed.get(name, math.nan)):
         return []
-    said = observed_text(finding, name, text)
+    label = observed_text(finding, name, text)
     if at is None:
-        return [Text(" " * left + clip(f"{said}: not in the picture", cells), _SEEN)]
-    if at + 2 + len(said) <= cells:
-        line = " " * at + f"▲ {said}"
-    elif len(said) + 1 <= at:
-        line = f"{said} ▲".rjust(at + 1)
+        return [Text(" " * left + clip(f"{label}: not in the picture", cells), _SEEN)]
+    if at + 2 + len(label) <= cells:
+        line = " " * at + f"▲ {label}"
+    elif len(label) + 1 <= at:
+        line = f"{label} ▲".rjust(at + 1)
     else:
-        return [Text(" " * (left + at) + "▲", _SEEN), Text(" " * left + clip(said, cells), _SEEN)]
+        return [Text(" " * (left + at) + "▲", _SEEN), Text(" " * left + clip(label, cells), _SEEN)]
     return [Text(" " * left + line, _SEEN)]
 
 

@@ -80,9 +80,9 @@ def _row(finding: Finding) -> list[Any]:
     name = main_metric(finding)
     lost = _probability_of_loss(finding)
     if name is None:
-        found = [finding.method, finding.variant, finding.n_paths, *[None] * 7]
+        head = [finding.method, finding.variant, finding.n_paths, *[None] * 7]
         reason = "; ".join(finding.notes) or None
-        return [*found, lost, *[None] * 4, *_block_cells(finding), finding.seed, reason]
+        return [*head, lost, *[None] * 4, *_block_cells(finding), finding.seed, reason]
     s = finding.summaries[name]
     at = {q.level: q for q in s.quantiles}
     placed = s.observed
@@ -133,10 +133,10 @@ def summary_with_comparisons(
     of paths on which the former is better; see `sweep.montecarlo.compare.Comparison`.
     """
     table = robustness_table(findings)
-    known = {(c.method, c.other): c for c in comparisons if c.metric == "net_profit"}
+    by_variant = {(c.method, c.other): c for c in comparisons if c.metric == "net_profit"}
     rows: list[list[Any]] = []
     for finding, row in zip(findings, table.rows, strict=True):
-        c = known.get((finding.method, finding.variant))
+        c = by_variant.get((finding.method, finding.variant))
         numbers: list[Any] = [None] * len(_BESIDE)
         if c is not None:
             numbers = [c.first, c.difference, c.error, c.low, c.high, c.better, c.better_error]
@@ -162,8 +162,8 @@ def summary_cells(findings: Sequence[Finding]) -> tuple[Table, list[tuple[str, .
             ]
         for name in {n for n in names if n is not None} if column.name in _OF_METRIC else ():
             rows = [k for k, n in enumerate(names) if n == name]
-            found = metric_texts(name, [nan if values[k] is None else values[k] for k in rows])
-            for k, text in zip(rows, found, strict=True):
+            texts = metric_texts(name, [nan if values[k] is None else values[k] for k in rows])
+            for k, text in zip(rows, texts, strict=True):
                 cells[k] = text
         columns.append(tuple(cells))
     return table, columns
@@ -202,18 +202,18 @@ def _path_rows(finding: Finding, names: Sequence[str]) -> Iterable[tuple[Any, ..
 
 def further_tables(finding: Finding) -> list[Table]:
     """Return the tables that a finding brings along."""
-    found = []
+    tables = []
     for title, (names, rows) in finding.tables.items():
         columns = tuple(_column(n, [row[i] for row in rows]) for i, n in enumerate(names))
-        found.append(Table(columns, rows, title))
-    return found
+        tables.append(Table(columns, rows, title))
+    return tables
 
 
 def _column(name: str, values: Sequence[Any]) -> Column:
     kind = kind_of(values)
-    known = metric_column(name)
-    if kind in ("number", "integer") and known.kind != "number":
-        return Column(name, known.kind, "", known.priority)
+    metric = metric_column(name)
+    if kind in ("number", "integer") and metric.kind != "number":
+        return Column(name, metric.kind, "", metric.priority)
     return Column(name, kind)
 
 
@@ -242,8 +242,8 @@ def findings_document(
 
 
 def _whole(finding: Finding) -> dict[str, Any]:
-    found = finding.to_dict()
+    document = finding.to_dict()
     for part in ("observed", "summaries", "figures"):
-        found[part] = {metric_column(name).key: value for name, value in found[part].items()}
-    found["curves"] = {name: plain(np.asarray(c)) for name, c in finding.curves.items()}
-    return found
+        document[part] = {metric_column(name).key: value for name, value in document[part].items()}
+    document["curves"] = {name: plain(np.asarray(c)) for name, c in finding.curves.items()}
+    return document

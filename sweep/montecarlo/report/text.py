@@ -1,6 +1,6 @@
 """What a finding says, as texts: numbers in cells, facts, and plain sentences.
 
-The screen and the HTML page say the same, so both take it from here.
+The parts of a document are made of them.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def value_with_unit(name: str, value: float) -> str:
 
 
 def _like(texts: Sequence[str], name: str, value: float) -> str:
-    """Show a value with as many decimals as the quantiles beside it have."""
+    """Show a value with as many decimals as the quantiles have."""
     decimals = {len(text.partition(".")[2]) for text in texts if "." in text}
     exact = _kind(name) in ("number", "cash") and math.isfinite(value)
     if not exact or len(decimals) != 1 or any("e" in text for text in texts):
@@ -189,22 +189,22 @@ def figure_rows(finding: Finding) -> list[tuple[str, str]]:
 
 def facts(finding: Finding) -> list[tuple[str, str]]:
     """Return what was done, by label: what was resampled, of which units, how often."""
-    found = [("variant", finding.variant)]
+    rows = [("variant", finding.variant)]
     if finding.params:
-        found.append(("parameters", params_text(finding)))
+        rows.append(("parameters", params_text(finding)))
     summaries = finding.summaries
-    found += _labelled("resampled", {n: s.method for n, s in summaries.items()})
+    rows += _labelled("resampled", {n: s.method for n, s in summaries.items()})
     if finding.block is not None:
-        found.append(("block", finding.block.text))
-    found += _labelled("units", {n: _units(s.units) for n, s in summaries.items()})
-    found.append(("paths", count(finding.n_paths)))
-    found.append(("seed", str(finding.seed)))
+        rows.append(("block", finding.block.text))
+    rows += _labelled("units", {n: _units(s.units) for n, s in summaries.items()})
+    rows.append(("paths", count(finding.n_paths)))
+    rows.append(("seed", str(finding.seed)))
     if finding.seconds > 0.0:
         took = duration(finding.seconds)
         if finding.fitting_seconds > 0.0:
             took += f", {duration(finding.fitting_seconds)} of it for fitting"
-        found.append(("took", took))
-    return [(label, clean(text)) for label, text in found]
+        rows.append(("took", took))
+    return [(label, clean(text)) for label, text in rows]
 
 
 def _labelled(label: str, texts: dict[str, str]) -> list[tuple[str, str]]:
@@ -221,24 +221,24 @@ def _names(texts: dict[str, str], text: str) -> str:
 
 def _units(units: Units) -> str:
     if units.reason is not None:
-        known = counted(units.n, units.name) in units.reason
-        return units.reason if known else f"{units.text}: {units.reason}"
+        counted_there = counted(units.n, units.name) in units.reason
+        return units.reason if counted_there else f"{units.text}: {units.reason}"
     return f"{units.text}, worth {number(units.effective, 3)} independent ones"
 
 
 def no_value(finding: Finding) -> str:
-    """Say how many paths have no value of some metric."""
+    """Return how many paths have no value of some metric."""
     n = len(finding.summaries)
     failed = {name: s.n_failed for name, s in finding.summaries.items() if s.n_failed}
     empty = {name: s.n_empty for name, s in finding.summaries.items() if s.n_empty}
     if not failed and not empty:
         return "no path failed, and none was empty"
-    said = [
+    texts = [
         f"{counted(k, 'path')} {what}" + (f" ({_names_of(counts, k)})" if n > 1 else "")
         for counts, what in ((failed, "failed"), (empty, "had nothing to measure"))
         for k in dict.fromkeys(counts.values())
     ]
-    return "; ".join(said) + ": they rank as the worst"
+    return "; ".join(texts) + ": they rank as the worst"
 
 
 def _names_of(counts: dict[str, int], k: int) -> str:
@@ -246,28 +246,30 @@ def _names_of(counts: dict[str, int], k: int) -> str:
 
 
 def sentences(finding: Finding) -> list[str]:
-    """Return what must be said beside the numbers, each text once.
+    """Return what the numbers need in words, each text once.
 
     P-values with their null; which error is which; why a number is missing; notes.
     """
     summaries = finding.summaries
-    said = [_p_sentence(name, s.p_value) for name, s in summaries.items() if s.p_value is not None]
+    texts = [_p_sentence(name, s.p_value) for name, s in summaries.items() if s.p_value is not None]
     if summaries:
-        said += [_errors(finding), no_value(finding)]
+        texts += [_errors(finding), no_value(finding)]
     if summaries and not finding.paths:
-        said.append("single paths are not kept here: there is no chart, and none in CSV or Parquet")
-    said += what_is_missing(finding)
-    said += [f"{name}: {reason}" for name, reason in finding.reasons.items()]
+        texts.append(
+            "single paths are not kept here: there is no chart, and none in CSV or Parquet"
+        )
+    texts += what_is_missing(finding)
+    texts += [f"{name}: {reason}" for name, reason in finding.reasons.items()]
     # Reasons of units stand among the facts, counts of failures above.
     covered = {s.units.reason for s in summaries.values()}
-    said += [
+    texts += [
         note
         for s in summaries.values()
         for note in s.notes
         if note not in covered and not _counts_failures(s, note)
     ]
-    said += finding.notes
-    return list(dict.fromkeys(clean(text) for text in said))
+    texts += finding.notes
+    return list(dict.fromkeys(clean(text) for text in texts))
 
 
 def _counts_failures(summary: Summary, note: str) -> bool:
@@ -302,7 +304,7 @@ def _errors(finding: Finding) -> str:
 
 
 def what_is_missing(finding: Finding) -> list[str]:
-    """Say why quantiles, means or ranks are missing, each reason once with its places."""
+    """Return why quantiles, means or ranks are missing, each reason once with its places."""
     names = tuple(finding.summaries)
     places: dict[tuple[str, str], list[str]] = {}
     for name, s in finding.summaries.items():
@@ -318,10 +320,10 @@ def what_is_missing(finding: Finding) -> list[str]:
 
 
 def _grouped(quantiles: Iterable[Quantile]) -> list[tuple[str, str]]:
-    found: dict[str, list[str]] = {}
+    levels_of: dict[str, list[str]] = {}
     for q in quantiles:
         if q.reason is not None:
             # Reasons that name their level are one reason to a reader.
             reason = q.reason.replace(f" at {q.level:g}", " this far out")
-            found.setdefault(reason, []).append(percent(q.level))
-    return [(reason, " ".join(levels)) for reason, levels in found.items()]
+            levels_of.setdefault(reason, []).append(percent(q.level))
+    return [(reason, " ".join(levels)) for reason, levels in levels_of.items()]

@@ -114,7 +114,7 @@ def surface_parts(surface: Surface, *, in_full: bool = False) -> list[Part]:
     parts: list[Part] = [Heading(title), Paragraph(tuple(sentences(surface)), items=True)]
     parts += map(profile_part, surface.profiles)
     maps = surface.maps if in_full else surface.maps[:_FIRST_MAPS]
-    parts += [map_part(found, surface.direction) for found in maps]
+    parts += [map_part(heat_map, surface.direction) for heat_map in maps]
     if len(maps) < len(surface.maps):
         more = len(surface.maps) - len(maps)
         parts.append(Paragraph((f"{more} more pairs: -f json and --html have all",), "dim"))
@@ -159,9 +159,9 @@ def _bars(values: Sequence[float]) -> list[TextColumn]:
     return columns
 
 
-def map_part(found: HeatMap, direction: str) -> ShadedCells:
+def map_part(heat_map: HeatMap, direction: str) -> ShadedCells:
     """Return the medians of a pair's cells, the better the higher their share."""
-    worth = found.median if direction == "maximize" else -found.median
+    worth = heat_map.median if direction == "maximize" else -heat_map.median
     finite = worth[np.isfinite(worth)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
     ends = [low, high] if direction == "maximize" else [-low, -high]
@@ -173,27 +173,26 @@ def map_part(found: HeatMap, direction: str) -> ShadedCells:
         return (value - low) / (high - low) if high > low else 1.0
 
     return ShadedCells(
-        found.x,
-        found.y,
-        found.x_labels,
-        found.y_labels,
+        heat_map.x,
+        heat_map.y,
+        heat_map.x_labels,
+        heat_map.y_labels,
         tuple(tuple(map(share, row)) for row in worth.tolist()),
         tuple(
-            tuple(_cell_text(found, row, column) for column in range(len(found.x_labels)))
-            for row in range(len(found.y_labels))
+            tuple(_cell_text(heat_map, row, column) for column in range(len(heat_map.x_labels)))
+            for row in range(len(heat_map.y_labels))
         ),
         poorest,
         best,
-        found.winner,
+        heat_map.winner,
     )
 
 
-def _cell_text(found: HeatMap, row: int, column: int) -> str:
-    where = f"{found.x} {found.x_labels[column]}, {found.y} {found.y_labels[row]}"
-    if not math.isfinite(float(found.median[row, column])):
+def _cell_text(heat_map: HeatMap, row: int, column: int) -> str:
+    where = f"{heat_map.x} {heat_map.x_labels[column]}, {heat_map.y} {heat_map.y_labels[row]}"
+    if not math.isfinite(float(heat_map.median[row, column])):
         return f"{where}: no trial with a value"
-    median, best = fixed([float(found.median[row, column]), float(found.best[row, column])])
-    text = (
-        f"{where}: median {median}, best {best}, {counted(int(found.count[row, column]), 'trial')}"
-    )
-    return text + (", the winner" if (row, column) == found.winner else "")
+    median, best = fixed([float(heat_map.median[row, column]), float(heat_map.best[row, column])])
+    n_trials = counted(int(heat_map.count[row, column]), "trial")
+    text = f"{where}: median {median}, best {best}, {n_trials}"
+    return text + (", the winner" if (row, column) == heat_map.winner else "")

@@ -16,7 +16,7 @@ __all__ = ["cluster_table", "neighbour_table", "sentences", "values_text"]
 
 def sentences(surface: Surface) -> list[str]:
     """Return what the surface says of the winner, in plain sentences."""
-    found = [
+    texts = [
         f"the best is trial {surface.trial}: {surface.objective} = {number(surface.value, 4)} at "
         f"{values_text(surface.params)}"
     ]
@@ -27,13 +27,13 @@ def sentences(surface: Surface) -> list[str]:
             what = "a slope: the settings around it keep part of what it gains"
         else:
             what = "a peak: the settings around it lose most of what it gains"
-        found.append(f"it stands on {what} (plateau score {number(surface.plateau, 2)})")
+        texts.append(f"it stands on {what} (plateau score {number(surface.plateau, 2)})")
         if surface.plateau < 0.8 and surface.steady >= 0:
-            found.append(
+            texts.append(
                 f"the best on a plateau is trial {surface.steady}, with "
                 f"{number(surface.steady_value, 4)}"
             )
-    found += [
+    texts += [
         f"{edge.name} = {number(edge.value, 4)} is at the {edge.side} end of its range, "
         f"{number(edge.low, 4)} to {number(edge.high, 4)}: {edge.advice}"
         for edge in surface.edges
@@ -41,19 +41,19 @@ def sentences(surface: Surface) -> list[str]:
     if surface.importance:
         shares = sorted(surface.importance.items(), key=lambda item: -item[1])
         text = ", ".join(f"{name} {percent(share)}" for name, share in shares)
-        found.append(f"what decides over the best tenth (PED-ANOVA): {text}")
+        texts.append(f"what decides over the best tenth (PED-ANOVA): {text}")
     groups = [c for c in surface.clusters if c.size > 1]
     if groups:
         share = f"{percent(groups[0].share)} of them"
         if len(groups) == 1:
-            whole = f"one region with {share}"
+            regions = f"one region with {share}"
         else:
-            whole = f"{len(groups):,} regions, the largest with {share}"
+            regions = f"{len(groups):,} regions, the largest with {share}"
         alone = len(surface.clusters) - len(groups)
         rest = f", and {alone:,} alone" if alone else ""
-        found.append(f"the best {surface.n_good:,} settings lie in {whole}{rest}")
-    found += [f"{what} cannot be said, because {why}" for what, why in surface.reasons.items()]
-    return found
+        texts.append(f"the best {surface.n_good:,} settings lie in {regions}{rest}")
+    texts += [f"{what} cannot be said, because {why}" for what, why in surface.reasons.items()]
+    return texts
 
 
 def values_text(params: dict[str, Any]) -> str:

@@ -43,15 +43,15 @@ def claims_table(verdict: Verdict) -> Table:
         Column("sentence", "text", priority=1),
         Column("change", "text", priority=3),
     )
-    whole = ("overall", verdict.grade, None, verdict.sentence, "")
+    overall = ("overall", verdict.grade, None, verdict.sentence, "")
     rows = [(c.name, c.grade, c.figures.get("p"), c.sentence, c.change) for c in verdict.claims]
-    return Table(columns, [whole, *rows])
+    return Table(columns, [overall, *rows])
 
 
 def facts(verdict: Verdict) -> list[tuple[str, str]]:
     """Return what the verdict rests on, by label."""
     settings = verdict.settings
-    found = [
+    rows = [
         ("winner", f"trial {verdict.trial}" if verdict.trial >= 0 else "not among the variants"),
         ("sessions", f"{verdict.n_sessions:,}"),
         ("variants", f"{verdict.n_variants:,} with session returns"),
@@ -59,14 +59,14 @@ def facts(verdict: Verdict) -> list[tuple[str, str]]:
     ]
     if not math.isnan(verdict.block_length):
         length = number(verdict.block_length, 2)
-        found.append(
+        rows.append(
             (
                 "resamples",
                 f"{settings.n_bootstrap:,} of sessions in blocks of {length} in the mean, seed "
                 f"{settings.seed}",
             )
         )
-    return found
+    return rows
 
 
 def _evaluations(verdict: Verdict) -> str:
