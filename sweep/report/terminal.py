@@ -139,7 +139,12 @@ def _part_lines(part: Part, width: int | None) -> list[Text]:
             return facts_lines(part.rows, width)
         case Paragraph():
             head = " " * part.indent + ("- " if part.items else "")
-            return [line for t in part.texts for line in wrapped(t, width, part.style, head=head)]
+            style = part.style
+            return [
+                line
+                for text in part.texts
+                for line in wrapped(text, width, style, head=head, head_style=style)
+            ]
         case Grid():
             return _grid_lines(part, width)
         case ShadedCells():

@@ -133,30 +133,22 @@ def profile_part(profile: Profile) -> Grid:
         TextColumn("median", tuple(fixed([float(v) for v in profile.median], 4)), 0),
         TextColumn("best", tuple(fixed([float(v) for v in profile.best], 4)), 0),
         TextColumn("trials", tuple(f"{n:,}" for n in profile.count.tolist()), 1),
-        *_bars([float(v) for v in profile.median]),
+        _bars([float(v) for v in profile.median]),
     )
     winner = tuple("bold" if k == profile.winner else "" for k in range(len(profile.labels)))
     return Grid(columns, hint=_HINT, row_styles=winner)
 
 
-def _bars(values: Sequence[float]) -> list[TextColumn]:
+def _bars(values: Sequence[float]) -> TextColumn:
     """Return bars to the left of 0 and to its right, which have strokes of their own."""
-    finite = [v for v in values if math.isfinite(v)]
-    largest = max(map(abs, finite), default=0.0) or 1.0
-    columns = []
-    for stroke, style, sign in (("░", "red", -1.0), ("█", "cyan", 1.0)):
-        if not any(sign * v > 0.0 for v in finite):
-            continue
-        bars: TextColumn | None = TextColumn("", ("",) * len(values), 9)
-        for longest in reversed(_BARS):
-            texts = tuple(
-                stroke * round(longest * sign * v / largest) if sign * v > 0.0 else ""
-                for v in values
-            )
-            bars = TextColumn("", texts, 9, sign < 0.0, whole=True, style=style, narrower=bars)
-        assert bars is not None
-        columns.append(bars)
-    return columns
+    largest = max((abs(v) for v in values if math.isfinite(v)), default=0.0) or 1.0
+    bars = TextColumn("", ("",) * len(values), 9)
+    for longest in reversed(_BARS):
+        lengths = [round(longest * v / largest) if math.isfinite(v) else 0 for v in values]
+        left = max(0, -min(lengths, default=0))
+        texts = tuple(f"{'░' * -n:>{left}}{'█' * n}" if n else "" for n in lengths)
+        bars = TextColumn("", texts, 9, right=False, whole=True, style="cyan", narrower=bars)
+    return bars
 
 
 def map_part(heat_map: HeatMap, direction: str) -> ShadedCells:
