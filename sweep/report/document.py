@@ -172,6 +172,8 @@ class ShadedCells:
 
     Attributes
     ----------
+    what : str
+        What the shades tell, such as ``"median"``.
     x, y : str
         Names of what runs to the right, and downwards.
     x_labels, y_labels : tuple of str
@@ -185,6 +187,7 @@ class ShadedCells:
         Row and column of the cell that stands out.
     """
 
+    what: str
     x: str
     y: str
     x_labels: tuple[str, ...]

@@ -31,15 +31,12 @@ from sweep.report.document import (
 from sweep.text import cell_width, clean, clip, elide, pad
 
 __all__ = [
-    "facts_lines",
-    "fit",
     "grid_rows",
     "lines_of",
     "needs_ascii",
     "print_lines",
     "screen_width",
     "to_ascii",
-    "wrapped",
 ]
 
 # A title longer than its cells is shortened, down to the least of these widths, before a
@@ -136,14 +133,14 @@ def _part_lines(part: Part, width: int | None) -> list[Text]:
                 text = Text.assemble(text, gap, (clean(part.note), f"not bold {part.note_style}"))
             return _folded(text, width)
         case Facts():
-            return facts_lines(part.rows, width)
+            return _facts_lines(part.rows, width)
         case Paragraph():
             head = " " * part.indent + ("- " if part.items else "")
             style = part.style
             return [
                 line
                 for text in part.texts
-                for line in wrapped(text, width, style, head=head, head_style=style)
+                for line in _wrapped(text, width, style, head=head, head_style=style)
             ]
         case Grid():
             return _grid_lines(part, width)
@@ -157,7 +154,7 @@ def _folded(text: Text, width: int | None) -> list[Text]:
     return [text] if width is None else list(text.wrap(_WRAPPER, max(width, 1)))
 
 
-def wrapped(
+def _wrapped(
     text: str, width: int | None, style: str = "", *, head: str = "", head_style: str = ""
 ) -> list[Text]:
     """Break a text at spaces; lines after the first stand under its beginning."""
@@ -167,13 +164,13 @@ def wrapped(
     return [Text.assemble((h, head_style), line) for h, line in zip(heads, lines, strict=True)]
 
 
-def facts_lines(rows: Sequence[tuple[str, str]], width: int | None) -> list[Text]:
+def _facts_lines(rows: Sequence[tuple[str, str]], width: int | None) -> list[Text]:
     """Lay facts out, the texts under one another."""
     label = max((cell_width(clean(name)) for name, _ in rows), default=0) + 2
     return [
         line
         for name, text in rows
-        for line in wrapped(
+        for line in _wrapped(
             text, width, head=pad(clean(name), label, right=False), head_style="dim"
         )
     ]
@@ -193,9 +190,9 @@ def _grid_lines(grid: Grid, width: int | None) -> list[Text]:
             names = ", ".join(left_out[:_NAMED])
             more = len(left_out) - _NAMED
             text = f"not shown ({grid.hint}): {names}" + (f", and {more} more" if more > 0 else "")
-            lines += wrapped(text, width, "dim")
+            lines += _wrapped(text, width, "dim")
     for note in grid.notes:
-        lines += wrapped(note, width, "dim")
+        lines += _wrapped(note, width, "dim")
     return lines
 
 
@@ -220,7 +217,7 @@ def grid_rows(grid: Grid, width: int | None) -> tuple[list[Text], tuple[str, ...
 
     There is no line of groups where no column has one, and none of titles without titles.
     """
-    columns, widths, left_out = fit(grid.columns, width)
+    columns, widths, left_out = _fit(grid.columns, width)
     sep = " " * _GAP
     lines = []
     if any(c.group for c in columns):
@@ -249,7 +246,7 @@ def grid_rows(grid: Grid, width: int | None) -> tuple[list[Text], tuple[str, ...
     return lines, left_out
 
 
-def fit(
+def _fit(
     columns: Sequence[TextColumn], width: int | None
 ) -> tuple[list[TextColumn], list[int], tuple[str, ...]]:
     """Return the columns that fit side by side, their widths, and the titles of the others."""
@@ -356,7 +353,7 @@ def _map_lines(part: ShadedCells, width: int | None) -> list[Text]:
     width = width or 100
     label = min(max(map(cell_width, (*part.y_labels, part.y))), max(width // 4, 8))
     wide = min(max((width - label - 3) // max(len(part.x_labels), 1), 1), 6)
-    shaded = f"median, {_SHADES[0]} {part.poorest} to {_SHADES[-1]} {part.best}"
+    shaded = f"{part.what}, {_SHADES[0]} {part.poorest} to {_SHADES[-1]} {part.best}"
     title = f"{part.y} (down) by {part.x} (across): {shaded}"
     lines = _folded(Text(clean(title), "bold"), width)
     for row, (name, shares) in enumerate(zip(part.y_labels, part.shares, strict=True)):

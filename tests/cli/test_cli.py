@@ -348,7 +348,7 @@ def test_columns_that_were_asked_for_are_shown_before_others(study: Path) -> Non
     titles = lines[0].split()
     assert {"trial", "win_rate", "calmar", "plateau"} <= set(titles)
     assert any(t.startswith("mean_hol") for t in titles)
-    assert "do not fit" in lines[4]
+    assert lines[4].startswith("not shown (-f csv has all): ")
 
 
 # -- replay ----------------------------------------------------------------------------

@@ -198,7 +198,7 @@ def test_nothing_is_summed_up_where_nothing_can_be_said(tmp_path: Path) -> None:
     study = make(tmp_path, one, SERIAL[1], trials=1).folder
     found = mc(study, "-m", "pnl,trades,sessions", "--paths", 8)
     assert found.code == 0, found.err
-    assert "no summary, because no method has paths to sum up; see above" in found.out
+    assert "no summary, because no method has paths to sum up; each one says why" in found.out
     assert "p_loss" not in found.out
     assert found.out.count("cannot be said, because") == 3
     one_can = mc(study, "-m", "pnl,sessions,gbm", "--paths", 8)

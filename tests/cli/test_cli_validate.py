@@ -303,7 +303,7 @@ def test_splits_are_drawn_or_listed(study: Path) -> None:
     result = sweep("validate", study, "--show-splits")
     assert result.code == 0, result.err
     assert sum(line.startswith("fold ") for line in result.out.splitlines()) >= 5
-    assert "█" in result.out or "?" in result.out
+    assert "█" in result.out or "#" in result.out
     rows = sweep("validate", study, "--show-splits", "-f", "csv").rows
     assert rows[0][:2] == ["fold", "role"]
     assert [row[1] for row in rows[1:]].count("test") == 5

@@ -210,7 +210,9 @@ def test_texts_are_never_markup_or_control_codes() -> None:
 def test_shaded_cells_have_the_better_darker_and_the_marked_one_crossed() -> None:
     shares = ((0.0, 0.3, None), (0.6, 0.9, 1.0))
     texts = (("",) * 3,) * 2
-    part = ShadedCells("x", "y", ("1", "2", "3"), ("a", "b"), shares, texts, "0", "9", (1, 2))
+    part = ShadedCells(
+        "median", "x", "y", ("1", "2", "3"), ("a", "b"), shares, texts, "0", "9", (1, 2)
+    )
     assert _lines([part], 40) == [
         "y (down) by x (across): median, ░ 0 to █",
         "9",

@@ -107,7 +107,7 @@ def summary_parts(findings: Sequence[Finding], anchors: Sequence[str] = ()) -> l
     table, cells = summary_cells(findings)
     names = set(map(main_metric, findings))
     if findings and names == {None}:
-        text = "no summary, because no method has paths to sum up"
+        text = "no summary, because no method has paths to sum up; each one says why"
         return [Paragraph((text,), "dim")]
     columns = tuple(
         TextColumn(

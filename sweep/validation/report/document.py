@@ -165,6 +165,7 @@ def map_part(heat_map: HeatMap, direction: str) -> ShadedCells:
         return (value - low) / (high - low) if high > low else 1.0
 
     return ShadedCells(
+        "median",
         heat_map.x,
         heat_map.y,
         heat_map.x_labels,
