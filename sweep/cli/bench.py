@@ -97,8 +97,8 @@ def report(result: BenchResult, fmt: str, *, no_color: bool) -> None:
 
 def _print_list(*, no_color: bool) -> None:
     from sweep.bench.registry import BENCHES
-    from sweep.cli.trial_tables import print_lines, screen_width
     from sweep.report.table import Table, table_lines
+    from sweep.report.terminal import print_lines, screen_width
     from sweep.text import Column
 
     columns = (Column("bench", "text", priority=0), Column("question", "text", priority=0))
@@ -109,8 +109,8 @@ def _print_list(*, no_color: bool) -> None:
 def _print(result: BenchResult, machine: dict[str, str], *, no_color: bool) -> None:
     from rich.text import Text
 
-    from sweep.cli.trial_tables import print_lines, screen_width
     from sweep.report.table import Table, table_lines
+    from sweep.report.terminal import print_lines, screen_width
     from sweep.text import Column, kind_of
 
     width = screen_width()

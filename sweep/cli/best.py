@@ -53,9 +53,11 @@ def best(
     times in seconds (columns ending in _s), shares as fractions.
     """
     from sweep.cli import study_report as report
-    from sweep.cli.trial_tables import print_lines, screen_width, trials_table
+    from sweep.cli.trial_tables import trials_table
     from sweep.errors import InputError
+    from sweep.report.document import Facts
     from sweep.report.table import emit, json_text, write_csv
+    from sweep.report.terminal import lines_of, print_lines, screen_width
     from sweep.text import counted
 
     if path is not None and not path.lower().endswith(".csv"):
@@ -77,9 +79,10 @@ def best(
     elif fmt == "csv":
         emit(trials_table(study, numbers), "csv")
     else:
-        said = report.verdict(checked, verify, len(numbers))
-        lines = report.winners_lines(study, numbers, screen_width(), said=said)
-        print_lines([*lines, report.holdout_line(study)], no_color=no_color)
+        replayed = report.verdict(checked, verify, len(numbers))
+        parts = report.winners_parts(study, numbers, checked=replayed)
+        parts.append(Facts((report.holdout_fact(study),)))
+        print_lines(lines_of(parts, screen_width()), no_color=no_color)
     if path is not None:
         mark = "" if checked or not numbers else ", not verified"
         note(f"{path}: {counted(len(numbers), 'trial')}{mark}", quiet=quiet)

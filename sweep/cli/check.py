@@ -72,8 +72,8 @@ def _ticks(path: str, *, quiet: bool, no_color: bool) -> Ticks:
 def _print(report: CheckReport, *, no_color: bool) -> None:
     from rich.text import Text
 
-    from sweep.cli.trial_tables import print_lines, screen_width
     from sweep.report.table import Table, table_lines
+    from sweep.report.terminal import print_lines, screen_width
     from sweep.text import Column
 
     width = screen_width()

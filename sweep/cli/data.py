@@ -359,7 +359,7 @@ def _show(document: dict[str, Any], fmt: str, *, no_color: bool) -> None:
         return
     from rich.text import Text
 
-    from sweep.cli.trial_tables import print_lines, screen_width
+    from sweep.report.terminal import print_lines, screen_width
 
     width = screen_width()
     shown = (

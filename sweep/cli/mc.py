@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,10 +23,11 @@ from sweep.cli.options import (
 from sweep.montecarlo.request import ALL_METHODS, MonteCarlo, request_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sweep.montecarlo.compare import Comparison
     from sweep.montecarlo.finding import Finding
+    from sweep.report.status_line import StatusLine
     from sweep.study.study import Study
 
 __all__ = ["mc"]
@@ -154,11 +154,13 @@ def mc(
     trials += compare
     subjects = subjects_of(study, trials, values_of(study, params) if params else None)
     from sweep.cli.interrupts import Interrupts
+    from sweep.report.status_line import StatusLine
 
     compute = study.spec.compute
     study.mapped  # noqa: B018 - bad ticks or a bad strategy are said before workers start
     engine = make_engine(compute.engine, workers or compute.workers)
-    with Interrupts() as interrupts, _Progress(quiet=quiet, no_color=no_color) as progress:
+    with Interrupts() as interrupts, StatusLine(quiet=quiet, no_color=no_color) as status:
+        progress = _Progress(status)
         interrupts.counting = True
         try:
             findings = run_methods(
@@ -225,9 +227,10 @@ def _write(
 
         write_png(files["png"], findings, force=force)
     if files["html"]:
-        from sweep.montecarlo.report.html import write_html
+        from sweep.montecarlo.report.document import page_parts
+        from sweep.report.html import write_page
 
-        write_html(files["html"], findings, comparisons=comparisons, force=force)
+        write_page(files["html"], "Robustness", page_parts(findings, comparisons), force=force)
     for path in files.values():
         if path:
             note(f"written: {path}", quiet=quiet)
@@ -241,96 +244,45 @@ def _show(
     *,
     no_color: bool,
 ) -> None:
-    from sweep.montecarlo.report.compared import comparison_lines, summary_with_comparisons
-    from sweep.montecarlo.report.tables import document
+    from sweep.montecarlo.report.tables import findings_document, summary_with_comparisons
     from sweep.report.table import emit, json_text
 
     if fmt == "json":
         head = {"study": study.name, "folder": study.folder}
-        sys.stdout.write(json_text({**head, **document(findings, comparisons)}))
+        sys.stdout.write(json_text({**head, **findings_document(findings, comparisons)}))
         return
     if fmt == "csv":
         emit(summary_with_comparisons(findings, comparisons), "csv")
         return
-    from rich.text import Text
+    from sweep.montecarlo.report.document import screen_parts
+    from sweep.report.terminal import lines_of, print_lines, screen_width
 
-    from sweep.cli.trial_tables import print_lines, screen_width
-    from sweep.montecarlo.report.charts import chart_lines, charts_wanted, needs_ascii
-    from sweep.montecarlo.report.tables import finding_lines, robustness_lines
-
-    width = screen_width()
-    lines: list[Text] = []
-    for finding in findings:
-        lines += [*finding_lines(finding, width), Text()]
-        if charts_wanted(sys.stdout):
-            charts = chart_lines(finding, width or 80, ascii_only=needs_ascii(sys.stdout))
-            lines += [*charts, *([Text()] if charts else [])]
-    lines += comparison_lines(comparisons, width)
-    if len(findings) > 1:
-        lines += robustness_lines(findings, width)
+    lines = lines_of(screen_parts(findings, comparisons), screen_width())
     print_lines(lines, no_color=no_color)
 
 
 class _Progress:
-    """Shows which method is under way, its rate, the time left and running quantiles.
+    """Shows which method is under way, its rate, the time left and running quantiles."""
 
-    In place on a terminal, a line now and then without one, nothing with ``quiet``.
-    """
-
-    def __init__(self, *, quiet: bool, no_color: bool) -> None:
-        from sweep.report.live import stderr_console
-
-        self._quiet = quiet
-        self._console = stderr_console(no_color=no_color)
-        self._live: Any = None
+    def __init__(self, status: StatusLine, clock: Callable[[], float] = time.monotonic) -> None:
+        self._status = status
+        self._clock = clock
         self._method = ""
-        self._began = self._drawn = 0.0
+        self._began = 0.0
         self._first = 0
 
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
-
     def __call__(self, method: str, done: int, total: int, profits: Any) -> None:
-        now = time.monotonic()
-        if method != self._method:
+        now = self._clock()
+        begins = method != self._method
+        if begins:
             self._method, self._began, self._first = method, now, done
-            self._drawn = now if not self._console.is_terminal else 0.0
-        every = 0.2 if self._console.is_terminal else 10.0
-        if self._quiet or (now - self._drawn < every and done < total):
-            return
-        if not self._console.is_terminal and now - self._drawn < every:
-            return
-        self._drawn = now
-        line = self._line(done, total, now - self._began, profits)
-        if self._console.is_terminal:
-            self._draw(line)
-        else:
-            self._console.print(line, soft_wrap=True)
+        if self._status.due() or (begins and self._status.on_terminal):
+            self._status.show(self._line(done, total, now - self._began, profits))
 
     def stage(self, method: str, text: str) -> None:
         """Show what is being done before there are paths: on a terminal, where one waits."""
-        if self._console.is_terminal and not self._quiet:
-            self._draw(f"{method}: {text}")
-
-    def _draw(self, line: str) -> None:
-        from rich.live import Live
-        from rich.text import Text
-
-        text = Text(line, no_wrap=True, overflow="ellipsis")
-        if self._live is None:
-            self._live = Live(text, console=self._console, auto_refresh=False, transient=True)
-            self._live.start(refresh=True)
-        else:
-            self._live.update(text, refresh=True)
+        if self._status.on_terminal:
+            self._status.show(f"{method}: {text}")
 
     def _line(self, done: int, total: int, elapsed: float, profits: Any) -> str:
         from sweep.text import duration, short

@@ -93,17 +93,17 @@ def replay(
     if on == "holdout":
         from sweep.study.amend import open_holdout
 
-        found = open_holdout(study, variant)
+        result = open_holdout(study, variant)
     else:
-        found = study.replay(variant)
-    trades = _trades_table(found)
-    _write_files(found, trades, paths, force=force, quiet=quiet)
+        result = study.replay(variant)
+    trades = _trades_table(result)
+    _write_files(result, trades, paths, force=force, quiet=quiet)
     if fmt == "json":
-        sys.stdout.write(json_text(_document(study, variant, found, trades)))
+        sys.stdout.write(json_text(_document(study, variant, result, trades)))
     elif fmt == "csv":
-        emit(_row_table(variant, found), "csv")
+        emit(_row_table(variant, result), "csv")
     else:
-        _print(study, variant, found, trades, no_color=no_color)
+        _print(study, variant, result, trades, no_color=no_color)
     if not any(paths.values()):
         words = ["sweep", "replay", *([] if trial is None else [str(trial)])]
         words += [word for item in params for word in ("--param", item)]
@@ -170,16 +170,18 @@ def values_of(study: Study, params: tuple[str, ...]) -> dict[str, Any]:
 # -- what is shown ---------------------------------------------------------------------
 
 
-def _said(study: Study, variant: int | dict[str, Any], found: ReplayResult) -> str:
+def _comparison(study: Study, variant: int | dict[str, Any], result: ReplayResult) -> str:
     from sweep.text import counted
 
-    if found.on == "holdout":
+    if result.on == "holdout":
         n = len(study.opened)
         return f"holdout, opened for {counted(n, 'variant')} so far"
     if isinstance(variant, dict):
         return "no trial of the search"
-    whole = study.board.trial(variant).n_slices == len(study.setup.slices)
-    return "the same bits as in the search" if whole else "pruned in the search: more slices here"
+    complete = study.board.trial(variant).n_slices == len(study.setup.slices)
+    return (
+        "the same bits as in the search" if complete else "pruned in the search: more slices here"
+    )
 
 
 def _name(variant: int | dict[str, Any]) -> str:
@@ -189,78 +191,77 @@ def _name(variant: int | dict[str, Any]) -> str:
 def _print(
     study: Study,
     variant: int | dict[str, Any],
-    found: ReplayResult,
+    result: ReplayResult,
     trades: Table,
     *,
     no_color: bool,
 ) -> None:
-    from rich.text import Text
+    from dataclasses import replace
 
-    from sweep.cli.trial_tables import metrics_table, print_lines, screen_width
-    from sweep.report.table import Table, table_lines
+    from sweep.cli.trial_tables import metrics_table
+    from sweep.report.document import Facts, Heading, Part
+    from sweep.report.terminal import lines_of, print_lines, screen_width
     from sweep.text import counted
 
-    width = screen_width()
-    heading = Text(_name(variant), "bold").append(f"   {_said(study, variant, found)}", "dim")
-    lines = [heading]
-    lines += [Text(f"  {name} = {value}") for name, value in found.params.items()]
-    lines += [Text(), *table_lines(metrics_table(found.metrics, label=found.on), width), Text()]
     n = len(trades.rows)
-    first = Table(trades.columns, trades.rows[:_SHOWN])
     title = counted(n, "trade") + (f", the first {_SHOWN}" if n > _SHOWN else "")
-    lines.append(Text(title, "bold"))
-    if n:
-        lines += table_lines(first, width, hint="--trades FILE has all")
-    print_lines(lines, no_color=no_color)
+    first = replace(trades, rows=trades.rows[:_SHOWN], title=title)
+    parts: list[Part] = [
+        Heading(_name(variant), _comparison(study, variant, result)),
+        Facts(tuple((name, str(value)) for name, value in result.params.items())),
+        metrics_table(result.metrics, label=result.on).grid(),
+        first.grid("--trades FILE has all") if n else Heading(title),
+    ]
+    print_lines(lines_of(parts, screen_width()), no_color=no_color)
 
 
 def _document(
-    study: Study, variant: int | dict[str, Any], found: ReplayResult, trades: Table
+    study: Study, variant: int | dict[str, Any], result: ReplayResult, trades: Table
 ) -> dict[str, Any]:
     number = variant if isinstance(variant, int) else None
     return {
         "study": study.name,
         "folder": study.folder,
         "trial": number,
-        "on": found.on,
-        "params": found.params,
-        "metrics": dict(_metric_cells(found)),
+        "on": result.on,
+        "params": result.params,
+        "metrics": dict(_metric_cells(result)),
         "holdout_opened": len(study.opened),
         "trades": trades,
     }
 
 
-def _metric_cells(found: ReplayResult) -> Iterator[tuple[str, float]]:
+def _metric_cells(result: ReplayResult) -> Iterator[tuple[str, float]]:
     """Yield the metrics by their names with units, counts as whole numbers."""
     from sweep.text import metric_column
 
-    for name, value in found.metrics.items():
+    for name, value in result.metrics.items():
         column = metric_column(name)
         yield column.key, int(value) if column.kind == "count" and value == value else value
 
 
-def _row_table(variant: int | dict[str, Any], found: ReplayResult) -> Table:
+def _row_table(variant: int | dict[str, Any], result: ReplayResult) -> Table:
     from sweep.report.table import Table
     from sweep.text import Column, metric_column, parameter_column
 
-    names = list(found.params)
+    names = list(result.params)
     columns = [Column("trial", "integer"), Column("on", "text")]
-    columns += [parameter_column(n, [found.params[n]]) for n in names]
-    columns += [metric_column(name) for name in found.metrics]
+    columns += [parameter_column(n, [result.params[n]]) for n in names]
+    columns += [metric_column(name) for name in result.metrics]
     number = variant if isinstance(variant, int) else None
-    row = [number, found.on, *found.params.values(), *(v for _, v in _metric_cells(found))]
+    row = [number, result.on, *result.params.values(), *(v for _, v in _metric_cells(result))]
     return Table(tuple(columns), [row])
 
 
 # -- files -----------------------------------------------------------------------------
 
 
-def _trades_table(found: ReplayResult) -> Table:
+def _trades_table(result: ReplayResult) -> Table:
     from sweep.backtest.trades import round_trips
     from sweep.report.table import Table
     from sweep.text import Column
 
-    trips = round_trips(found.replay.fills)
+    trips = round_trips(result.replay.fills)
     sides = {1: "long", -1: "short"}
     columns = (
         Column("trade", "integer", priority=0),
@@ -293,11 +294,11 @@ def _trades_table(found: ReplayResult) -> Table:
     return Table(columns, rows)
 
 
-def _fills_table(found: ReplayResult) -> Table:
+def _fills_table(result: ReplayResult) -> Table:
     from sweep.report.table import Table
     from sweep.text import Column
 
-    fills = found.replay.fills
+    fills = result.replay.fills
     columns = (
         Column("ts", "time"),
         Column("tick", "integer"),
@@ -315,7 +316,7 @@ def _fills_table(found: ReplayResult) -> Table:
 
 
 def _write_files(
-    found: ReplayResult,
+    result: ReplayResult,
     trades: Table,
     paths: dict[str, str | None],
     *,
@@ -329,20 +330,20 @@ def _write_files(
         write_table(path, trades, force=force)
         note(f"{path}: {counted(len(trades.rows), 'trade')}", quiet=quiet)
     if (path := paths["fills"]) is not None:
-        table = _fills_table(found)
+        table = _fills_table(result)
         write_table(path, table, force=force)
         note(f"{path}: {counted(len(table.rows), 'fill')}", quiet=quiet)
     if (path := paths["equity"]) is not None:
-        _write_equity(path, found, force)
-        note(f"{path}: {counted(len(found.replay.ts), 'tick')}", quiet=quiet)
+        _write_equity(path, result, force)
+        note(f"{path}: {counted(len(result.replay.ts), 'tick')}", quiet=quiet)
 
 
-def _write_equity(path: str, found: ReplayResult, force: bool) -> None:
+def _write_equity(path: str, result: ReplayResult, force: bool) -> None:
     """Write one row a tick: by columns, since there may be a hundred million."""
     from sweep.report.table import new_file, write_rows
     from sweep.text import Column
 
-    r = found.replay
+    r = result.replay
     if Path(path).suffix.lower() == ".parquet":
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -156,8 +156,9 @@ def _show(
     no_color: bool,
 ) -> None:
     from sweep.cli import study_report as report
-    from sweep.cli.trial_tables import print_lines, screen_width, trials_table
+    from sweep.cli.trial_tables import trials_table
     from sweep.report.table import emit, json_text
+    from sweep.report.terminal import lines_of, print_lines, screen_width
 
     best = list(summary.best) or study.best()
     checked = bool(summary.best)
@@ -172,14 +173,14 @@ def _show(
         }
         sys.stdout.write(json_text(document))
     elif fmt == "csv":
-        for line in report.summary_lines(study, summary, startup):
+        for line in lines_of(report.summary_parts(study, summary, startup), screen_width()):
             note(line.plain, quiet=quiet)
         emit(trials_table(study, best), "csv")
     else:
-        said = report.verdict(checked or None, not interrupted, len(best))
-        print_lines(report.summary_lines(study, summary, startup), no_color=no_color)
-        print_lines([_blank()], no_color=no_color)
-        print_lines(report.winners_lines(study, best, screen_width(), said=said), no_color=no_color)
+        replayed = report.verdict(checked or None, not interrupted, len(best))
+        parts = report.summary_parts(study, summary, startup)
+        parts += report.winners_parts(study, best, checked=replayed)
+        print_lines(lines_of(parts, screen_width()), no_color=no_color)
     folder = study.folder
     note(f"\neverything lies in {folder}", quiet=quiet)
     if interrupted:
@@ -194,9 +195,3 @@ def _show(
         ["sweep", "replay", "--study", folder, "--trades", "trades.csv"],
         quiet=quiet,
     )
-
-
-def _blank() -> Any:
-    from rich.text import Text
-
-    return Text()

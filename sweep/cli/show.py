@@ -42,11 +42,9 @@ def show(
 
     FOLDER is the latest study under results by default. It may be running.
     """
-    from rich.text import Text
-
     from sweep.cli import study_report as report
-    from sweep.cli.trial_tables import print_lines, screen_width
     from sweep.report.table import Table, emit, json_text
+    from sweep.report.terminal import lines_of, print_lines, screen_width
 
     study = open_study(folder, source, trust=trust, quiet=quiet)
     best = study.best()
@@ -66,10 +64,9 @@ def show(
         columns = (Column("fact", "text"), Column("value", "text"))
         emit(Table(columns, [(name, str(value)) for name, value in facts]), "csv")
     else:
-        said = report.verdict(checked, verify, len(best))
-        lines = [*report.about_lines(study), Text()]
-        lines += report.winners_lines(study, best, screen_width(), said=said)
-        print_lines(lines, no_color=no_color)
+        replayed = report.verdict(checked, verify, len(best))
+        parts = [*report.about_parts(study), *report.winners_parts(study, best, checked=replayed)]
+        print_lines(lines_of(parts, screen_width()), no_color=no_color)
     if not best and len(study.board):
         hint(*report.why_no_winner(study), quiet=quiet)
         return

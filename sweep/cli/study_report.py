@@ -1,18 +1,17 @@
-"""What is said about a study: how a run went, its state, its winners, whether they replay."""
+"""What is reported of a study: how a run went, its state, its winners, whether they replay."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from rich.text import Text
 
 from sweep.cli.options import note
-from sweep.cli.trial_tables import best_lines, screen_width, trials_table
+from sweep.cli.trial_tables import best_grid, trials_table
 from sweep.errors import ReplayMismatchError, SweepError
+from sweep.report.document import Facts, Heading, Paragraph, Part
 from sweep.study.records import FAILED, INFEASIBLE, PRUNED
 from sweep.study.runner import Summary
 from sweep.study.study import Study
@@ -21,29 +20,18 @@ from sweep.ticks.quality import format_stamp
 
 __all__ = [
     "about_document",
-    "about_lines",
-    "holdout_line",
+    "about_parts",
+    "holdout_fact",
     "is_running",
     "summary_document",
-    "summary_lines",
+    "summary_parts",
     "trial_counts",
     "verdict",
     "verify",
     "why_no_winner",
     "winners_document",
-    "winners_lines",
+    "winners_parts",
 ]
-
-_LABEL = 10
-
-
-def _fact(label: str, text: str) -> Text:
-    """Return a labelled line, broken into several where the screen is narrow."""
-    room = max((screen_width() or 1 << 20) - _LABEL, 20)
-    parts = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
-    body = ("\n" + " " * _LABEL).join(parts)
-    return Text().append(label.ljust(_LABEL), "dim").append(body)
-
 
 # -- trials and holdout ----------------------------------------------------------------
 
@@ -70,36 +58,33 @@ def _holdout_text(study: Study) -> str:
     return f"{counted(end - begin, 'tick')}, {seen}{caution}"
 
 
-def holdout_line(study: Study) -> Text:
-    """Return how often the holdout was opened, as a line."""
-    return _fact("holdout", _holdout_text(study))
+def holdout_fact(study: Study) -> tuple[str, str]:
+    """Return how often the holdout was opened, with a label."""
+    return "holdout", _holdout_text(study)
 
 
 # -- a run -----------------------------------------------------------------------------
 
 
-def summary_lines(study: Study, summary: Summary, startup_s: float = 0.0) -> list[Text]:
-    """Return how a run went, a line a fact; ``startup_s`` passed before the run began."""
+def summary_parts(study: Study, summary: Summary, startup_s: float = 0.0) -> list[Part]:
+    """Return how a run went; ``startup_s`` passed before the run began."""
     s = summary
-    lines = [
-        Text(f"{study.name}: {_ending(s.reason)}", "bold"),
-        _fact("trials", f"{_counts_text(study)}; {counted(s.evaluated, 'variant')} evaluated"),
-        _fact("time", _time_text(s, startup_s)),
-        _fact("workers", _busy_text(s)),
+    facts = [
+        ("trials", f"{_counts_text(study)}; {counted(s.evaluated, 'variant')} evaluated"),
+        ("time", _time_text(s, startup_s)),
+        ("workers", _busy_text(s)),
     ]
     if s.uss_bytes:
-        own = sorted(s.uss_bytes.values())
-        span = " to ".join(dict.fromkeys((bytes_text(own[0]), bytes_text(own[-1]))))
-        shared = study.manifest["ticks"]["n_ticks"] * 8 * 3
-        lines.append(
-            _fact(
-                "memory",
-                f"{span} of its own for each worker (USS), {bytes_text(shared)} of ticks shared",
-            )
+        ends = min(s.uss_bytes.values()), max(s.uss_bytes.values())
+        span = " to ".join(dict.fromkeys(map(bytes_text, ends)))
+        shared = bytes_text(study.manifest["ticks"]["n_ticks"] * 8 * 3)
+        facts.append(
+            ("memory", f"{span} of its own for each worker (USS), {shared} of ticks shared")
         )
     if s.saved_share is not None:
-        lines.append(_fact("pruning", f"saved {percent(s.saved_share)} of the evaluation"))
-    return [*lines, holdout_line(study)]
+        facts.append(("pruning", f"saved {percent(s.saved_share)} of the evaluation"))
+    facts.append(holdout_fact(study))
+    return [Heading(f"{study.name}: {_ending(s.reason)}"), Facts(tuple(facts))]
 
 
 def _ending(reason: str) -> str:
@@ -185,8 +170,8 @@ def state_of(study: Study) -> str:
     return "finished" if wanted is not None and done >= wanted else "stopped"
 
 
-def about_lines(study: Study) -> list[Text]:
-    """Return what a study is and how far it has come, a line a fact."""
+def about_parts(study: Study) -> list[Part]:
+    """Return what a study is and how far it has come."""
     about, spec = study.manifest, study.spec.study
     ticks = about["ticks"]
     goals = ", ".join(
@@ -194,33 +179,32 @@ def about_lines(study: Study) -> list[Text]:
         for label, direction in zip(study.objectives.labels, study.directions, strict=True)
     )
     begin, end, _ = about["search"]
-    lines = [
-        Text(f"{study.name}: {state_of(study)}", "bold"),
-        _fact("folder", str(study.folder)),
-        _fact("strategy", f"{about['strategy']['path']} ({about['strategy']['digest'][:12]})"),
-        _fact("ticks", f"{study.spec.data.source} ({ticks['content'][:12]})"),
-        _fact(
+    facts = [
+        ("folder", str(study.folder)),
+        ("strategy", f"{about['strategy']['path']} ({about['strategy']['digest'][:12]})"),
+        ("ticks", f"{study.spec.data.source} ({ticks['content'][:12]})"),
+        (
             "",
             f"{count(ticks['n_ticks'])} {ticks['kind']}, {format_stamp(ticks['first_ts'])} to "
             f"{format_stamp(ticks['last_ts'])}",
         ),
-        _fact("search", f"{counted(end - begin, 'tick')} in {counted(about['n_slices'], 'slice')}"),
-        holdout_line(study),
-        _fact("objective", goals),
+        ("search", f"{counted(end - begin, 'tick')} in {counted(about['n_slices'], 'slice')}"),
+        holdout_fact(study),
+        ("objective", goals),
     ]
     if spec.constraints:
-        lines.append(_fact("required", ", ".join(spec.constraints)))
+        facts.append(("required", ", ".join(spec.constraints)))
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     pruner = "" if spec.pruner.name == "none" else f", pruner {spec.pruner.name}"
-    return [
-        *lines,
-        _fact("sampler", f"{spec.sampler.name}{pruner}, seed {spec.seed}"),
-        _fact("settings", f"digest {about['digest'][:12]}; made with {versions}"),
-        _fact(
+    facts += [
+        ("sampler", f"{spec.sampler.name}{pruner}, seed {spec.seed}"),
+        ("settings", f"digest {about['digest'][:12]}; made with {versions}"),
+        (
             "trials",
             f"{_counts_text(study)}; {counted(study.evaluations(), 'variant')} ever evaluated",
         ),
     ]
+    return [Heading(f"{study.name}: {state_of(study)}"), Facts(tuple(facts))]
 
 
 def about_document(study: Study) -> dict[str, Any]:
@@ -249,8 +233,8 @@ def verify(study: Study, numbers: Sequence[int], *, quiet: bool = False) -> bool
     Returns
     -------
     bool or None
-        True if all replayed. None if they cannot be replayed here, which is said to the
-        user: the ticks are gone, or others lie in their place, or the study is not trusted.
+        True if all replayed. None if they cannot be replayed here, which the user is told:
+        the ticks are gone, or others lie in their place, or the study is not trusted.
 
     Raises
     ------
@@ -300,16 +284,15 @@ def verdict(checked: bool | None, asked: bool, n: int) -> str:
     return f"{'it' if n == 1 else f'all {n}'} replayed to the bit"
 
 
-def winners_lines(
-    study: Study, numbers: Sequence[int], width: int | None, *, said: str = ""
-) -> list[Text]:
-    """Return the table of the best trials under a heading."""
-    several = len(study.directions) > 1
+def winners_parts(study: Study, numbers: Sequence[int], *, checked: str = "") -> list[Part]:
+    """Return the table of the best trials; ``checked`` says whether they were replayed."""
     goals = ", ".join(study.objectives.labels)
-    heading = Text(f"Pareto front of {goals}" if several else f"best by {goals}", "bold")
-    if said:
-        heading.append(f"   {said}", "dim")
-    return [heading, *best_lines(study, numbers, width)]
+    several = len(study.directions) > 1
+    heading = Heading(f"Pareto front of {goals}" if several else f"best by {goals}", checked)
+    if not numbers:
+        text = "no complete trial: none meets the requirements"
+        return [heading, Paragraph((text,), "yellow")]
+    return [heading, best_grid(study, numbers)]
 
 
 def winners_document(study: Study, numbers: Sequence[int]) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ def trials(
     study = open_study(folder, trust=trust, quiet=quiet)
     scores = _plateaus(study) if plateau else None
     chosen, asked = _chosen(study, sort_by, ascending, where, state, scores)
-    found = len(chosen)
+    n_passed = len(chosen)
     limit = top if top is not None else _SHOWN if fmt == "table" else 0
     if limit:
         chosen = chosen[:limit]
@@ -85,8 +85,8 @@ def trials(
         starts = range(0, max(len(chosen), 1), size)
         pieces = (_table(study, chosen[k : k + size].tolist(), scores) for k in starts)
         emit_pieces(pieces, fmt)
-    if len(chosen) < found:
-        note(f"{len(chosen):,} of {found:,} trials shown; --top 0 shows all", quiet=quiet)
+    if len(chosen) < n_passed:
+        note(f"{len(chosen):,} of {n_passed:,} trials shown; --top 0 shows all", quiet=quiet)
     if len(chosen) and sys.stderr.isatty():
         hint(["sweep", "replay", str(chosen[0]), "--study", study.folder], quiet=quiet)
 
@@ -112,9 +112,9 @@ def _table(study: Study, numbers: list[int], scores: dict[bytes, float] | None) 
     table = trials_table(study, numbers)
     if scores is None:
         return table
-    own = _scores(study.board.select(np.array(numbers, np.int64)), scores)
+    column = _scores(study.board.select(np.array(numbers, np.int64)), scores)
     columns = (*table.columns, Column("plateau", "number", priority=2))
-    rows = [(*row, score) for row, score in zip(table.rows, own, strict=True)]
+    rows = [(*row, score) for row, score in zip(table.rows, column, strict=True)]
     return Table(columns, rows, table.title)
 
 
@@ -183,8 +183,8 @@ def _columns(
     from sweep.stats.metrics import METRICS
     from sweep.text import metric_column
 
-    found = study.columns_of(block)
-    columns = {n: v if isinstance(v, list) else v.tolist() for n, v in found.items()}
+    arrays = study.columns_of(block)
+    columns = {n: v if isinstance(v, list) else v.tolist() for n, v in arrays.items()}
     if scores is not None:
         columns["plateau"] = _scores(block, scores)
     # A name with its unit, as in CSV, is as good as one without.
@@ -193,6 +193,6 @@ def _columns(
 
 def _sorted(keys: list[Any], ascending: bool) -> list[int]:
     """Return the places of keys in order; those without a value come last, ties as they are."""
-    known = [k for k, key in enumerate(keys) if key is not None and key == key]
+    defined = [k for k, key in enumerate(keys) if key is not None and key == key]
     rest = [k for k, key in enumerate(keys) if key is None or key != key]
-    return sorted(known, key=lambda k: keys[k], reverse=not ascending) + rest
+    return sorted(defined, key=lambda k: keys[k], reverse=not ascending) + rest

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["validate"]
 
-#: Seconds between lines on how far the walk-forward is.
-_EVERY = 3.0
-
 #: Settings in an HTML report.
 _STANDINGS = 50
+
+#: Columns beyond which text is hard to read.
+_WIDEST = 100
 
 
 @click.command()
@@ -126,15 +126,15 @@ def validate(
     note("look-ahead ...", quiet=quiet)
     looked = look_ahead_of(study)
     wanted = not no_walk_forward and looked.status != FAIL
-    tested, walk = _walked(study, wanted=wanted, quiet=quiet)
+    tested, walk = _walked(study, wanted=wanted, quiet=quiet, no_color=no_color)
     evidence = evidence_of(study, out_of_sample=tested, looked=looked)
-    found = verdict(evidence, settings, progress=lambda what: note(f"{what} ...", quiet=quiet))
-    report = Report(found, surface_of_study(study), walk, _standings(study, found))
+    judged = verdict(evidence, settings, progress=lambda what: note(f"{what} ...", quiet=quiet))
+    report = Report(judged, surface_of_study(study), walk, _standings(study, judged))
     _write(study, report, files, force=force, quiet=quiet)
     _show(study, report, fmt, no_color=no_color)
-    if csv_file is not None and found.standings is None:
+    if csv_file is not None and judged.standings is None:
         raise InputError(
-            f"--csv {csv_file}: not written, since of no setting anything is said. {found.sentence}"
+            f"--csv {csv_file}: not written, since no setting was tested. {judged.sentence}"
         )
     if html is None:
         more = [part for override in overrides for part in ("--set", override)]
@@ -145,30 +145,29 @@ def validate(
 
 
 def _walked(
-    study: Study, *, wanted: bool, quiet: bool
+    study: Study, *, wanted: bool, quiet: bool, no_color: bool
 ) -> tuple[OutOfSample | str, WalkForwardResult | None]:
-    """Search in each fold, as far as Ctrl-C lets it; what was finished is kept."""
+    """Search in each fold until done or interrupted; what was finished is kept."""
     from sweep.cli.interrupts import Interrupts
+    from sweep.report.status_line import StatusLine
     from sweep.text import duration
     from sweep.validation.evidence_of_study import walked
 
     if not wanted:
         return "the walk-forward was left out (--no-walk-forward)", None
     note("walk-forward ...", quiet=quiet)
-    said = time.monotonic()
     first: tuple[float, int] | None = None
 
     def progress(done: int, total: int) -> None:
-        nonlocal said, first
+        nonlocal first
         now = time.monotonic()
         first = first or (now, done)
-        if now - said >= _EVERY and done < total:
-            said = now
+        if status.due() and done < total:
             left = (total - done) * (now - first[0]) / max(done - first[1], 1)
             rest = f", {duration(left)} left" if done > first[1] else ""
-            note(f"walk-forward: {done:,} of {total:,}{rest}", quiet=quiet)
+            status.show(f"walk-forward: {done:,} of {total:,}{rest}")
 
-    with Interrupts() as interrupts:
+    with Interrupts() as interrupts, StatusLine(quiet=quiet, no_color=no_color) as status:
         interrupts.counting = True
         try:
             return walked(study, progress=progress, interrupted=interrupts)
@@ -181,7 +180,7 @@ def _walked(
 
 
 def _show_splits(study: Study, fmt: str, *, no_color: bool) -> None:
-    from sweep.report.table import emit, table_lines
+    from sweep.report.table import emit
     from sweep.validation.report.walkforward import splits_picture, splits_table
     from sweep.validation.walkforward.run import study_folds
 
@@ -191,15 +190,16 @@ def _show_splits(study: Study, fmt: str, *, no_color: bool) -> None:
         return
     from rich.text import Text
 
-    from sweep.cli.trial_tables import print_lines, screen_width
-    from sweep.report.table import wrapped
+    from sweep.report.document import Paragraph, Part
+    from sweep.report.terminal import lines_of, print_lines, screen_width
 
     width = screen_width()
-    lines = [*splits_picture(folds, min(width or 100, 100)), Text()]
-    lines += table_lines(splits_table(folds), width)
-    for said in folds.notes:
-        lines += wrapped(said, min(width or 100, 100), "dim", first="- ")
-    print_lines(lines, no_color=no_color)
+    parts: list[Part] = [
+        splits_table(folds).grid(),
+        Paragraph(tuple(folds.notes), "dim", items=True),
+    ]
+    picture = splits_picture(folds, min(width or _WIDEST, _WIDEST))
+    print_lines([*picture, Text(), *lines_of(parts, width)], no_color=no_color)
 
 
 #: Columns of settings on a screen, by their names elsewhere.
@@ -212,36 +212,36 @@ _SHOWN = {
 }
 
 
-def _standings(study: Study, verdict: Verdict, *, whole: bool = False) -> Table | None:
+def _standings(study: Study, verdict: Verdict, *, in_full: bool = False) -> Table | None:
     """Return settings with what the tests say of each, from the best on."""
     from sweep.cli.trial_tables import trials_table
     from sweep.report.table import Table
     from sweep.text import Column
 
-    found = verdict.standings
-    if found is None:
+    standings = verdict.standings
+    if standings is None:
         return None
-    order = found.order()[: None if whole else _STANDINGS]
-    trials = trials_table(study, found.numbers[order].tolist())
-    beside = {"trial", *study.space.names, *study.objectives.labels, "trades", *_SHOWN}
-    kept = [k for k, c in enumerate(trials.columns) if whole or c.name in beside]
+    order = standings.order()[: None if in_full else _STANDINGS]
+    trials = trials_table(study, standings.numbers[order].tolist())
+    shown = {"trial", *study.space.names, *study.objectives.labels, "trades", *_SHOWN}
+    kept = [k for k, c in enumerate(trials.columns) if in_full or c.name in shown]
     tested: tuple[Column, ...] = (
         Column("session_sharpe", priority=1),
         Column("p_adjusted", priority=0),
         Column("in_confidence_set", "boolean", priority=1),
     )
-    if not whole:
+    if not in_full:
         tested = tuple(replace(c, name=_SHOWN[c.name]) for c in tested)
-    taken = {c.name for c in tested} | (set() if whole else set(_SHOWN.values()))
+    taken = {c.name for c in tested} | (set() if in_full else set(_SHOWN.values()))
 
     def named(column: Column) -> Column:
         if column.name in study.space.names:
             return replace(column, name=f"param_{column.name}") if column.name in taken else column
-        return column if whole else replace(column, name=_SHOWN.get(column.name, column.name))
+        return column if in_full else replace(column, name=_SHOWN.get(column.name, column.name))
 
-    alike = [None] * len(found.numbers) if found.alike is None else found.alike.tolist()
+    alike = [None] * len(standings.numbers) if standings.alike is None else standings.alike.tolist()
     rows = [
-        (*(row[k] for k in kept), found.sharpe[place], found.p[place], alike[place])
+        (*(row[k] for k in kept), standings.sharpe[place], standings.p[place], alike[place])
         for row, place in zip(trials.rows, order, strict=True)
     ]
     columns = (*(named(trials.columns[k]) for k in kept), *tested)
@@ -249,9 +249,9 @@ def _standings(study: Study, verdict: Verdict, *, whole: bool = False) -> Table 
 
 
 def _document(study: Study, report: Report) -> dict[str, Any]:
-    from sweep.validation.report.text import document
+    from sweep.validation.report.text import report_document
 
-    return {"study": study.name, "folder": study.folder, **document(report)}
+    return {"study": study.name, "folder": study.folder, **report_document(report)}
 
 
 def _write(
@@ -262,16 +262,18 @@ def _write(
     force: bool,
     quiet: bool,
 ) -> None:
+    from sweep.report.html import write_page
     from sweep.report.table import write_csv, write_json
-    from sweep.validation.report.html import write_html
+    from sweep.validation.report.document import report_parts
 
     html, csv_file, json_file = files["html"], files["csv"], files["json"]
     if html is not None:
-        write_html(html, report, title=f"{study.name}: validation", force=force)
+        title = f"{study.name}: validation"
+        write_page(html, title, report_parts(report, in_full=True), force=force)
     if csv_file is not None:
-        whole = _standings(study, report.verdict, whole=True)
-        if whole is not None:
-            write_csv(csv_file, whole, force=force)
+        standings = _standings(study, report.verdict, in_full=True)
+        if standings is not None:
+            write_csv(csv_file, standings, force=force)
         else:
             files = {**files, "csv": None}
     if json_file is not None:
@@ -287,15 +289,14 @@ def _show(study: Study, report: Report, fmt: str, *, no_color: bool) -> None:
 
         sys.stdout.write(json_text(_document(study, report)))
         return
-    from sweep.validation.report.text import claims_table, report_lines
-
     if fmt == "csv":
         from sweep.report.table import emit
+        from sweep.validation.report.text import claims_table
 
         emit(claims_table(report.verdict), "csv")
         return
-    from sweep.cli.trial_tables import print_lines, screen_width
-    from sweep.montecarlo.report.charts import needs_ascii
+    from sweep.report.terminal import lines_of, print_lines, screen_width
+    from sweep.validation.report.document import report_parts
 
-    lines = report_lines(report, screen_width(), ascii_only=needs_ascii(sys.stdout))
+    lines = lines_of(report_parts(report), min(screen_width() or _WIDEST, _WIDEST))
     print_lines(lines, no_color=no_color)

@@ -1,4 +1,4 @@
-"""Tables for people, JSON and CSV for programs: the one place behind ``-f``.
+"""Tables: for people by way of a document, as JSON and CSV for programs; what ``-f`` asks for.
 
 A table on a screen is rounded and fitted; JSON and CSV carry every number with the
 digits that read back to the same bits. Undefined values are ``-`` on a screen, null in
@@ -27,8 +27,9 @@ from rich.console import Console
 from rich.text import Text
 
 from sweep.errors import InputError, SweepError
-from sweep.report.layout import Arranged, Block, arrange
-from sweep.text import Column, as_cells, cell_width, clean, is_missing, plain, timestamp
+from sweep.report.document import Grid, TextColumn
+from sweep.report.terminal import lines_of, print_lines
+from sweep.text import Column, as_cells, is_missing, plain, timestamp
 
 __all__ = [
     "FORMATS",
@@ -39,7 +40,6 @@ __all__ = [
     "json_text",
     "new_file",
     "table_lines",
-    "wrapped",
     "write_csv",
     "write_json",
     "write_parquet",
@@ -48,9 +48,6 @@ __all__ = [
 ]
 
 FORMATS = ("table", "json", "csv")
-
-#: Columns that a label before wrapped text takes.
-_LABEL_WIDTH = 12
 
 
 @dataclass(frozen=True)
@@ -95,6 +92,20 @@ class Table:
             for row in self.rows
         ]
 
+    def grid(self, hint: str = "-f csv has all") -> Grid:
+        """The table as a part of a document; ``hint`` says where columns without room are."""
+        columns = tuple(
+            TextColumn(
+                column.name,
+                tuple(as_cells(column.kind, [row[i] for row in self.rows])),
+                column.priority if i else 0,  # the first column says which row it is
+                column.kind not in ("text", "time"),
+                whole=column.kind == "time",
+            )
+            for i, column in enumerate(self.columns)
+        )
+        return Grid(columns, self.title, hint)
+
 
 # --- to stdout ------------------------------------------------------------------------
 
@@ -104,9 +115,8 @@ def emit(
     fmt: str = "table",
     *,
     stream: TextIO | None = None,
-    vertical: bool = False,
     no_color: bool = False,
-    hint: str = "-f csv shows all",
+    hint: str = "-f csv has all",
 ) -> None:
     """Write a table as ``-f`` asks.
 
@@ -114,17 +124,14 @@ def emit(
     ----------
     table : Table
     fmt : {"table", "json", "csv"}
-        JSON is one document: a list of objects, or one object if ``vertical``.
+        JSON is one document: a list of objects.
     stream : text file, optional
         Default: stdout. On a terminal a table is fitted into its width; elsewhere
         (a pipe, a file) it is as wide as its columns.
-    vertical : bool
-        One line per column instead of one per row; for few rows of many columns. The
-        first column then heads the others.
     no_color : bool
         ``NO_COLOR`` in the environment does the same.
     hint : str
-        How to see what did not fit, named below the table.
+        Where to find the columns that do not fit, which are named below the table.
 
     Raises
     ------
@@ -135,10 +142,10 @@ def emit(
     if fmt == "csv":
         write_rows(out, table.columns, table.rows)
     elif fmt == "json":
-        records: Any = table.records()
-        out.write(json_text(records[0] if vertical and len(records) == 1 else records))
+        out.write(json_text(table.records()))
     elif fmt == "table":
-        _print_table(table, out, vertical, no_color, hint)
+        width = Console(file=out).width if out.isatty() else None
+        print_lines(table_lines(table, width, hint=hint), stream=out, no_color=no_color)
     else:
         raise ValueError(f"format {fmt!r} is none of {', '.join(FORMATS)}")
 
@@ -168,100 +175,9 @@ def emit_pieces(pieces: Iterable[Table], fmt: str, *, stream: TextIO | None = No
     out.write("[]\n" if before == "[" else "\n]\n")
 
 
-def _print_table(table: Table, out: TextIO, vertical: bool, no_color: bool, hint: str) -> None:
-    console = Console(file=out, no_color=True if no_color else None, highlight=False)
-    width = console.width if out.isatty() else None
-    for line in table_lines(table, width, vertical=vertical, hint=hint):
-        text = _encodable(line, getattr(out, "encoding", None))
-        console.print(text, soft_wrap=True, no_wrap=True, crop=False)
-
-
-def table_lines(
-    table: Table,
-    width: int | None,
-    *,
-    vertical: bool = False,
-    hint: str = "-f csv shows all",
-) -> list[Text]:
+def table_lines(table: Table, width: int | None, *, hint: str = "-f csv has all") -> list[Text]:
     """Lay a table out as lines of text, none wider than ``width``; None: as wide as it gets."""
-    lines = [Text(clean(table.title), "bold")] if table.title else []
-    if not table.rows:
-        return [*lines, Text("(no rows)", "dim")]
-    blocks = _vertical_blocks(table) if vertical else _blocks(table)
-    laid = arrange(blocks, width)
-    lines += [] if vertical and len(table.rows) == 1 else [Text(laid.titles, "bold")]
-    lines += [Text(row) for row in laid.rows]
-    if laid.dropped:
-        lines.append(_dropped_note(laid, hint))
-    if width is not None:
-        for line in lines:
-            line.truncate(width, overflow="ellipsis")
-    return lines
-
-
-def wrapped(
-    text: str, width: int | None, style: str = "", *, label: str = "", first: str = ""
-) -> list[Text]:
-    """Break a text at spaces; lines after the first stand under its beginning."""
-    head = f"{label:<{_LABEL_WIDTH}}" if label else first
-    room = math.inf if width is None else max(width - len(head), 1)
-    lines = [""]
-    for word in clean(text).split(" "):
-        joined = f"{lines[-1]} {word}" if lines[-1] else word
-        if cell_width(joined) <= room:
-            lines[-1] = joined
-        elif lines[-1]:
-            lines.append(word)
-        else:
-            lines[-1] = word
-    found = []
-    for i, line in enumerate(lines):
-        start = head if not i else " " * len(head)
-        found.append(Text.assemble((start, "dim" if label else style), (line, style)))
-    return found
-
-
-def _dropped_note(laid: Arranged, hint: str) -> Text:
-    n = len(laid.dropped)
-    noun = "column does" if n == 1 else "columns do"
-    return Text(f"{n} {noun} not fit ({hint}): {', '.join(laid.dropped)}", "dim")
-
-
-def _blocks(table: Table) -> list[Block]:
-    return [
-        Block(
-            column.name,
-            tuple(as_cells(column.kind, [row[i] for row in table.rows])),
-            column.priority if i else 0,  # the first column says which row it is
-            column.kind not in ("text", "time"),
-            whole=column.kind == "time",
-        )
-        for i, column in enumerate(table.columns)
-    ]
-
-
-def _vertical_blocks(table: Table) -> list[Block]:
-    """Columns turned into lines: names at the left, one block per row."""
-    cells = [as_cells(c.kind, [row[i] for row in table.rows]) for i, c in enumerate(table.columns)]
-    several = len(table.rows) > 1
-    body = cells[1:] if several else cells
-    names = [clean(c.name) for c in table.columns][1 if several else 0 :]
-    head = cells[0] if several else [""]
-    blocks = [Block(table.columns[0].name if several else "", tuple(names), 0, False)]
-    blocks += [
-        Block(title, tuple(line[j] for line in body), 0 if j == 0 else 5, several)
-        for j, title in enumerate(head)
-    ]
-    return blocks
-
-
-def _encodable(line: Text, encoding: str | None) -> Text:
-    """Return the line with what the stream's encoding lacks replaced, at the same places."""
-    safe = line.plain.encode(encoding or "utf-8", "replace").decode(encoding or "utf-8")
-    if safe != line.plain:
-        line = line.copy()
-        line.plain = safe
-    return line
+    return lines_of([table.grid(hint)], width)
 
 
 # --- values for programs --------------------------------------------------------------

@@ -22,7 +22,18 @@ from sweep.study.study import Study
 
 __all__ = ["study"]
 
-HEAVY = ("numba", "optuna", "pandas", "pyarrow", "rich", "scipy", "numpy", "loky")
+HEAVY = (
+    "numba",
+    "jinja2",
+    "matplotlib",
+    "optuna",
+    "pandas",
+    "pyarrow",
+    "rich",
+    "scipy",
+    "numpy",
+    "loky",
+)
 COMMANDS = ("init", "check", "run", "show", "trials", "best", "replay", "data")
 
 
@@ -337,7 +348,7 @@ def test_columns_that_were_asked_for_are_shown_before_others(study: Path) -> Non
     titles = lines[0].split()
     assert {"trial", "win_rate", "calmar", "plateau"} <= set(titles)
     assert any(t.startswith("mean_hol") for t in titles)
-    assert "do not fit" in lines[4]
+    assert lines[4].startswith("not shown (-f csv has all): ")
 
 
 # -- replay ----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ import numpy as np
 import pytest
 from cli_helpers import SERIAL, Result, sweep
 from mc_helpers import make
+from rich.console import Console
 from study_helpers import ROOT
 
 from sweep.backtest.tasks import Task, evaluate
 from sweep.cli.mc import _Progress
 from sweep.engines.serial import SerialEngine
 from sweep.montecarlo.run import monte_carlo
+from sweep.report.status_line import StatusLine
 from sweep.scenarios.evaluate import path_context
 from sweep.scenarios.resample.plan import plan_path
 from sweep.scenarios.resample.ticks import derive_ticks
@@ -111,28 +115,30 @@ def test_without_a_terminal_nothing_moves(out: Path) -> None:
     assert "\r" not in process.stdout + process.stderr
 
 
-class FakeConsole:
-    is_terminal = False
+class FakeStatus(StatusLine):
+    """Collects what is shown."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_terminal: bool, clock: Callable[[], float]) -> None:
+        console = Console(file=io.StringIO(), force_terminal=on_terminal)
+        super().__init__(console=console, clock=clock)
         self.lines: list[str] = []
 
-    def print(self, line: str, **_: Any) -> None:
-        self.lines.append(line)
+    def show(self, text: str) -> None:
+        super().show(text)
+        self.lines.append(text)
 
 
-def test_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter(float(k) for k in range(0, 200, 3))
-    monkeypatch.setattr("sweep.cli.mc.time.monotonic", lambda: next(clock))
-    progress = _Progress(quiet=False, no_color=True)
-    console = FakeConsole()
-    progress._console = console  # type: ignore[assignment]
+def test_progress_is_a_line_now_and_then() -> None:
+    now = 0.0
+    status = FakeStatus(False, lambda: now)
+    progress = _Progress(status, lambda: now)
     for done in range(0, 640, 64):
         progress("sessions", done, 640, np.arange(float(done)))
-    assert len(console.lines) == 2
-    assert console.lines[0].startswith("sessions: 256 of 640, ")
-    assert "left" in console.lines[0]
-    assert console.lines[0].endswith("net profit 5 % 12, 50 % 127, 95 % 243")
+        now += 3.0
+    assert len(status.lines) == 2
+    assert status.lines[0].startswith("sessions: 256 of 640, ")
+    assert "left" in status.lines[0]
+    assert status.lines[0].endswith("net profit 5 % 12, 50 % 127, 95 % 243")
 
 
 def wave(out: Path, *arguments: object) -> Result:
@@ -193,7 +199,7 @@ def test_nothing_is_summed_up_where_nothing_can_be_said(tmp_path: Path) -> None:
     study = make(tmp_path, one, SERIAL[1], trials=1).folder
     found = mc(study, "-m", "pnl,trades,sessions", "--paths", 8)
     assert found.code == 0, found.err
-    assert "no summary, because no method has paths to sum up; see above" in found.out
+    assert "no summary, because no method has paths to sum up; each one says why" in found.out
     assert "p_loss" not in found.out
     assert found.out.count("cannot be said, because") == 3
     one_can = mc(study, "-m", "pnl,sessions,gbm", "--paths", 8)
@@ -220,24 +226,25 @@ def test_time_under_water_has_its_unit(out: Path) -> None:
     assert "longest_under_water_sessions" in document["summaries"]
 
 
-class FakeTerminal(FakeConsole):
-    is_terminal = True
-
-
 def test_a_terminal_is_told_what_keeps_it_waiting(
     out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(_Progress, "_draw", lambda self, line: seen.append(line))
-    monkeypatch.setattr("sweep.report.live.stderr_console", lambda **_: FakeTerminal())
+    console = Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr("sweep.report.status_line.stderr_console", lambda **_: console)
+    show = StatusLine.show
+    monkeypatch.setattr(
+        StatusLine, "show", lambda self, text: (seen.append(text), show(self, text))
+    )
     assert mc(out, "-m", "sessions,gbm", "--paths", 8, "--seed", 77).code == 0
     assert seen[0].startswith("sessions: compiling (once for each strategy)")
     assert seen[1].startswith("sessions: 0 of 8")
     fitting = next(k for k, line in enumerate(seen) if line.startswith("gbm: fitting the model"))
     assert seen[fitting + 1].startswith("gbm: 0 of 8")
-    seen.clear()
+    drawn = len(console.file.getvalue())  # type: ignore[attr-defined]
+    assert drawn
     assert mc(out, "-m", "sessions", "--paths", 8, "--quiet").code == 0
-    assert seen == []
+    assert len(console.file.getvalue()) == drawn  # type: ignore[attr-defined]
 
 
 # -- what is written -------------------------------------------------------------------

@@ -19,11 +19,12 @@ from sweep.montecarlo.finding import Finding
 from sweep.montecarlo.methods import ticks as on_paths
 from sweep.montecarlo.methods.stress import _read
 from sweep.montecarlo.methods.ticks import Asked, on_resampled
-from sweep.montecarlo.report.tables import finding_lines
+from sweep.montecarlo.report.document import finding_parts
 from sweep.montecarlo.report.text import facts
 from sweep.montecarlo.request import ALL_METHODS, MonteCarlo, request_of
 from sweep.montecarlo.run import run_methods
 from sweep.montecarlo.subject import Subject, history_of, subjects_of
+from sweep.report.terminal import lines_of
 from sweep.scenarios.evaluate import PathTask, evaluate_paths, path_context
 from sweep.scenarios.resample.spec import ResampleSpec
 from sweep.scenarios.simulate.calibrate import calibrate
@@ -481,7 +482,7 @@ def test_stress_has_the_slopes_that_costs_have(tmp_path: Path, cut: str) -> None
 def test_levels_of_stress_stand_under_whole_titles(study: Study) -> None:
     finding = ask(study, "stress", mode="wave")[0]
     assert finding.tables["latency_exponential"][0][0] == "level, ms, mean"
-    lines = [line.plain for line in finding_lines(finding, 80)]
+    lines = [line.plain for line in lines_of(finding_parts(finding), 80)]
     titles = [line for line in lines if line.startswith("level, ")]
     assert len(titles) == len(finding.tables)
     assert not any("…" in line for line in titles)

@@ -17,9 +17,10 @@ from rich.console import Console
 
 from sweep.errors import InputError
 from sweep.montecarlo.finding import Finding
-from sweep.montecarlo.report.chart_data import axis_label, fans, marks, n_bins, window
-from sweep.montecarlo.report.charts import chart_lines, charts_wanted, needs_ascii
-from sweep.montecarlo.report.html import page, write_html
+from sweep.montecarlo.report.charts import axis_label, chart_lines, fans, marks, n_bins, window
+from sweep.montecarlo.report.document import page_parts
+from sweep.report.html import page, write_page
+from sweep.report.terminal import to_ascii
 from sweep.stats.summary import Units
 from sweep.text import cell_width
 
@@ -37,8 +38,13 @@ def _fan() -> Finding:
     return finding({}, n_paths=400, observed={}, curves={"equity": curves})
 
 
-def _text(found: Finding, width: int, **options: Any) -> str:
-    return "\n".join(line.plain for line in chart_lines(found, width, **options))
+def _text(found: Finding, width: int, *, ascii_only: bool = False, **options: Any) -> str:
+    lines = chart_lines(found, width, **options)
+    return "\n".join(to_ascii(line).plain if ascii_only else line.plain for line in lines)
+
+
+def _page(found: list[Finding], title: str = "Robustness") -> str:
+    return page(title, page_parts(found, []))
 
 
 # --- in a terminal --------------------------------------------------------------------
@@ -109,10 +115,9 @@ def test_a_fan_shows_the_quantiles_along_the_path() -> None:
 @pytest.mark.parametrize("width", [*range(40, 61), 79, 80, 81, 120, 200])
 def test_no_chart_is_wider_than_the_terminal(width: int) -> None:
     for found in odd_findings():
-        for ascii_only in (False, True):
-            for line in chart_lines(found, width, ascii_only=ascii_only):
-                assert max(cell_width(line.plain), cell_len(line.plain)) <= width, line.plain
-                assert not ascii_only or line.plain.isascii()
+        for line in chart_lines(found, width):
+            assert max(cell_width(line.plain), cell_len(line.plain)) <= width, line.plain
+            assert to_ascii(line).plain.isascii()
 
 
 def test_a_terminal_too_narrow_for_a_chart_gets_none() -> None:
@@ -186,36 +191,6 @@ def test_axes_name_their_units() -> None:
         "max drawdown time (s)",
         "equity (quote currency)",
     ]
-
-
-class _Stream(io.StringIO):
-    def __init__(self, encoding: str | None, terminal: bool) -> None:
-        super().__init__()
-        self._encoding, self._terminal = encoding, terminal
-
-    @property
-    def encoding(self) -> str | None:  # type: ignore[override]
-        return self._encoding
-
-    def isatty(self) -> bool:
-        return self._terminal
-
-
-def test_charts_are_for_terminals_unless_asked_for() -> None:
-    assert charts_wanted(_Stream("utf-8", True))
-    assert not charts_wanted(_Stream("utf-8", False))
-    assert charts_wanted(_Stream("utf-8", False), True)
-    assert not charts_wanted(_Stream("utf-8", True), False)
-
-
-@pytest.mark.parametrize(
-    ("encoding", "wanted"),
-    [("utf-8", False), ("ascii", True), ("latin-1", True), ("cp1252", True), (None, True)],
-)
-def test_blocks_are_drawn_only_where_the_encoding_has_them(
-    encoding: str | None, wanted: bool
-) -> None:
-    assert needs_ascii(_Stream(encoding, True)) is wanted
 
 
 def test_colours_are_left_out_when_the_console_has_none() -> None:
@@ -369,7 +344,7 @@ def test_a_page_parses_escapes_every_text_and_needs_nothing_else() -> None:
         tables={evil: ((evil,), ((evil,),))},
         curves={evil: fan()},
     )
-    text = page([found], title=evil)
+    text = _page([found], evil)
     parsed = _Page(text)
     assert "script" not in parsed.seen
     assert "<script>" not in text
@@ -385,7 +360,7 @@ def test_a_page_parses_escapes_every_text_and_needs_nothing_else() -> None:
 def test_a_page_holds_every_finding_with_charts_of_its_own() -> None:
     pytest.importorskip("matplotlib")
     found = odd_findings()
-    text = page(found)
+    text = _page(found)
     parsed = _Page(text)
     assert len(parsed.ids) == len(set(parsed.ids))
     assert parsed.seen.count("h2") == len(found)
@@ -393,30 +368,29 @@ def test_a_page_holds_every_finding_with_charts_of_its_own() -> None:
     assert parsed.seen.count("svg") == drawable
     assert "#010203" not in text  # the page's own colour of text, on dark and on light
     assert "prefers-color-scheme: dark" in text
-    assert text == page(found)
+    assert text == _page(found)
 
 
 def test_a_page_says_the_same_as_the_screen() -> None:
-    text = _Page(page([_histogram()])).text
+    text = _Page(_page([_histogram()])).text
     for said in ("250 sessions, worth 250 independent ones", "Monte Carlo error", "rank", "seed"):
         assert said in text
-    assert "-0.6181 [-0.7789, -0.4171]" in text
+    assert "-0.6181[-0.7789, -0.4171]" in text  # in cells of their own
 
 
 def test_a_page_without_matplotlib_has_its_tables_and_says_why(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     _forbid_matplotlib(monkeypatch)
-    write_html(tmp_path / "page.html", [_histogram(), finding(n_units=12)])
+    parts = page_parts([_histogram(), finding(n_units=12)], [])
+    write_page(tmp_path / "page.html", "Robustness", parts)
     parsed = _Page((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert "svg" not in parsed.seen
-    assert (
-        "Without charts: matplotlib is not installed (pip install 'sweep[plots]')." in parsed.text
-    )
+    assert "Without charts: pictures need matplotlib: pip install 'sweep[plots]'" in parsed.text
     assert "too few units" in parsed.text
     with pytest.raises(InputError, match="exists already"):
-        write_html(tmp_path / "page.html", [])
+        write_page(tmp_path / "page.html", "Robustness", [])
 
 
 def test_a_page_of_nothing_says_so() -> None:
-    assert "No method was run." in _Page(page([])).text
+    assert "No method was run." in _Page(_page([])).text

@@ -17,8 +17,10 @@ from mc_helpers import make
 from sweep.engines.serial import SerialEngine
 from sweep.montecarlo.compare import COMPARED, Comparison, comparisons_of
 from sweep.montecarlo.finding import Block, Finding
-from sweep.montecarlo.report.compared import compared, summary_with_comparisons
+from sweep.montecarlo.report.document import comparison_parts
+from sweep.montecarlo.report.tables import summary_with_comparisons
 from sweep.montecarlo.run import monte_carlo
+from sweep.report.document import Grid, Paragraph
 from sweep.stats.curves import SESSION_COLUMNS
 from sweep.stats.intervals import sampling_errors
 from sweep.stats.session_bootstrap import session_paths
@@ -158,8 +160,8 @@ def test_who_has_no_value_is_worse_and_not_in_the_mean() -> None:
     assert (c.better, c.equal) == (0.5, 0.25)
     assert math.isnan(c.error)
     assert "one path shows no spread" in str(c.reason)
-    (words,) = compared([c])
-    assert any("no finite value on 3 paths" in sentence for sentence in words.sentences)
+    _, texts = _shown([c])
+    assert any("no finite value on 3 paths" in text for text in texts)
     nothing = only(two_of([math.nan] * 4, [1.0] * 4))
     assert math.isnan(nothing.difference)
     assert nothing.better == 0.0
@@ -312,6 +314,13 @@ def test_drawdown_by_sessions_is_compared_with_drawdown_by_sessions(out: Path) -
 # -- what is shown ---------------------------------------------------------------------
 
 
+def _shown(comparisons: list[Comparison]) -> tuple[Grid, tuple[str, ...]]:
+    grid, paragraph = comparison_parts(comparisons)
+    assert isinstance(grid, Grid)
+    assert isinstance(paragraph, Paragraph)
+    return grid, paragraph.texts
+
+
 def test_a_comparison_says_how_sure_it_is_and_which_error_is_which(out: Path) -> None:
     study = Study.open(out)
     values = {"mode": "flip"}
@@ -321,17 +330,17 @@ def test_a_comparison_says_how_sure_it_is_and_which_error_is_which(out: Path) ->
     other = monte_carlo(
         study, values={"mode": "never"}, methods=("sessions",), n_paths=PATHS, engine=SerialEngine()
     )
-    (words,) = compared(comparisons_of([*other, found[0]]))
-    said = " ".join(words.sentences)
+    grid, texts = _shown(comparisons_of([*other, found[0]]))
+    said = " ".join(texts)
     assert "(Monte Carlo error), which more paths make smaller" in said
     assert "(sampling error), which more paths do not make smaller" in said
     assert "is better than mode=flip" in said
-    assert words.rows[0][5] == "100.0% +/- 1.2%"
+    assert grid.columns[5].cells[0] == "100.0% +/- 1.2%"
     noise = np.random.default_rng(5).standard_normal((2, 60))
     pair = two_of(np.linspace(-1.0, 2.0, 99), np.zeros(99), block=Block(1, "session", True, "x"))
     pair = [replace(f, session_profits=x) for f, x in zip(pair, noise, strict=True)]
-    (words,) = compared(comparisons_of(pair))
-    assert any("cannot tell trial 1 from trial 2" in sentence for sentence in words.sentences)
+    _, texts = _shown(comparisons_of(pair))
+    assert any("cannot tell trial 1 from trial 2" in text for text in texts)
 
 
 def test_comparisons_are_on_the_screen_in_csv_and_in_html(out: Path, tmp_path: Path) -> None:
@@ -342,7 +351,7 @@ def test_comparisons_are_on_the_screen_in_csv_and_in_html(out: Path, tmp_path: P
     for method in ("pnl", "sessions"):
         title = f"{method}: trial 0 less others, 20 paths in common"
         assert title in found.out
-        assert f"<h3>{title}</h3>" in page
+        assert f"<caption>{title}</caption>" in page
     table = sweep(*words, "-f", "csv")
     head, *lines = table.rows
     rows = [dict(zip(head, line, strict=True)) for line in lines]

@@ -14,15 +14,16 @@ from finding_helpers import finding, odd_findings
 from rich.cells import cell_len
 
 from sweep.montecarlo.finding import Finding
+from sweep.montecarlo.report.document import finding_parts, summary_parts
 from sweep.montecarlo.report.tables import (
-    document,
-    finding_lines,
+    findings_document,
     further_tables,
     paths_table,
-    robustness_lines,
     robustness_table,
 )
+from sweep.report.document import Chart
 from sweep.report.table import Table, json_text, write_table
+from sweep.report.terminal import lines_of
 from sweep.stats.quantiles import LEVELS
 from sweep.stats.summary import Units
 from sweep.text import cell_width
@@ -47,7 +48,12 @@ def _few() -> Finding:
 
 
 def _text(found: Finding, width: int | None) -> str:
-    return "\n".join(line.plain.rstrip() for line in finding_lines(found, width))
+    parts = [part for part in finding_parts(found) if not isinstance(part, Chart)]
+    return "\n".join(line.plain for line in lines_of(parts, width))
+
+
+def _summary(found: list[Finding], width: int | None) -> list[str]:
+    return [line.plain for line in lines_of(summary_parts(found), width)]
 
 
 def _flat(text: str) -> str:
@@ -74,16 +80,16 @@ took        12s
 75%        2.00 [ 1.83,  2.18]  14.00% [13.66%, 14.36%]
 95%        2.80 [ 2.71,  2.89]  15.60% [15.42%, 15.78%]
 99%        2.96 [ 2.92,  3.00]  15.92% [15.84%, 16.00%]
-mean      1.00 +/- 0.058        12.01% +/- 0.12%
+mean       1.00 +/- 0.058       12.01% +/- 0.12%
 sd         1.16                  2.31%
 observed   1.25                 11.00%
 rank      56.1%                  37.4%
-p-value   0.441 +/- 0.025       0.628 +/- 0.024
+p-value   0.441 +/- 0.025        0.628 +/- 0.024
 failed        0                      0
 empty         0                      0
 
 figure                 value
-break_even_latency_ms  12.5
+break_even_latency_ms   12.5
 
 - p-value of sharpe: 0.441 +/- 0.025, the chance of a value as great if
   the positions have no relation to the prices (176 of 400 paths)
@@ -107,20 +113,20 @@ paths       400
 seed        7
 took        12s
 
-                      sharpe
-1%           -
-5%           -
-25%       0.00 [-0.17, 0.18]
-50%       1.00 [ 0.80, 1.21]
-75%       2.00 [ 1.83, 2.18]
-95%          -
-99%          -
-mean      1.00 +/- 0.058
-sd        1.16
-observed  1.25
+                       sharpe
+1%            -
+5%            -
+25%        0.00 [-0.17, 0.18]
+50%        1.00 [ 0.80, 1.21]
+75%        2.00 [ 1.83, 2.18]
+95%           -
+99%           -
+mean       1.00 +/- 0.058
+sd         1.16
+observed   1.25
 rank      56.1%
-failed       0
-empty        0
+failed        0
+empty         0
 
 - +/- and [ ] are the error of having drawn 400 paths (Monte
   Carlo error; [ ] at 95%), which more paths make smaller;
@@ -148,21 +154,21 @@ def test_no_tail_is_claimed_of_too_few_units_and_the_reason_is_given() -> None:
 
 
 def test_the_table_of_variants_gives_reasons_below_it() -> None:
-    lines = [line.plain for line in robustness_lines([_whole(), _few()], 100)]
+    lines = _summary([_whole(), _few()], 100)
     assert "\n".join(lines) == _SUMMARY
 
 
 def test_reports_have_no_colours_of_their_own() -> None:
-    styles = {str(span.style) for line in finding_lines(_whole(), 80) for span in line.spans}
-    assert styles <= {"bold", "dim", ""}
+    lines = lines_of(finding_parts(_whole()), None)
+    styles = {str(span.style) for line in lines for span in line.spans}
+    assert styles <= {"bold", "dim", "not bold dim", ""}
 
 
 @pytest.mark.parametrize("width", [*range(40, 61), 79, 80, 81, 100, 133, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     found = odd_findings()
-    lines = [line for f in found for line in finding_lines(f, width)]
-    lines += robustness_lines(found, width)
-    for line in lines:
+    parts = [part for f in found for part in finding_parts(f)]
+    for line in lines_of([*parts, *summary_parts(found)], width):
         assert max(cell_width(line.plain), cell_len(line.plain)) <= width, line.plain
 
 
@@ -282,17 +288,17 @@ def test_loss_is_told_by_profit_first_and_by_what_has_a_sign_only() -> None:
 
 def test_rows_of_several_metrics_name_theirs_at_any_width() -> None:
     drawdown = finding({"max_drawdown": _RAMP / 10.0 + 0.1}, n_paths=400, observed={})
-    lines = [line.plain for line in robustness_lines([_few(), drawdown], 44)]
+    lines = _summary([_few(), drawdown], 44)
     assert "metric" in lines[0]
     assert "max_drawdown" in lines[2]
-    wide = [line.plain for line in robustness_lines([_few(), drawdown], None)]
+    wide = _summary([_few(), drawdown], None)
     assert "20.00%" in wide[2]
     assert "20.00%" not in wide[1]
 
 
 def test_json_has_no_nan_and_keeps_every_digit() -> None:
     found = odd_findings()
-    text = json_text(document(found))
+    text = json_text(findings_document(found))
 
     def refuse(token: str) -> None:
         raise AssertionError(token)
@@ -317,7 +323,7 @@ def test_json_has_no_nan_and_keeps_every_digit() -> None:
 
 def test_json_names_have_units() -> None:
     found = finding({"max_drawdown_time": [1.0, 2.0, 3.0]}, n_paths=3, observed={})
-    assert list(document([found])["findings"][0]["summaries"]) == ["max_drawdown_time_s"]
+    assert list(findings_document([found])["findings"][0]["summaries"]) == ["max_drawdown_time_s"]
     assert "max_drawdown_time_s" in [c.key for c in paths_table([found]).columns]
 
 
@@ -355,8 +361,8 @@ def test_paths_read_back_from_csv_to_the_bit(tmp_path: Path) -> None:
 
 def test_no_findings_are_no_rows(tmp_path: Path) -> None:
     assert robustness_table([]).rows == []
-    assert [line.plain for line in robustness_lines([], 80)] == ["(no rows)"]
-    assert document([]) == {"summary": [], "findings": [], "comparisons": []}
+    assert _summary([], 80) == ["(no rows)"]
+    assert findings_document([]) == {"summary": [], "findings": [], "comparisons": []}
     write_table(tmp_path / "none.csv", paths_table([]))
     assert (tmp_path / "none.csv").read_text(encoding="utf-8") == "method,variant,path\n"
 

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sweep.report.live import LiveDisplay, plain_line, render, stderr_console
+from sweep.report.live import LiveDisplay, plain_line, render
 from sweep.report.snapshot import Snapshot, TrialView, WorkerView
+from sweep.report.status_line import StatusLine, stderr_console
 
 _METRICS = {
     "sharpe": 1.5,
@@ -410,3 +411,36 @@ def test_no_color_by_flag_and_by_environment(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("NO_COLOR", "1")
     assert stderr_console().no_color
     assert stderr_console().stderr
+
+
+# --- one line -------------------------------------------------------------------------
+
+
+def test_a_status_line_is_a_line_now_and_then_without_a_terminal() -> None:
+    clock, stream = _Clock(), io.StringIO()
+    with StatusLine(console=Console(file=stream, width=80), clock=clock) as status:
+        for second in range(35):
+            if status.due():
+                status.show(f"{second} [red]s[/red] " + "x" * 100)
+            clock.now += 1.0
+    lines = stream.getvalue().splitlines()
+    assert [line.split("x")[0] for line in lines] == [f"{k} [red]s[/red] " for k in (10, 20, 30)]
+
+
+def test_a_status_line_on_a_terminal_is_taken_away_at_its_end() -> None:
+    clock, stream = _Clock(), io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80, _environ={"TERM": "xterm"})
+    with StatusLine(console=console, clock=clock) as status:
+        assert not status.due()
+        clock.now += 0.6
+        assert status.due()
+        status.show("half")
+        assert not status.due()
+        status.show("all")
+    assert stream.getvalue().rpartition("all")[2].endswith("\x1b[2K")
+    quiet = StatusLine(quiet=True, console=console, clock=clock)
+    clock.now += 60.0
+    before = stream.getvalue()
+    assert not quiet.due()
+    quiet.show("never")
+    assert stream.getvalue() == before

@@ -81,11 +81,6 @@ def test_json_is_one_document_with_null_for_undefined() -> None:
     assert text.endswith("]\n")
 
 
-def test_vertical_json_of_one_row_is_one_object() -> None:
-    one = Table(_TABLE.columns, _TABLE.rows[:1])
-    assert json.loads(_emit(one, "json", vertical=True))["trial"] == 17
-
-
 @given(st.lists(st.floats(allow_nan=False), min_size=1), st.booleans())
 def test_floats_read_back_to_the_same_bits(values: list[float], numpy: bool) -> None:
     rows = [(np.float64(v) if numpy else v,) for v in values]
@@ -165,27 +160,21 @@ def test_table_rounds_and_aligns() -> None:
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_table_fits_its_width_and_says_what_is_left_out(width: int) -> None:
     columns = tuple(Column(f"parameter_number_{i}", priority=i) for i in range(12))
-    lines = table_lines(Table(columns, [[1.5] * 12, [2.5] * 12]), width, hint="-f csv shows all")
+    lines = table_lines(Table(columns, [[1.5] * 12, [2.5] * 12]), width, hint="--csv FILE has all")
     assert max(cell_width(line.plain) for line in lines) <= width
+    assert lines[0].plain.startswith("param")
+    shown = " ".join(line.plain for line in lines[3:])
     if width < 100:
-        assert "do not fit" in lines[-1].plain
-        assert lines[0].plain.startswith("param")
+        assert shown.startswith("not shown (--csv FILE has all): parameter_number_")
+        assert shown.endswith("parameter_number_11")
 
 
-def test_vertical_table_has_a_line_per_column() -> None:
-    one = Table(_TABLE.columns[:3], [_TABLE.rows[0][:3]])
-    assert _emit(one, "table", vertical=True).splitlines() == [
-        "trial  17",
-        "fast   0.1",
-        "mode   break, out",
-    ]
-    columns = (Column("stretch", "text"), metric_column("sharpe"), metric_column("trades"))
-    two = Table(columns, [("train", 1.25, 1204), ("holdout", 0.5, 31)])
-    assert _emit(two, "table", vertical=True).splitlines() == [
-        "stretch  train  holdout",
-        "sharpe    1.25     0.50",
-        "trades   1,204       31",
-    ]
+def test_of_many_columns_without_room_the_first_are_named() -> None:
+    columns = tuple(Column(f"p{i}", priority=i) for i in range(40))
+    lines = table_lines(Table(columns, [[123456.5] * 40]), 30)
+    shown = " ".join(line.plain for line in lines[2:])
+    assert shown.startswith("not shown (-f csv has all): p2, p3, ")
+    assert shown.endswith(", p13, and 26 more")
 
 
 def test_empty_table_says_so() -> None:

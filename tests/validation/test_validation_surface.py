@@ -13,10 +13,12 @@ from study_helpers import STRATEGY
 
 from sweep.errors import InputError
 from sweep.report.table import json_text
+from sweep.report.terminal import lines_of
 from sweep.search.designs import grid, random
 from sweep.strategy.declare import strategy_from_source
 from sweep.strategy.space import SearchSpace
-from sweep.validation.report.surface import map_lines, profile_lines, sentences, surface_lines
+from sweep.validation.report.document import map_part, profile_part, surface_parts
+from sweep.validation.report.surface import sentences
 from sweep.validation.surface import Surface, surface_of_trials
 
 FLAT = """
@@ -206,39 +208,35 @@ MAP = [
 def test_a_map_is_drawn_with_the_winner_marked() -> None:
     found = surface(-np.abs(X - 3.0) - np.abs(Y - 1.0))
     pair = next(m for m in found.maps if (m.x, m.y) == ("x", "y"))
-    lines = [line.plain for line in map_lines(pair, "maximize", 50)]
+    lines = [line.plain for line in lines_of([map_part(pair, "maximize")], 50)]
     # Fourths of -10 to 0: x = 3 and y = 1 is best, and each step to a side costs 1.
     assert lines == MAP
     assert [line.count("X") for line in lines] == [0, 0, 1, 0, 0, 0, 0]
     assert all(len(line) <= 50 for line in lines)
     assert {c for line in lines[1:-1] for c in line} <= set("01234 ░▒▓█X")
-    plain = map_lines(pair, "maximize", 60, ascii_only=True)
-    assert all(line.plain.isascii() for line in plain)
 
 
 def test_a_profile_is_drawn_with_bars() -> None:
     found = surface(X)
-    lines = [line.plain for line in profile_lines(profile(found, "x"), 60)]
+    lines = [line.plain for line in lines_of([profile_part(profile(found, "x"))], 60)]
     assert lines[0].split() == ["x", "median", "best", "trials"]
     assert lines[-1].startswith("> 10")
     assert [line.count("█") for line in lines[1:]] == [round(24 * k / 10) for k in range(11)]
     below = surface(X - 10.0)
-    lines = [line.plain for line in profile_lines(profile(below, "x"), 60)]
+    lines = [line.plain for line in lines_of([profile_part(profile(below, "x"))], 60)]
     assert [line.count("░") for line in lines[1:]] == [
         round(24 * k / 10) for k in range(10, -1, -1)
     ]
     assert not any("█" in line for line in lines)
 
 
-@pytest.mark.parametrize("width", [30, 60, 100, None])
-def test_lines_fit_the_width(width: int | None) -> None:
+@pytest.mark.parametrize("width", [30, 60, 100])
+def test_lines_fit_the_width(width: int) -> None:
     space = space_of(STRATEGY)
     rows = np.unique(random(space, 1).points(0, 200), axis=0)
     found = surface(np.sin(rows[:, 0]) + np.log(rows[:, 1]), rows, space)
-    for ascii_only in (False, True):
-        lines = surface_lines(found, width, ascii_only=ascii_only)
-        assert max(cell_len(line.plain) for line in lines) <= (width or 100)
-        assert not ascii_only or all(line.plain.isascii() for line in lines)
+    lines = lines_of(surface_parts(found), width)
+    assert max(cell_len(line.plain) for line in lines) <= width
 
 
 def test_json_has_no_nan() -> None:

@@ -16,6 +16,7 @@ from validation_helpers import made, of_returns
 
 from sweep.errors import InputError
 from sweep.report.table import json_text
+from sweep.report.terminal import lines_of
 from sweep.stats.overfit import expected_maximum, moments, probabilistic_sharpe_ratio
 from sweep.validation import claims
 from sweep.validation.evidence import (
@@ -30,7 +31,8 @@ from sweep.validation.evidence import (
     Settings,
     Verdict,
 )
-from sweep.validation.report.text import claims_table, verdict_lines
+from sweep.validation.report.document import verdict_parts
+from sweep.validation.report.text import claims_table
 from sweep.validation.verdict import verdict
 
 FEW = Settings(n_bootstrap=200)
@@ -356,12 +358,13 @@ def test_evidence_that_does_not_fit_is_refused(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize("width", [30, 60, 100])
 def test_lines_fit_the_width(width: int) -> None:
     for evidence in (made(1), made(1, edge=0.45, share=0.25), made(1, sessions=10)):
-        lines = verdict_lines(verdict(evidence, FEW), width)
+        lines = lines_of(verdict_parts(verdict(evidence, FEW)), width)
         assert max(cell_len(line.plain) for line in lines) <= width
 
 
 def test_claims_that_lack_the_same_data_are_said_at_once() -> None:
-    lines = [line.plain for line in verdict_lines(verdict(made(1, sessions=10), FEW), 100)]
+    parts = verdict_parts(verdict(made(1, sessions=10), FEW))
+    lines = [line.plain for line in lines_of(parts, 100)]
     assert sum("there are 10 sessions" in line for line in lines) == 2  # the line above, and once
     assert any(line.startswith("record, number tried, best of all,") for line in lines)
 

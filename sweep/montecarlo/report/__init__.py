@@ -1,4 +1,4 @@
-"""Findings of Monte Carlo as text, tables, charts, pictures and an HTML page.
+"""Findings of Monte Carlo as the parts of a document, as tables, charts and pictures.
 
 Nothing here evaluates anything.
 """

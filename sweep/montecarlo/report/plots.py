@@ -19,7 +19,7 @@ import numpy as np
 
 from sweep.errors import InputError
 from sweep.montecarlo.finding import Finding
-from sweep.montecarlo.report.chart_data import (
+from sweep.montecarlo.report.charts import (
     FAN_LEVELS,
     axis_label,
     fans,
@@ -33,10 +33,7 @@ from sweep.montecarlo.report.text import chart_title, main_metric, value_with_un
 from sweep.report.table import new_file
 from sweep.text import elide, metric_column
 
-__all__ = ["HINT", "MOST_FINDINGS", "figure", "need_matplotlib", "svg", "write_png"]
-
-#: What a missing matplotlib is answered with.
-HINT = "pip install 'sweep[plots]'"
+__all__ = ["MOST_FINDINGS", "figure", "need_matplotlib", "svg", "write_png"]
 
 #: Findings that one picture holds; more would be too small or too tall to be looked at.
 MOST_FINDINGS = 48
@@ -64,7 +61,7 @@ def need_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise InputError(f"charts as pictures need the package matplotlib: {HINT}") from None
+        raise InputError("pictures need matplotlib: pip install 'sweep[plots]'") from None
 
 
 def figure(findings: Sequence[Finding], *, ink: str = "black") -> Any:
@@ -123,22 +120,22 @@ def figure(findings: Sequence[Finding], *, ink: str = "black") -> Any:
 def _panels(finding: Finding) -> list[tuple[Finding, str | None]]:
     """Return what is drawn of a finding: None is its histogram, a name a fan."""
     name = main_metric(finding)
-    found: list[tuple[Finding, str | None]] = []
+    panels: list[tuple[Finding, str | None]] = []
     if name is not None and window(finding, name) is not None:
-        found.append((finding, None))
-    return found + [(finding, fan) for fan in fans(finding)]
+        panels.append((finding, None))
+    return panels + [(finding, fan) for fan in fans(finding)]
 
 
 def _common_ends(findings: Sequence[Finding]) -> dict[str, tuple[float, float]]:
     """Return ends by metric that hold all of its histograms."""
-    found: dict[str, tuple[float, float]] = {}
+    ends: dict[str, tuple[float, float]] = {}
     for finding in findings:
         name = main_metric(finding)
         shown = window(finding, name) if name is not None else None
         if name is not None and shown is not None:
-            low, high = found.get(name, (shown.low, shown.high))
-            found[name] = (min(low, shown.low), max(high, shown.high))
-    return found
+            low, high = ends.get(name, (shown.low, shown.high))
+            ends[name] = (min(low, shown.low), max(high, shown.high))
+    return ends
 
 
 # -- panels ----------------------------------------------------------------------------
@@ -176,18 +173,18 @@ def _histogram(axes: Any, finding: Finding, ends: dict[str, tuple[float, float]]
     margin = 0.02 * (last - first)
     axes.set_xlim((first - margin) * by, (last + margin) * by)
     axes.set_ylim(0.0, 1.12 * max(int(counts.max()), 1))
-    said = ""
+    label_below = ""
     if not math.isnan(seen):
-        said = observed_text(finding, name, value_with_unit(name, seen))
+        label_below = observed_text(finding, name, value_with_unit(name, seen))
     if first <= seen <= last:
         axes.axvline(seen * by, color=_SEEN, linewidth=2.0)
-    elif said:
-        said += ": not in the picture"
+    elif label_below:
+        label_below += ": not in the picture"
     notes = not_drawn(finding, shown)
     label = axis_label(name)
     axes.set_xlabel(label + (f"\nnot drawn: {'; '.join(notes)}" if notes else ""), color=ink)
     axes.set_ylabel("paths", color=ink)
-    _title(axes, finding, "", ink, below=said)
+    _title(axes, finding, "", ink, below=label_below)
 
 
 def _fan(axes: Any, finding: Finding, name: str, ink: str) -> None:

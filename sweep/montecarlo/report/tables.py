@@ -1,4 +1,4 @@
-"""Findings as tables, as JSON, and as lines for a screen."""
+"""Findings and comparisons as tables and as JSON, for programs."""
 
 from __future__ import annotations
 
@@ -7,46 +7,21 @@ from math import isnan, nan
 from typing import Any
 
 import numpy as np
-from rich.text import Text
 
 from sweep.montecarlo.compare import Comparison
 from sweep.montecarlo.finding import Finding
-from sweep.montecarlo.report.text import (
-    MetricCells,
-    error_text,
-    facts,
-    figure_rows,
-    main_metric,
-    metric_cells,
-    metric_texts,
-    sentences,
-    value_with_unit,
-)
-from sweep.report.layout import Block, arrange
-from sweep.report.table import Table, table_lines, wrapped
+from sweep.montecarlo.report.text import error_text, main_metric, metric_texts
+from sweep.report.table import Table
 from sweep.stats.functionals import Functional, plain
-from sweep.stats.quantiles import LEVELS
-from sweep.stats.summary import Summary
-from sweep.text import (
-    MISSING,
-    Column,
-    as_cells,
-    cell_width,
-    clean,
-    kind_of,
-    metric_column,
-    percent,
-)
+from sweep.text import MISSING, Column, as_cells, kind_of, metric_column
 
 __all__ = [
-    "document",
-    "finding_lines",
+    "findings_document",
     "further_tables",
-    "metric_rows",
     "paths_table",
-    "robustness_lines",
     "robustness_table",
     "summary_cells",
+    "summary_with_comparisons",
 ]
 
 #: Metrics whose sign says whether a path lost, the surest first.
@@ -54,11 +29,17 @@ _LOSSES = ("net_profit", "total_return", "expectancy", "sharpe")
 #: Columns whose numbers are in the unit of the metric.
 _OF_METRIC = ("observed", "mean", "q05", "q50", "q95")
 _LEVELS = (0.05, 0.5, 0.95)
-_GAP = 2
-_OPTIONAL_ROWS = ("observed", "rank", "p-value")
-
-
-# -- tables ----------------------------------------------------------------------------
+#: Columns of `summary_with_comparisons` after those of the summary.
+_BESIDE = (
+    Column("against", "text"),
+    *(
+        Column(name)
+        for name in (
+            *("difference", "difference_error", "difference_low_90", "difference_high_90"),
+            *("against_better", "against_better_error"),
+        )
+    ),
+)
 
 
 def robustness_table(findings: Sequence[Finding]) -> Table:
@@ -99,9 +80,9 @@ def _row(finding: Finding) -> list[Any]:
     name = main_metric(finding)
     lost = _probability_of_loss(finding)
     if name is None:
-        found = [finding.method, finding.variant, finding.n_paths, *[None] * 7]
+        head = [finding.method, finding.variant, finding.n_paths, *[None] * 7]
         reason = "; ".join(finding.notes) or None
-        return [*found, lost, *[None] * 4, *_block_cells(finding), finding.seed, reason]
+        return [*head, lost, *[None] * 4, *_block_cells(finding), finding.seed, reason]
     s = finding.summaries[name]
     at = {q.level: q for q in s.quantiles}
     placed = s.observed
@@ -143,6 +124,26 @@ def _probability_of_loss(finding: Finding) -> float | None:
     return Functional("probability_of_loss").of(np.asarray(finding.paths[name])).value
 
 
+def summary_with_comparisons(
+    findings: Sequence[Finding], comparisons: Sequence[Comparison]
+) -> Table:
+    """Return `robustness_table` with what each variant's net profit has been compared with.
+
+    ``difference`` is the variant ``against`` less the row's own, ``against_better`` the share
+    of paths on which the former is better; see `sweep.montecarlo.compare.Comparison`.
+    """
+    table = robustness_table(findings)
+    by_variant = {(c.method, c.other): c for c in comparisons if c.metric == "net_profit"}
+    rows: list[list[Any]] = []
+    for finding, row in zip(findings, table.rows, strict=True):
+        c = by_variant.get((finding.method, finding.variant))
+        numbers: list[Any] = [None] * len(_BESIDE)
+        if c is not None:
+            numbers = [c.first, c.difference, c.error, c.low, c.high, c.better, c.better_error]
+        rows.append([*row, *numbers])
+    return Table((*table.columns, *_BESIDE), rows)
+
+
 def summary_cells(findings: Sequence[Finding]) -> tuple[Table, list[tuple[str, ...]]]:
     """Return `robustness_table` with its cells as texts, by columns but for the reasons.
 
@@ -161,8 +162,8 @@ def summary_cells(findings: Sequence[Finding]) -> tuple[Table, list[tuple[str, .
             ]
         for name in {n for n in names if n is not None} if column.name in _OF_METRIC else ():
             rows = [k for k, n in enumerate(names) if n == name]
-            found = metric_texts(name, [nan if values[k] is None else values[k] for k in rows])
-            for k, text in zip(rows, found, strict=True):
+            texts = metric_texts(name, [nan if values[k] is None else values[k] for k in rows])
+            for k, text in zip(rows, texts, strict=True):
                 cells[k] = text
         columns.append(tuple(cells))
     return table, columns
@@ -201,22 +202,24 @@ def _path_rows(finding: Finding, names: Sequence[str]) -> Iterable[tuple[Any, ..
 
 def further_tables(finding: Finding) -> list[Table]:
     """Return the tables that a finding brings along."""
-    found = []
+    tables = []
     for title, (names, rows) in finding.tables.items():
         columns = tuple(_column(n, [row[i] for row in rows]) for i, n in enumerate(names))
-        found.append(Table(columns, rows, title))
-    return found
+        tables.append(Table(columns, rows, title))
+    return tables
 
 
 def _column(name: str, values: Sequence[Any]) -> Column:
     kind = kind_of(values)
-    known = metric_column(name)
-    if kind in ("number", "integer") and known.kind != "number":
-        return Column(name, known.kind, "", known.priority)
+    metric = metric_column(name)
+    if kind in ("number", "integer") and metric.kind != "number":
+        return Column(name, metric.kind, "", metric.priority)
     return Column(name, kind)
 
 
-def document(findings: Sequence[Finding], comparisons: Sequence[Comparison] = ()) -> dict[str, Any]:
+def findings_document(
+    findings: Sequence[Finding], comparisons: Sequence[Comparison] = ()
+) -> dict[str, Any]:
     """Return findings as ``-f json`` has them, without the paths.
 
     Parameters
@@ -239,144 +242,8 @@ def document(findings: Sequence[Finding], comparisons: Sequence[Comparison] = ()
 
 
 def _whole(finding: Finding) -> dict[str, Any]:
-    found = finding.to_dict()
+    document = finding.to_dict()
     for part in ("observed", "summaries", "figures"):
-        found[part] = {metric_column(name).key: value for name, value in found[part].items()}
-    found["curves"] = {name: plain(np.asarray(c)) for name, c in finding.curves.items()}
-    return found
-
-
-def metric_rows(finding: Finding) -> list[str]:
-    """Return which rows there are beside quantiles: a p-value only where one was asked for."""
-    cells = [metric_cells(name, s).rows for name, s in finding.summaries.items()]
-    return [
-        label
-        for label in (cells[0] if cells else ())
-        if label not in _OPTIONAL_ROWS or any(c[label] != MISSING for c in cells)
-    ]
-
-
-# -- lines for a screen ----------------------------------------------------------------
-
-
-def robustness_lines(findings: Sequence[Finding], width: int | None) -> list[Text]:
-    """Lay `robustness_table` out, with the reasons for what is missing below it."""
-    table, cells = summary_cells(findings)
-    if not table.rows:
-        return table_lines(table, width)
-    if all(main_metric(f) is None for f in findings):
-        return wrapped("no summary, because no method has paths to sum up; see above", width, "dim")
-    mixed = len(set(map(main_metric, findings))) > 1
-    blocks = [
-        # Without the metric's name, numbers of several metrics could not be told apart.
-        Block(c.name, texts, 0 if mixed and c.name == "metric" else c.priority, c.kind != "text")
-        for c, texts in zip(table.columns[:-1], cells, strict=True)
-    ]
-    laid = arrange(blocks, width)
-    lines = [Text(laid.titles, "bold"), *(Text(row) for row in laid.rows)]
-    if laid.dropped:
-        lines += wrapped(f"not shown (-f csv has all): {', '.join(laid.dropped)}", width, "dim")
-    reasons: dict[str, list[str]] = {}
-    for row in table.rows:
-        if row[-1] is not None:
-            reasons.setdefault(row[-1], []).append(f"{row[0]}, {row[1]}")
-    for reason, rows in reasons.items():
-        who = rows[0] if len(rows) == 1 else f"{rows[0]} and {len(rows) - 1} more"
-        lines += wrapped(f"{who}: {reason}", width, "dim")
-    return _cut(lines, width)
-
-
-def finding_lines(finding: Finding, width: int | None) -> list[Text]:
-    """Lay one finding out in full.
-
-    Parameters
-    ----------
-    finding : Finding
-    width : int or None
-        Columns that no line exceeds; None: lines of any length. Metrics that do not fit
-        side by side follow one another, so that none is left out.
-
-    Returns
-    -------
-    list of Text
-    """
-    heading = (clean(finding.method), "bold"), (f"   {clean(finding.title)}", "dim")
-    lines = [Text.assemble(*heading)]
-    for label, text in facts(finding):
-        lines += wrapped(text, width, label=label)
-    for table in _metric_tables(finding, width):
-        lines += [Text(), *table]
-    if not finding.summaries and finding.observed:
-        rows = [(name, value_with_unit(name, v)) for name, v in finding.observed.items()]
-        lines += [Text(), *_pairs("observed", rows, width)]
-    if finding.figures:
-        lines += [Text(), *_pairs("figure", figure_rows(finding), width)]
-    for further in further_tables(finding):
-        lines += [Text(), *table_lines(further, width, hint="-f json has all")]
-    said = sentences(finding)
-    if said:
-        lines.append(Text())
-    for sentence in said:
-        lines += wrapped(sentence, width, first="- ")
-    return _cut(lines, width)
-
-
-def _cut(lines: list[Text], width: int | None) -> list[Text]:
-    if width is not None:
-        for line in lines:
-            line.truncate(width, overflow="ellipsis")
-    return lines
-
-
-def _pairs(head: str, rows: Sequence[tuple[str, str]], width: int | None) -> list[Text]:
-    columns = (Column(head, "text", priority=0), Column("value", "text", priority=0))
-    values = max((cell_width(v) for _, v in rows), default=0)
-    padded = [(name, " " * (values - cell_width(v)) + v) for name, v in rows]
-    return table_lines(Table(columns, padded), width)
-
-
-def _metric_tables(finding: Finding, width: int | None) -> list[list[Text]]:
-    """Lay metrics out as columns, as many side by side as fit."""
-    summaries = list(finding.summaries.items())
-    if not summaries:
-        return []
-    rows = [*map(percent, LEVELS), *metric_rows(finding)]
-    first = max(map(len, rows))
-    room = None if width is None else max(width - first - _GAP, 1)
-    made = [_block(name, s, rows[len(LEVELS) :], room) for name, s in summaries]
-    tables: list[list[Block]] = []
-    group: list[Block] = []
-    used = first
-    for block in made:
-        wide = max(cell_width(c) for c in (*block.cells, block.title)) + _GAP
-        if group and width is not None and used + wide > width:
-            tables.append(group)
-            group, used = [], first
-        group.append(block)
-        used += wide
-    tables.append(group)
-    return [_laid(rows, blocks, width) for blocks in tables]
-
-
-def _block(name: str, summary: Summary, labels: Sequence[str], room: int | None) -> Block:
-    """Return the column of a metric, with fewer digits or no intervals where room is short."""
-    for digits in (5, 4, 3):
-        cells = metric_cells(name, summary, digits=digits)
-        whole = cells.whole()
-        if room is None or max(map(cell_width, whole)) <= room:
-            return _as_block(cells, whole, labels)
-    return _as_block(metric_cells(name, summary), cells.values(), labels)
-
-
-def _as_block(cells: MetricCells, quantiles: Sequence[str], labels: Sequence[str]) -> Block:
-    # Numbers stand under the values, not under the ends of intervals.
-    value = max(cell_width(v) for v in cells.values())
-    others = [f"{cells.rows[label]:>{value}}" for label in labels]
-    wide = max(map(cell_width, (*quantiles, *others)))
-    texts = [text.ljust(wide + len(text) - cell_width(text)) for text in (*quantiles, *others)]
-    return Block(cells.name, tuple(texts), 0, True)
-
-
-def _laid(rows: Sequence[str], blocks: Sequence[Block], width: int | None) -> list[Text]:
-    laid = arrange([Block("", tuple(rows), 0, False), *blocks], width)
-    return [Text(laid.titles, "bold"), *(Text(row) for row in laid.rows)]
+        document[part] = {metric_column(name).key: value for name, value in document[part].items()}
+    document["curves"] = {name: plain(np.asarray(c)) for name, c in finding.curves.items()}
+    return document

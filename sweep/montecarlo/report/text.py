@@ -1,13 +1,12 @@
 """What a finding says, as texts: numbers in cells, facts, and plain sentences.
 
-The screen and the HTML page say the same, so both take it from here.
+The parts of a document are made of them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from sweep.montecarlo.finding import Finding
 from sweep.stats.quantiles import PValue, Quantile
@@ -32,7 +31,6 @@ from sweep.text import (
 )
 
 __all__ = [
-    "MetricCells",
     "chart_title",
     "error_text",
     "facts",
@@ -42,6 +40,7 @@ __all__ = [
     "metric_texts",
     "no_value",
     "params_text",
+    "plus_minus",
     "sentences",
     "value_with_unit",
     "what_is_missing",
@@ -117,7 +116,7 @@ def value_with_unit(name: str, value: float) -> str:
 
 
 def _like(texts: Sequence[str], name: str, value: float) -> str:
-    """Show a value with as many decimals as the quantiles beside it have."""
+    """Show a value with as many decimals as the quantiles have."""
     decimals = {len(text.partition(".")[2]) for text in texts if "." in text}
     exact = _kind(name) in ("number", "cash") and math.isfinite(value)
     if not exact or len(decimals) != 1 or any("e" in text for text in texts):
@@ -135,68 +134,49 @@ def error_text(name: str, error: float) -> str:
     return duration(error) if kind == "duration" else number(error, 2)
 
 
-def _with_error(value: str, error: str) -> str:
-    return value if error == MISSING else f"{value} +/- {error}"
-
-
-@dataclass(frozen=True)
-class MetricCells:
-    """One metric of a finding, as the cells of a column.
-
-    Attributes
-    ----------
-    name : str
-    quantiles : tuple of (str, str, str)
-        Value, and the ends of its interval.
-    rows : dict of str to str
-        The other rows, by label.
-    """
-
-    name: str
-    quantiles: tuple[tuple[str, str, str], ...]
-    rows: dict[str, str]
-
-    def whole(self) -> list[str]:
-        """Return quantiles with their intervals, ``12.3 [11.8, 12.9]``, parts lined up."""
-        wide = [max(cell_width(q[i]) for q in self.quantiles) for i in range(3)]
-        return [
-            f"{pad(v, wide[0], right=True)} [{pad(low, wide[1], right=True)}, "
-            f"{pad(high, wide[2], right=True)}]"
-            if {v, low, high} != {MISSING}
-            else pad(v, wide[0], right=True)
-            for v, low, high in self.quantiles
-        ]
-
-    def values(self) -> list[str]:
-        """Return quantiles without their intervals, lined up."""
-        wide = max(cell_width(q[0]) for q in self.quantiles)
-        return [pad(q[0], wide, right=True) for q in self.quantiles]
-
-
-def metric_cells(name: str, summary: Summary, *, digits: int = 5) -> MetricCells:
-    """Return the cells of one metric; see `MetricCells`."""
+def metric_cells(name: str, summary: Summary, *, digits: int = 5) -> dict[str, tuple[str, str]]:
+    """Return what is known of one metric by label: a value, and its error or interval."""
     flat = [v for q in summary.quantiles for v in (q.value, q.low, q.high)]
     placed = summary.observed
     seen = placed.value if placed is not None else float("nan")
     *texts, observed = metric_texts(name, [*flat, seen], digits=digits)
-    mean = summary.mean
-    rows = {
-        "mean": _with_error(_like(texts, name, mean.value), error_text(name, mean.error)),
-        "sd": _like(texts, name, summary.sd),
-        "observed": observed,
-        "rank": percent(placed.rank, 1) if placed is not None else MISSING,
-        "p-value": _p(summary.p_value),
-        "failed": count(summary.n_failed),
-        "empty": count(summary.n_empty),
+    low, high = (max(map(cell_width, texts[i::3])) for i in (1, 2))
+    cells = {
+        percent(q.level): (value, _interval(a, b, low, high))
+        for q, value, a, b in zip(
+            summary.quantiles, texts[::3], texts[1::3], texts[2::3], strict=True
+        )
     }
-    triples = [(texts[i], texts[i + 1], texts[i + 2]) for i in range(0, len(texts), 3)]
-    return MetricCells(name, tuple(triples), rows)
+    mean = (
+        _like(texts, name, summary.mean.value),
+        plus_minus(error_text(name, summary.mean.error)),
+    )
+    return cells | {
+        "mean": mean,
+        "sd": (_like(texts, name, summary.sd), ""),
+        "observed": (observed, ""),
+        "rank": (percent(placed.rank, 1) if placed is not None else MISSING, ""),
+        "p-value": _p_cell(summary.p_value),
+        "failed": (count(summary.n_failed), ""),
+        "empty": (count(summary.n_empty), ""),
+    }
 
 
-def _p(p: PValue | None) -> str:
+def _interval(low: str, high: str, low_width: int, high_width: int) -> str:
+    if {low, high} == {MISSING}:
+        return ""
+    return f"[{pad(low, low_width, right=True)}, {pad(high, high_width, right=True)}]"
+
+
+def plus_minus(error: str) -> str:
+    """Return ``+/- 0.5``, or nothing where there is no error."""
+    return "" if error == MISSING else f"+/- {error}"
+
+
+def _p_cell(p: PValue | None) -> tuple[str, str]:
     if p is None:
-        return MISSING
-    return _with_error(number(p.value, 3), MISSING if is_missing(p.error) else number(p.error, 2))
+        return MISSING, ""
+    return number(p.value, 3), plus_minus(number(p.error, 2))
 
 
 def figure_rows(finding: Finding) -> list[tuple[str, str]]:
@@ -209,22 +189,22 @@ def figure_rows(finding: Finding) -> list[tuple[str, str]]:
 
 def facts(finding: Finding) -> list[tuple[str, str]]:
     """Return what was done, by label: what was resampled, of which units, how often."""
-    found = [("variant", finding.variant)]
+    rows = [("variant", finding.variant)]
     if finding.params:
-        found.append(("parameters", params_text(finding)))
+        rows.append(("parameters", params_text(finding)))
     summaries = finding.summaries
-    found += _labelled("resampled", {n: s.method for n, s in summaries.items()})
+    rows += _labelled("resampled", {n: s.method for n, s in summaries.items()})
     if finding.block is not None:
-        found.append(("block", finding.block.text))
-    found += _labelled("units", {n: _units(s.units) for n, s in summaries.items()})
-    found.append(("paths", count(finding.n_paths)))
-    found.append(("seed", str(finding.seed)))
+        rows.append(("block", finding.block.text))
+    rows += _labelled("units", {n: _units(s.units) for n, s in summaries.items()})
+    rows.append(("paths", count(finding.n_paths)))
+    rows.append(("seed", str(finding.seed)))
     if finding.seconds > 0.0:
         took = duration(finding.seconds)
         if finding.fitting_seconds > 0.0:
             took += f", {duration(finding.fitting_seconds)} of it for fitting"
-        found.append(("took", took))
-    return [(label, clean(text)) for label, text in found]
+        rows.append(("took", took))
+    return [(label, clean(text)) for label, text in rows]
 
 
 def _labelled(label: str, texts: dict[str, str]) -> list[tuple[str, str]]:
@@ -241,24 +221,24 @@ def _names(texts: dict[str, str], text: str) -> str:
 
 def _units(units: Units) -> str:
     if units.reason is not None:
-        known = counted(units.n, units.name) in units.reason
-        return units.reason if known else f"{units.text}: {units.reason}"
+        counted_there = counted(units.n, units.name) in units.reason
+        return units.reason if counted_there else f"{units.text}: {units.reason}"
     return f"{units.text}, worth {number(units.effective, 3)} independent ones"
 
 
 def no_value(finding: Finding) -> str:
-    """Say how many paths have no value of some metric."""
+    """Return how many paths have no value of some metric."""
     n = len(finding.summaries)
     failed = {name: s.n_failed for name, s in finding.summaries.items() if s.n_failed}
     empty = {name: s.n_empty for name, s in finding.summaries.items() if s.n_empty}
     if not failed and not empty:
         return "no path failed, and none was empty"
-    said = [
+    texts = [
         f"{counted(k, 'path')} {what}" + (f" ({_names_of(counts, k)})" if n > 1 else "")
         for counts, what in ((failed, "failed"), (empty, "had nothing to measure"))
         for k in dict.fromkeys(counts.values())
     ]
-    return "; ".join(said) + ": they rank as the worst"
+    return "; ".join(texts) + ": they rank as the worst"
 
 
 def _names_of(counts: dict[str, int], k: int) -> str:
@@ -266,28 +246,30 @@ def _names_of(counts: dict[str, int], k: int) -> str:
 
 
 def sentences(finding: Finding) -> list[str]:
-    """Return what must be said beside the numbers, each text once.
+    """Return what the numbers need in words, each text once.
 
     P-values with their null; which error is which; why a number is missing; notes.
     """
     summaries = finding.summaries
-    said = [_p_sentence(name, s.p_value) for name, s in summaries.items() if s.p_value is not None]
+    texts = [_p_sentence(name, s.p_value) for name, s in summaries.items() if s.p_value is not None]
     if summaries:
-        said += [_errors(finding), no_value(finding)]
+        texts += [_errors(finding), no_value(finding)]
     if summaries and not finding.paths:
-        said.append("single paths are not kept here: there is no chart, and none in CSV or Parquet")
-    said += what_is_missing(finding)
-    said += [f"{name}: {reason}" for name, reason in finding.reasons.items()]
+        texts.append(
+            "single paths are not kept here: there is no chart, and none in CSV or Parquet"
+        )
+    texts += what_is_missing(finding)
+    texts += [f"{name}: {reason}" for name, reason in finding.reasons.items()]
     # Reasons of units stand among the facts, counts of failures above.
     covered = {s.units.reason for s in summaries.values()}
-    said += [
+    texts += [
         note
         for s in summaries.values()
         for note in s.notes
         if note not in covered and not _counts_failures(s, note)
     ]
-    said += finding.notes
-    return list(dict.fromkeys(clean(text) for text in said))
+    texts += finding.notes
+    return list(dict.fromkeys(clean(text) for text in texts))
 
 
 def _counts_failures(summary: Summary, note: str) -> bool:
@@ -297,9 +279,11 @@ def _counts_failures(summary: Summary, note: str) -> bool:
 def _p_sentence(name: str, p: PValue) -> str:
     if is_missing(p.value):
         return f"p-value of {name}: none, {p.reason}; null: {p.null}"
+    value, error = _p_cell(p)
     return (
-        f"p-value of {name}: {_p(p)}, the chance of a value {_AS_EXTREME[p.alternative]} if "
-        f"{p.null} ({p.n_extreme:,} of {counted(p.n_paths, 'path')})"
+        f"p-value of {name}: {value}{error and ' '}{error}, the chance of a value "
+        f"{_AS_EXTREME[p.alternative]} if {p.null} "
+        f"({p.n_extreme:,} of {counted(p.n_paths, 'path')})"
     )
 
 
@@ -320,7 +304,7 @@ def _errors(finding: Finding) -> str:
 
 
 def what_is_missing(finding: Finding) -> list[str]:
-    """Say why quantiles, means or ranks are missing, each reason once with its places."""
+    """Return why quantiles, means or ranks are missing, each reason once with its places."""
     names = tuple(finding.summaries)
     places: dict[tuple[str, str], list[str]] = {}
     for name, s in finding.summaries.items():
@@ -336,10 +320,10 @@ def what_is_missing(finding: Finding) -> list[str]:
 
 
 def _grouped(quantiles: Iterable[Quantile]) -> list[tuple[str, str]]:
-    found: dict[str, list[str]] = {}
+    levels_of: dict[str, list[str]] = {}
     for q in quantiles:
         if q.reason is not None:
             # Reasons that name their level are one reason to a reader.
             reason = q.reason.replace(f" at {q.level:g}", " this far out")
-            found.setdefault(reason, []).append(percent(q.level))
-    return [(reason, " ".join(levels)) for reason, levels in found.items()]
+            levels_of.setdefault(reason, []).append(percent(q.level))
+    return [(reason, " ".join(levels)) for reason, levels in levels_of.items()]

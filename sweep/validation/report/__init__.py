@@ -1,4 +1,4 @@
-"""Verdict, surface and folds as text, tables and an HTML page.
+"""Verdict, surface and folds as the parts of a document, and as tables.
 
 Nothing here computes a statistic.
 """

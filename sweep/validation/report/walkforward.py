@@ -17,6 +17,7 @@ __all__ = [
     "splits_picture",
     "splits_table",
     "walk_forward_table",
+    "walk_tables",
     "wander_table",
 ]
 
@@ -37,7 +38,7 @@ def splits_picture(folds: Folds, width: int) -> list[Text]:
     ----------
     folds : Folds
     width : int
-        Columns of the whole; at least a few beside the labels are drawn on.
+        Columns of the whole; at least a few are drawn on, whatever the labels take.
     """
     windows = [w for fold in folds.folds for w in (*fold.train, *fold.test)]
     first = min(min(w.start for w in windows), folds.edges[0])
@@ -85,9 +86,9 @@ def splits_table(folds: Folds) -> Table:
     return Table(columns, rows, f"{folds.scheme}: {counted(len(folds.folds), 'fold')}")
 
 
-def walk_forward_table(found: WalkForwardResult) -> Table:
+def walk_forward_table(result: WalkForwardResult) -> Table:
     """Return what each fold chose, and what it was worth: one row a fold."""
-    names = list(dict.fromkeys(name for c in found.chosen for name in c.shown))
+    names = list(dict.fromkeys(name for c in result.chosen for name in c.shown))
     rows = [
         (
             c.fold,
@@ -100,7 +101,7 @@ def walk_forward_table(found: WalkForwardResult) -> Table:
             c.rank,
             c.reason,
         )
-        for c in found.chosen
+        for c in result.chosen
     ]
     columns = (
         Column("fold", "integer", priority=0),
@@ -116,42 +117,42 @@ def walk_forward_table(found: WalkForwardResult) -> Table:
         Column("rank", "share", priority=3),
         Column("reason", "text", priority=9),
     )
-    return Table(columns, rows, f"{found.objective} by fold")
+    return Table(columns, rows, f"{result.objective} by fold")
 
 
 _TAKEN = ("fold", "trial", "train", "test", "test_net_profit", "test_trades", "rank", "reason")
 
 
-#: Of each history out of sample, beside the objective.
+#: Of each history out of sample, after the objective.
 _OF_PATHS = ("net_profit", "sharpe", "max_drawdown", "trades")
 
 
-def paths_table(found: WalkForwardResult) -> Table:
+def paths_table(result: WalkForwardResult) -> Table:
     """Return what the choices were worth out of sample: one row a history.
 
-    A walk-forward has one, its test windows put behind each other; combinations have several.
+    A walk-forward has one, its test windows one after another; combinations have several.
     """
-    beside = [name for name in _OF_PATHS if name != found.objective]
+    further = [name for name in _OF_PATHS if name != result.objective]
     rows = [
-        (k, p.value, *(p.metrics.get(name) for name in beside), p.reason)
-        for k, p in enumerate(found.paths)
+        (k, p.value, *(p.metrics.get(name) for name in further), p.reason)
+        for k, p in enumerate(result.paths)
         if p.row is not None
     ]
     columns = (
         Column("path", "integer", priority=0),
-        Column(found.objective, priority=0),
-        *(metric_column(name) for name in beside),
+        Column(result.objective, priority=0),
+        *(metric_column(name) for name in further),
         Column("reason", "text", priority=9),
     )
-    title = "out of sample, the test windows put behind each other"
-    return Table(columns, rows, title if len(found.paths) < 2 else f"{title}, path by path")
+    title = "out of sample, the test windows one after another"
+    return Table(columns, rows, title if len(result.paths) < 2 else f"{title}, path by path")
 
 
-def wander_table(found: WalkForwardResult) -> Table:
+def wander_table(result: WalkForwardResult) -> Table:
     """Return how much each parameter's choice wanders: one row a parameter."""
     rows = [
         (w.name, w.distinct, None if math.isnan(w.moved) else w.moved, w.at_random)
-        for w in found.wander
+        for w in result.wander
     ]
     columns = (
         Column("parameter", "text", priority=0),
@@ -160,3 +161,9 @@ def wander_table(found: WalkForwardResult) -> Table:
         Column("at_random", "share", priority=1),
     )
     return Table(columns, rows, "steps of the choice between folds, share of the range")
+
+
+def walk_tables(result: WalkForwardResult) -> tuple[Table, ...]:
+    """Return what each fold chose, and how the choices wander."""
+    tables = (walk_forward_table(result), paths_table(result), wander_table(result))
+    return tuple(table for table in tables if table.rows)
