@@ -55,7 +55,7 @@ MISSING = "-"
 #: Names that settings may take.
 SAMPLERS = ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2")
 PRUNERS = ("none", "median", "successive_halving", "hyperband", "wilcoxon")
-ENGINES = ("loky", "serial")
+ENGINES = ("loky", "joblib", "serial")
 DIRECTIONS = ("maximize", "minimize")
 
 Kind = Literal[

@@ -22,7 +22,7 @@ from sweep.study.study import Study
 
 __all__ = ["study"]
 
-HEAVY = ("numba", "optuna", "pandas", "pyarrow", "rich", "scipy", "numpy", "loky")
+HEAVY = ("numba", "optuna", "pandas", "pyarrow", "rich", "scipy", "numpy", "joblib")
 COMMANDS = ("init", "check", "run", "show", "trials", "best", "replay", "data")
 
 
