@@ -48,6 +48,7 @@ _SAMPLED = 256
 class StreamedRun(Run):
     """A run that deals out points by their position."""
 
+    state: Exhaustive
     scratch: _Scratch | None = None
 
     def prepare(self) -> None:
@@ -112,7 +113,7 @@ class StreamedRun(Run):
     # -- tasks -------------------------------------------------------------------------
 
     def next_task(self) -> Task | None:
-        """Return a task to start now, or None."""
+        """Return a task that was never started, or None."""
         began = self.meter.clock()
         task = self.state.next_task(self._batch())
         self.meter.sampler_s += self.meter.clock() - began
@@ -137,7 +138,7 @@ class StreamedRun(Run):
         return len(self.course.spans) + len(self.course.edges) * 8 // ROW.itemsize
 
     def arrived(self, outcome: Outcome) -> None:
-        """Take in a task's outcome."""
+        """Record a task's outcome."""
         n = len(outcome.rows)
         each = outcome.seconds / max(n, 1)
         # The first tasks load the kernel: what is quicker is nearer to the truth.
@@ -145,12 +146,12 @@ class StreamedRun(Run):
         self.at_most = max(self.at_most, 4 * n)
         self._save(self.state.arrived(outcome))
 
-    def lost(self, task: Task) -> None:
-        """Take in that a task went down with its worker."""
-        self._save(self.state.lost(task.number))
+    def give_up(self, task: Task) -> None:
+        """Record that a task's only variant kills its workers: it fails."""
+        self._save(self.state.give_up(task))
 
-    def _save(self, stretch: Stretch | None) -> None:
-        if stretch is not None and not self.tally.impatient:
+    def _save(self, stretch: Stretch) -> None:
+        if not self.tally.impatient:
             self.study.ledger.append(stretch)
 
     # -- what is finished --------------------------------------------------------------
@@ -252,24 +253,12 @@ class StreamedRun(Run):
         """Return the number of failed trials, of all, and the first that failed."""
         return self.tally.counts[FAILED], len(self.tally), self.tally.first_failed
 
-    def done(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.state.done
-
-    def reason(self) -> str:
-        """Return why the study ended, in a few words."""
-        return self.state.reason()
-
     def save_state(self) -> None:
         """Do nothing: points follow from their position."""
 
     def counts(self) -> dict[str, int]:
         """Return the number of trials in each state."""
         return self.tally.counts
-
-    def in_flight(self) -> int:
-        """Return the number of trials that are under way."""
-        return self.state.in_flight
 
     def total(self) -> int | None:
         """Return the number of trials to finish, as far as it is known."""

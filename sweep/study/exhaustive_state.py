@@ -13,7 +13,6 @@ Nothing here reads a clock, a file or a process, so that every race is a unit te
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.backtest.tasks import Outcome, Task
+from sweep.engines.dispatch import GAVE_UP
 from sweep.schema import ROW, STATUS_ERROR, FloatArray2D, IntArray1D, Rows, Slice
 from sweep.search.duplicates import DuplicateIndex
 from sweep.stats.metrics import merge
@@ -32,9 +32,6 @@ from sweep.text import counted
 from sweep.ticks.sessions import cells_of, earned_in_cells, session_sums
 
 __all__ = ["Course", "Exhaustive", "Tally", "finished_block"]
-
-#: Times that a variant may lose its worker, evaluated alone, before it is given up.
-LOSSES = 3
 
 #: Stretches that may be finished before the one that the next trial waits for.
 AHEAD = 64
@@ -84,8 +81,6 @@ class _Span:
     first: int
     params: FloatArray2D
     duplicate_of: IntArray1D
-    suspect: bool = False
-    losses: int = 0
     own: NDArray[np.intp] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,7 +102,7 @@ class _Span:
         """Return a span for each variant, with the duplicates behind it."""
         bounds = [0, *self.own[1:].tolist(), len(self.params)]
         return [
-            _Span(self.first + a, self.params[a:b], self.duplicate_of[a:b], suspect=True)
+            _Span(self.first + a, self.params[a:b], self.duplicate_of[a:b])
             for a, b in itertools.pairwise(bounds)
         ]
 
@@ -144,7 +139,6 @@ class Exhaustive:
         self._known = {span.first: span for span in known}
         self._begins = sorted(self._known)
         self._finished: dict[int, Part | Stretch] = {}
-        self._waiting: deque[_Span] = deque()
         self._running: dict[int, _Span] = {}
         self._cursor = 0  # trials before it have been dealt out
         self._taken = 0  # trials before it have been given on
@@ -168,7 +162,12 @@ class Exhaustive:
         """Whether nothing is left to do but to take what is finished."""
         if self._running:
             return False
-        return bool(self.stopping) or (bool(self.exhausted) and not self._waiting)
+        return bool(self.stopping or self.exhausted)
+
+    @property
+    def starts_nothing(self) -> bool:
+        """Whether the search ends with what is in flight."""
+        return bool(self.stopping)
 
     def reason(self) -> str:
         """Return why the search ended or would end, in a few words."""
@@ -180,22 +179,12 @@ class Exhaustive:
 
     def next_task(self, limit: int) -> Task | None:
         """Return a task of up to ``limit`` variants, or None if none can start now."""
-        if self.stopping:
+        if self.stopping or (len(self._finished) > AHEAD and self._running):
             return None
-        span: _Span | None
-        if self._waiting:
-            # Alone, one at a time, so that the one that kills workers is found.
-            if self._running:
-                return None
-            span = self._waiting.popleft()
-        elif any(s.suspect for s in self._running.values()):
-            return None
-        elif len(self._finished) > AHEAD and self._running:
-            return None
-        else:
-            span = self._deal(limit)
-        if span is None:
-            return None
+        span = self._deal(limit)
+        return None if span is None else self._start(span)
+
+    def _start(self, span: _Span) -> Task:
         number = self._next_task
         self._next_task += 1
         self._running[number] = span
@@ -261,11 +250,9 @@ class Exhaustive:
 
     # -- events ------------------------------------------------------------------------
 
-    def arrived(self, outcome: Outcome) -> Stretch | None:
-        """Take in a task's rows; return what must be saved, or None for a late result."""
-        span = self._running.pop(outcome.number, None)
-        if span is None:
-            return None
+    def arrived(self, outcome: Outcome) -> Stretch:
+        """Record a task's rows; return what must be saved."""
+        span = self._running.pop(outcome.number)
         rows = outcome.rows[:, -1].copy()
         if not self.course.carry_over:
             rows = outcome.rows[:, 0].copy()
@@ -289,30 +276,20 @@ class Exhaustive:
             return None
         return np.full((n, len(self.course.edges) - 1), np.nan, np.float32)
 
-    def lost(self, task: int) -> Stretch | None:
-        """Take in that a task went down with its worker; return what must be saved, if any.
+    def split(self, task: Task) -> list[Task]:
+        """Return tasks of one variant each, which take the place of one that was started."""
+        return [self._start(span) for span in self._running.pop(task.number).split()]
 
-        The task is repeated while nothing else runs. If that fails too, each of its
-        variants is evaluated alone, and one that loses its worker `LOSSES` times fails.
-        """
-        span = self._running.pop(task, None)
-        if span is None:
-            return None
-        if not span.suspect:
-            span.suspect = True
-            self._waiting.append(span)
-            return None
-        if len(span.own) > 1:
-            self._waiting.extendleft(reversed(span.split()))
-            return None
-        span.losses += 1
-        if span.losses < LOSSES:
-            self._waiting.appendleft(span)
-            return None
+    def give_up(self, task: Task) -> Stretch:
+        """Record that a task's only variant kills its workers; return what must be saved."""
         rows = np.zeros(1, ROW)
         rows["status"] = STATUS_ERROR
-        reason = f"its worker died {LOSSES} times while it was evaluated alone"
-        return self._finish(span.finished(rows, ((0, reason),), self._unknown(1)))
+        span = self._running.pop(task.number)
+        return self._finish(span.finished(rows, ((0, GAVE_UP),), self._unknown(1)))
+
+    def drop(self, task: Task) -> None:
+        """Record that a task that was started is not run again."""
+        del self._running[task.number]
 
     def _finish(self, stretch: Stretch) -> Stretch:
         self._finished[stretch.first] = stretch

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.backtest.tasks import Carry, Outcome, Task
+from sweep.engines.dispatch import GAVE_UP
 from sweep.schema import ROW, STATUS_ERROR, FloatArray1D, FloatArray2D, Rows, Slice
 from sweep.stats.metrics import merge
 from sweep.study.records import COMPLETE, FAILED, INVALID, PRUNED, Finished, Judged, Partial
@@ -28,9 +29,6 @@ from sweep.text import counted
 from sweep.ticks.sessions import Cell, cells_of, earned_in_cells, session_sums
 
 __all__ = ["Ask", "Learn", "Plan", "Record", "Save", "StudyState"]
-
-#: Times that a variant may lose its worker, evaluated alone, before it is given up.
-LOSSES = 3
 
 #: Proposals in a row that the strategy's constraint may refuse.
 REFUSALS = 2000
@@ -127,8 +125,6 @@ class _Trial:
     followers: list[int] = field(default_factory=list)
     finished: Finished | None = None
     learnt: bool = False
-    suspect: bool = False
-    losses: int = 0
 
 
 Judge = Callable[..., list[Judged]]
@@ -211,11 +207,11 @@ class StudyState:
         """Whether nothing is left to do."""
         if self._commands or self._running:
             return False
-        return self._starts_nothing or (not self._live and not self._wants_proposal(1))
+        return self.starts_nothing or (not self._live and not self._wants_proposal(1))
 
     @property
-    def _starts_nothing(self) -> bool:
-        """Whether the study ends without starting what is proposed already."""
+    def starts_nothing(self) -> bool:
+        """Whether the study ends with what is in flight."""
         if self.plan.window is None and self.stopping:
             return True
         return self.stopping in ("interrupted", "failed") or self._patience_is_out
@@ -227,7 +223,7 @@ class StudyState:
         Broken off, a sampler must not be told of a trial before it was asked for the
         next, as it would be in the unbroken study.
         """
-        return self._starts_nothing and (self.plan.window is not None or self._patience_is_out)
+        return self.starts_nothing and (self.plan.window is not None or self._patience_is_out)
 
     @property
     def _patience_is_out(self) -> bool:
@@ -363,10 +359,8 @@ class StudyState:
         self.exhausted = reason
 
     def arrived(self, outcome: Outcome) -> None:
-        """Take in a task's rows."""
-        numbers = self._running.pop(outcome.number, None)
-        if numbers is None:
-            return
+        """Record a task's rows."""
+        numbers = self._running.pop(outcome.number)
         failures = dict(outcome.failures)
         trials = [self._live[n] for n in numbers]
         places = self._places(trials[0])
@@ -381,29 +375,26 @@ class StudyState:
         for trial, partial in zip(trials, partials, strict=True):
             self._take(trial, partial)
         self._settle(trials)
-        for trial in trials:
-            trial.suspect = False
-            trial.losses = 0
-            if trial.finished is None:
-                self._ready.append(trial.number)
+        self._ready.extend(trial.number for trial in trials if trial.finished is None)
 
-    def lost(self, task: int) -> None:
-        """Take in that a task went down with its worker: its variants are suspects."""
-        for number in reversed(self._running.pop(task, [])):
-            trial = self._live[number]
-            if trial.suspect:
-                trial.losses += 1
-            trial.suspect = True
-            if trial.losses >= LOSSES:
-                reason = f"its worker died {LOSSES} times while it was evaluated alone"
-                places = self._places(trial)
-                rows = np.zeros(len(places), ROW)
-                rows["status"] = STATUS_ERROR
-                partial = Partial(trial.params, places, rows, None, reason)
-                self._commands.append(Save(partial))
-                self._take(trial, partial)
-            else:
-                self._ready.appendleft(number)
+    def split(self, task: Task) -> list[Task]:
+        """Return tasks of one variant each, which take the place of one that was started."""
+        return [self._start([number]) for number in self._running.pop(task.number)]
+
+    def give_up(self, task: Task) -> None:
+        """Record that a task's only variant kills its workers: it fails."""
+        (number,) = self._running.pop(task.number)
+        trial = self._live[number]
+        places = self._places(trial)
+        rows = np.zeros(len(places), ROW)
+        rows["status"] = STATUS_ERROR
+        partial = Partial(trial.params, places, rows, None, GAVE_UP)
+        self._commands.append(Save(partial))
+        self._take(trial, partial)
+
+    def drop(self, task: Task) -> None:
+        """Record that a task that was started is not run again."""
+        self._ready.extendleft(reversed(self._running.pop(task.number)))
 
     def stop(self, reason: str) -> None:
         """Propose nothing more; ``interrupted`` and ``failed`` also start no task more."""
@@ -413,30 +404,19 @@ class StudyState:
 
     def next_task(self, limit: int) -> Task | None:
         """Return a task of up to ``limit`` variants, or None if none can start now."""
-        if self._starts_nothing or not self._ready:
+        if self.starts_nothing or not self._ready:
             return None
         first = self._live[self._ready[0]]
-        suspects = [n for n in self._ready if self._live[n].suspect]
-        if suspects:
-            # Alone, one at a time, so that the one that kills workers is found.
-            if self._running:
-                return None
-            chosen = [suspects[0]]
-        else:
-            chosen = []
-            for number in self._ready:
-                trial = self._live[number]
-                same = trial.done == first.done and (trial.carry is None) == (first.carry is None)
-                if same:
-                    chosen.append(number)
-                    if len(chosen) == limit:
-                        break
+        chosen = []
+        for number in self._ready:
+            trial = self._live[number]
+            if trial.done == first.done and (trial.carry is None) == (first.carry is None):
+                chosen.append(number)
+                if len(chosen) == limit:
+                    break
         taken = set(chosen)
         self._ready = deque(n for n in self._ready if n not in taken)
-        trials = [self._live[n] for n in chosen]
-        task = self._task(trials)
-        self._running[task.number] = chosen
-        return task
+        return self._start(chosen)
 
     def _places(self, trial: _Trial) -> tuple[int, ...]:
         order, step = self.plan.order, self.plan.step
@@ -445,12 +425,14 @@ class StudyState:
         first = 1 if self.plan.over_slices and trial.done == 0 else 0
         return order[trial.done : trial.done + first + step]
 
-    def _task(self, trials: list[_Trial]) -> Task:
+    def _start(self, numbers: list[int]) -> Task:
+        trials = [self._live[number] for number in numbers]
         plan = self.plan
         places = self._places(trials[0])
         last = places[-1] == len(plan.slices) - 1
         number = self._next_task
         self._next_task += 1
+        self._running[number] = numbers
         carries = [t.carry for t in trials if t.carry is not None]
         return Task(
             number=number,
