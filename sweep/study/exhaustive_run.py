@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from sweep.backtest.tasks import Outcome, Task
 from sweep.errors import LedgerError, SweepError
 from sweep.schema import ROW, IntArray1D, Rows
-from sweep.study.exhaustive_state import Course, Exhaustive, Tally, finished_block
+from sweep.study.exhaustive_state import Course, Exhaustive, finished_block
 from sweep.study.parts import is_whole
 from sweep.study.proposals import make_points
 from sweep.study.records import FAILED, Opened, Part, Record, Stretch, Tried
 from sweep.study.run import Run
 from sweep.study.setup import starting_points
+from sweep.study.tally import Tally
 from sweep.study.trial_archive import PART, Archive
 from sweep.study.trials import TrialBlock
 from sweep.text import counted

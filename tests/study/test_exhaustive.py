@@ -14,8 +14,9 @@ from sweep.backtest.tasks import Outcome, Task
 from sweep.engines.dispatch import Dispatcher, GiveUp, Submit
 from sweep.schema import ROW, Slice
 from sweep.search.duplicates import DuplicateIndex
-from sweep.study.exhaustive_state import Course, Exhaustive, Tally
+from sweep.study.exhaustive_state import Course, Exhaustive
 from sweep.study.records import COMPLETE, FAILED, STATES, Finished, Part, Stretch
+from sweep.study.tally import Tally
 from sweep.study.trials import Board
 
 
