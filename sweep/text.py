@@ -59,7 +59,7 @@ MISSING = "-"
 #: Names that settings may take.
 SAMPLERS = ("grid", "random", "qmc", "tpe", "cmaes", "gp", "nsga2")
 PRUNERS = ("none", "median", "successive_halving", "hyperband", "wilcoxon")
-ENGINES = ("loky", "serial")
+ENGINES = ("loky", "joblib", "serial")
 DIRECTIONS = ("maximize", "minimize")
 #: States of a trial. Studies keep positions in this tuple: it may grow, and its order must stay.
 #: ``complete``: evaluated, every requirement met. ``pruned``: stopped on the way.

@@ -231,7 +231,7 @@ def _processes(root: int) -> tuple[Process, ...]:
 
 def _role(process: psutil.Process) -> str:
     words = " ".join(process.cmdline())
-    return "worker" if "popen_loky" in words else "other"
+    return "worker" if "sweep.engines.worker" in words else "other"
 
 
 def memory_of(pid: int) -> tuple[float, float]:

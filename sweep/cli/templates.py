@@ -100,7 +100,7 @@ slippage = 0.0                      # price units against you
 # unit = "session"                  # or a stretch of the clock such as "4h"
 
 [compute]                           # nothing here changes a result
-# engine = "loky"                   # or "serial", for a debugger
+# engine = "loky"                   # "serial": for a debugger; "joblib": the active backend
 # workers = 8                       # by default every core
 # memory = "2GB"                    # of a worker, before it is replaced
 # batch = 64                        # variants evaluated together

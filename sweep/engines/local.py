@@ -1,120 +1,85 @@
-"""Tasks on worker processes of this machine: loky's pool behind the engine's seam."""
+"""Tasks on worker processes of this machine: joblib's loky backend, with a pool of its own."""
 
 from __future__ import annotations
 
 import os
-import signal
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, CancelledError, Future
+from pathlib import Path
 from typing import Any
 
-from sweep.engines.base import WorkerLostError
+import joblib
+from joblib._parallel_backends import LokyBackend
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend.context import LokyContext
+from joblib.externals.loky.backend.popen_loky_posix import Popen
+from joblib.externals.loky.backend.process import LokyProcess
+
+import sweep
+from sweep.engines import worker
+from sweep.engines.joblib_backend import JoblibEngine
 
 __all__ = ["LocalEngine"]
 
-#: A numeric library in a worker gets one thread: the workers themselves fill the cores.
-_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "NUMEXPR_NUM_THREADS": "1",
-}
 
-#: Mapped ticks count into a worker's resident size, so that loky's own guard against
-#: leaks (300 MB of growth) would replace healthy workers. The study watches unique
-#: memory instead, and recycles.
-_NO_LEAK_GUARD = str(1 << 60)
+class _Popen(Popen):  # type: ignore[misc]
+    """A process that runs `sweep.engines.worker` instead of all of joblib."""
+
+    __module__ = worker.__name__
 
 
-def _start_worker(parent: int) -> None:
-    """Prepare a worker: Ctrl-C is the parent's affair, and no worker outlives it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class _Process(LokyProcess):  # type: ignore[misc]
+    """A process of the pool; a plain one of loky's, once it runs."""
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
+    _Popen = _Popen
 
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return object.__new__, (LokyProcess,), vars(self)
 
 
-class LocalEngine:
+class _Context(LokyContext):  # type: ignore[misc]
+    Process = _Process
+
+
+class _Pool(LokyBackend):  # type: ignore[misc]
+    """joblib's loky backend, with processes that no other call of joblib uses or ends.
+
+    One worker is a process too: what kills it must not kill the study.
+    """
+
+    def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:
+        root = str(Path(sweep.__file__).parents[1])
+        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        self.parallel = parallel
+        self._workers = ProcessPoolExecutor(
+            max_workers=n_jobs,
+            context=_Context(),
+            initializer=worker.start_worker,
+            initargs=(os.getpid(),),
+            env={**self._prepare_worker_env(n_jobs), "PYTHONPATH": path},
+        )
+        return n_jobs
+
+    def abort_everything(self, ensure_ready: bool = True) -> None:
+        self._workers.shutdown(wait=True, kill_workers=True)
+        if ensure_ready:
+            self.configure(self.parallel.n_jobs, self.parallel)
+
+    def terminate(self) -> None:
+        self._workers.shutdown(wait=True)
+
+
+class LocalEngine(JoblibEngine):
     """Worker processes of this machine, replaced when they die.
 
     Parameters
     ----------
     workers : int, optional
-        All cores by default.
+        As many as there are cores that this process may use, by default.
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        self.workers = workers or _cores()
-        self._executor: Any = None
-        self._closed = False
-        self._start()
-
-    def _start(self) -> None:
-        os.environ["LOKY_MAX_MEMORY_LEAK_SIZE"] = _NO_LEAK_GUARD
-        from loky import ProcessPoolExecutor
-
-        self._executor = ProcessPoolExecutor(
-            max_workers=self.workers,
-            timeout=None,
-            initializer=_start_worker,
-            initargs=(os.getpid(),),
-            env=_ENVIRONMENT,
-        )
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
-        """Queue the task; see `sweep.engines.base.Engine.submit`."""
-        if self._closed:
-            raise RuntimeError("the engine is closed")
-        outer: Future[Any] = Future()
-        try:
-            inner = self._executor.submit(function, *arguments)
-        except (BrokenExecutor, RuntimeError) as error:
-            outer.set_exception(WorkerLostError(str(error)))
-            return outer
-        inner.add_done_callback(lambda done: _pass_on(done, outer))
-        return outer
+        # The workers themselves fill the cores: a numeric library in one gets one thread.
+        super().__init__(_Pool(inner_max_num_threads=1), workers or joblib.cpu_count())
 
     def pids(self) -> tuple[int, ...]:
         """Return the workers' process ids."""
-        processes = getattr(self._executor, "_processes", None) or {}
-        return tuple(sorted(processes))
-
-    def recycle(self) -> None:
-        """Kill all workers and start new ones."""
-        self._executor.shutdown(wait=True, kill_workers=True)
-        if not self._closed:
-            self._start()
-
-    def close(self, *, cancel: bool) -> None:
-        """End the workers, after their tasks or at once."""
-        if self._closed:
-            return
-        self._closed = True
-        self._executor.shutdown(wait=True, kill_workers=cancel)
-
-
-def _pass_on(inner: Future[Any], outer: Future[Any]) -> None:
-    try:
-        error = inner.exception()
-    except CancelledError:
-        error = WorkerLostError("cancelled")
-    if error is None:
-        outer.set_result(inner.result())
-    elif isinstance(error, BrokenExecutor):
-        outer.set_exception(WorkerLostError(str(error).splitlines()[0] if str(error) else "lost"))
-    else:
-        outer.set_exception(error)
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
+        return tuple(sorted(self._backend._workers._processes or {}))

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from sweep.backtest.tasks import Outcome, Task
 from sweep.errors import LedgerError, SweepError
 from sweep.schema import ROW, IntArray1D, Rows
-from sweep.study.exhaustive_state import Course, Exhaustive, Tally, finished_block
+from sweep.study.exhaustive_state import Course, Exhaustive, finished_block
 from sweep.study.parts import is_whole
 from sweep.study.proposals import make_points
 from sweep.study.records import FAILED, ExtraEvaluations, HoldoutLook, Part, Record, TrialSpan
 from sweep.study.run import Run
 from sweep.study.setup import starting_points
+from sweep.study.tally import Tally
 from sweep.study.trial_archive import PART, Archive
 from sweep.study.trials import TrialBlock
 from sweep.text import counted
@@ -48,6 +49,7 @@ _SAMPLED = 256
 class StreamedRun(Run):
     """A run that deals out points by their position."""
 
+    state: Exhaustive
     scratch: _Scratch | None = None
 
     def prepare(self) -> None:
@@ -112,7 +114,7 @@ class StreamedRun(Run):
     # -- tasks -------------------------------------------------------------------------
 
     def next_task(self) -> Task | None:
-        """Return a task to start now, or None."""
+        """Return a task that was never started, or None."""
         began = self.meter.clock()
         task = self.state.next_task(self._batch())
         self.meter.sampler_s += self.meter.clock() - began
@@ -137,7 +139,7 @@ class StreamedRun(Run):
         return len(self.course.spans) + len(self.course.edges) * 8 // ROW.itemsize
 
     def arrived(self, outcome: Outcome) -> None:
-        """Take in a task's outcome."""
+        """Record a task's outcome."""
         n = len(outcome.rows)
         each = outcome.seconds / max(n, 1)
         # The first tasks load the kernel: what is quicker is nearer to the truth.
@@ -145,12 +147,12 @@ class StreamedRun(Run):
         self.at_most = max(self.at_most, 4 * n)
         self._save(self.state.arrived(outcome))
 
-    def lost(self, task: Task) -> None:
-        """Take in that a task went down with its worker."""
-        self._save(self.state.lost(task.number))
+    def give_up(self, task: Task) -> None:
+        """Record that a task's only variant kills its workers: it fails."""
+        self._save(self.state.give_up(task))
 
-    def _save(self, stretch: TrialSpan | None) -> None:
-        if stretch is not None and not self.tally.impatient:
+    def _save(self, stretch: TrialSpan) -> None:
+        if not self.tally.impatient:
             self.study.ledger.append(stretch)
 
     # -- what is finished --------------------------------------------------------------
@@ -252,24 +254,12 @@ class StreamedRun(Run):
         """Return the number of failed trials, of all, and the first that failed."""
         return self.tally.counts[FAILED], len(self.tally), self.tally.first_failed
 
-    def done(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.state.done
-
-    def reason(self) -> str:
-        """Return why the study ended, in a few words."""
-        return self.state.reason()
-
     def save_state(self) -> None:
         """Do nothing: points follow from their position."""
 
     def counts(self) -> dict[str, int]:
         """Return the number of trials in each state."""
         return self.tally.counts
-
-    def in_flight(self) -> int:
-        """Return the number of trials that are under way."""
-        return self.state.in_flight
 
     def total(self) -> int | None:
         """Return the number of trials to finish, as far as it is known."""

@@ -4,8 +4,7 @@ The points of a grid, a random sample or a Sobol sequence follow from their posi
 `Exhaustive` deals them out in stretches of consecutive trials, takes back what was
 evaluated in any order, and gives it on in the order of the trials. Only what is under
 way is held: the points are enumerated when they are wanted, and what is finished lies in
-Parquet parts, of which only the bounds are known here. `Tally` keeps of all finished
-trials what a running study needs: counts, the best, and how long ago it became better.
+Parquet parts, of which only the bounds are known here.
 
 Nothing here reads a clock, a file or a process, so that every race is a unit test.
 """
@@ -13,7 +12,6 @@ Nothing here reads a clock, a file or a process, so that every race is a unit te
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -21,20 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.backtest.tasks import Outcome, Task
+from sweep.engines.dispatch import GAVE_UP
 from sweep.schema import ROW, STATUS_ERROR, FloatArray2D, IntArray1D, Rows, Slice
 from sweep.search.duplicates import DuplicateIndex
 from sweep.stats.metrics import merge
 from sweep.study.judge import Judge
 from sweep.study.proposals import Points
-from sweep.study.records import COMPLETE, FAILED, Part, TrialSpan
-from sweep.study.trials import TrialBlock, count_states, rank
+from sweep.study.records import FAILED, Part, TrialSpan
+from sweep.study.session_account import SessionAccount
+from sweep.study.trials import TrialBlock
 from sweep.text import STATES, counted
-from sweep.ticks.sessions import cells_of, earned_in_cells, session_sums
 
-__all__ = ["Course", "Exhaustive", "Tally", "finished_block"]
-
-#: Times that a variant may lose its worker, evaluated alone, before it is given up.
-LOSSES = 3
+__all__ = ["Course", "Exhaustive", "finished_block"]
 
 #: Stretches that may be finished before the one that the next trial waits for.
 AHEAD = 64
@@ -84,8 +80,6 @@ class _Span:
     first: int
     params: FloatArray2D
     duplicate_of: IntArray1D
-    suspect: bool = False
-    losses: int = 0
     own: NDArray[np.intp] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,7 +101,7 @@ class _Span:
         """Return a span for each variant, with the duplicates behind it."""
         bounds = [0, *self.own[1:].tolist(), len(self.params)]
         return [
-            _Span(self.first + a, self.params[a:b], self.duplicate_of[a:b], suspect=True)
+            _Span(self.first + a, self.params[a:b], self.duplicate_of[a:b])
             for a, b in itertools.pairwise(bounds)
         ]
 
@@ -137,14 +131,15 @@ class Exhaustive:
         self.exhausted = ""
         self._points = points
         self._spans = course.spans
-        self._cells = cells_of(self._spans, course.edges) if course.edges else []
+        self._account = SessionAccount(
+            self._spans, course.edges, carry_over=course.carry_over, capital=course.capital
+        )
         self._duplicate_index = DuplicateIndex() if points.may_repeat else None
         self._starts = DuplicateIndex() if points.n_starts and not points.may_repeat else None
         known: list[Part | TrialSpan] = [*parts, *stretches]
         self._known = {span.first: span for span in known}
         self._begins = sorted(self._known)
         self._finished: dict[int, Part | TrialSpan] = {}
-        self._waiting: deque[_Span] = deque()
         self._running: dict[int, _Span] = {}
         self._cursor = 0  # trials before it have been dealt out
         self._taken = 0  # trials before it have been given on
@@ -168,7 +163,12 @@ class Exhaustive:
         """Whether nothing is left to do but to take what is finished."""
         if self._running:
             return False
-        return bool(self.stopping) or (bool(self.exhausted) and not self._waiting)
+        return bool(self.stopping or self.exhausted)
+
+    @property
+    def starts_nothing(self) -> bool:
+        """Whether the search ends with what is in flight."""
+        return bool(self.stopping)
 
     def reason(self) -> str:
         """Return why the search ended or would end, in a few words."""
@@ -180,22 +180,12 @@ class Exhaustive:
 
     def next_task(self, limit: int) -> Task | None:
         """Return a task of up to ``limit`` variants, or None if none can start now."""
-        if self.stopping:
+        if self.stopping or (len(self._finished) > AHEAD and self._running):
             return None
-        span: _Span | None
-        if self._waiting:
-            # Alone, one at a time, so that the one that kills workers is found.
-            if self._running:
-                return None
-            span = self._waiting.popleft()
-        elif any(s.suspect for s in self._running.values()):
-            return None
-        elif len(self._finished) > AHEAD and self._running:
-            return None
-        else:
-            span = self._deal(limit)
-        if span is None:
-            return None
+        span = self._deal(limit)
+        return None if span is None else self._start(span)
+
+    def _start(self, span: _Span) -> Task:
         number = self._next_task
         self._next_task += 1
         self._running[number] = span
@@ -228,7 +218,9 @@ class Exhaustive:
             span = _Span(first, rows, duplicate_of)
             if len(span.own):
                 return span
-            self._finished[first] = span.finished(np.zeros(0, ROW), sessions=self._unknown(0))
+            self._finished[first] = span.finished(
+                np.zeros(0, ROW), sessions=self._account.unknown(0)
+            )
         return None
 
     def _pass_over(self, known: Part | TrialSpan) -> None:
@@ -261,11 +253,9 @@ class Exhaustive:
 
     # -- events ------------------------------------------------------------------------
 
-    def arrived(self, outcome: Outcome) -> TrialSpan | None:
-        """Take in a task's rows; return what must be saved, or None for a late result."""
-        span = self._running.pop(outcome.number, None)
-        if span is None:
-            return None
+    def arrived(self, outcome: Outcome) -> TrialSpan:
+        """Record a task's rows; return what must be saved."""
+        span = self._running.pop(outcome.number)
         rows = outcome.rows[:, -1].copy()
         if not self.course.carry_over:
             rows = outcome.rows[:, 0].copy()
@@ -276,43 +266,25 @@ class Exhaustive:
     def _sessions(self, outcome: Outcome) -> NDArray[np.float32] | None:
         """Return what the variants of a task returned in each session, on the capital."""
         if outcome.equity is None:
-            return self._unknown(len(outcome.rows))
-        course, cells = self.course, self._cells
-        before = np.full(len(outcome.rows), course.capital)
-        earned = earned_in_cells(outcome.equity, cells, before, carry_over=course.carry_over)
-        sums = session_sums(earned, cells, len(course.edges) - 1)
-        sums /= course.capital
-        return sums.astype(np.float32)
+            return self._account.unknown(len(outcome.rows))
+        before = np.full(len(outcome.rows), self.course.capital)
+        places = range(len(self._spans))
+        return self._account.returns(self._account.earned(outcome.equity, places, before), places)
 
-    def _unknown(self, n: int) -> NDArray[np.float32] | None:
-        if not self.course.edges:
-            return None
-        return np.full((n, len(self.course.edges) - 1), np.nan, np.float32)
+    def split(self, task: Task) -> list[Task]:
+        """Return tasks of one variant each, which take the place of one that was started."""
+        return [self._start(span) for span in self._running.pop(task.number).split()]
 
-    def lost(self, task: int) -> TrialSpan | None:
-        """Take in that a task went down with its worker; return what must be saved, if any.
-
-        The task is repeated while nothing else runs. If that fails too, each of its
-        variants is evaluated alone, and one that loses its worker `LOSSES` times fails.
-        """
-        span = self._running.pop(task, None)
-        if span is None:
-            return None
-        if not span.suspect:
-            span.suspect = True
-            self._waiting.append(span)
-            return None
-        if len(span.own) > 1:
-            self._waiting.extendleft(reversed(span.split()))
-            return None
-        span.losses += 1
-        if span.losses < LOSSES:
-            self._waiting.appendleft(span)
-            return None
+    def give_up(self, task: Task) -> TrialSpan:
+        """Record that a task's only variant kills its workers; return what must be saved."""
         rows = np.zeros(1, ROW)
         rows["status"] = STATUS_ERROR
-        reason = f"its worker died {LOSSES} times while it was evaluated alone"
-        return self._finish(span.finished(rows, ((0, reason),), self._unknown(1)))
+        span = self._running.pop(task.number)
+        return self._finish(span.finished(rows, ((0, GAVE_UP),), self._account.unknown(1)))
+
+    def drop(self, task: Task) -> None:
+        """Record that a task that was started is not run again."""
+        del self._running[task.number]
 
     def _finish(self, stretch: TrialSpan) -> TrialSpan:
         self._finished[stretch.first] = stretch
@@ -384,148 +356,6 @@ def finished_block(stretch: TrialSpan, judge: Judge, n_slices: int, known: Known
         reasons=v.reasons,
         sessions=sessions,
     )
-
-
-class Tally:
-    """Counts and the best of all finished trials, taken in the order of the trials.
-
-    Parameters
-    ----------
-    directions : tuple of str
-    keep : int
-        Of the best, with a single objective. Of several, the whole front is kept.
-    patience : int or None
-    """
-
-    def __init__(self, directions: tuple[str, ...], keep: int, patience: int | None) -> None:
-        self.directions = directions
-        self.counts = count_states(np.zeros(0, np.int8), np.zeros(0, np.int64))
-        self.first_failed = -1
-        self._keep = keep
-        self._patience = patience
-        self._signs = np.array([-1.0 if d == "maximize" else 1.0 for d in directions])
-        self._numbers = np.zeros(0, np.int64)
-        self._values = np.zeros((0, len(directions)))
-        self._since = 0  # trials since the last that was better
-
-    def __len__(self) -> int:
-        return sum(self.counts.values())
-
-    @property
-    def impatient(self) -> bool:
-        """Whether the study has gone on for long enough without a better trial."""
-        return self._patience is not None and self._since >= self._patience
-
-    def best(self, count: int) -> list[int] | None:
-        """Return the numbers of the best, or None if fewer than ``count`` were kept."""
-        if count > self._keep and len(self.directions) == 1:
-            return None
-        return [int(k) for k in rank(self._numbers, self._values, self.directions, count)]
-
-    def take(
-        self,
-        numbers: IntArray1D,
-        codes: NDArray[np.int8],
-        values: FloatArray2D,
-        duplicate_of: IntArray1D,
-    ) -> int:
-        """Take in the next trials; return how many of them come before patience is out.
-
-        Parameters
-        ----------
-        numbers : ndarray of shape (n_trials,), int64
-        codes : ndarray of shape (n_trials,), int8
-            States, as places in `sweep.text.STATES`.
-        values : ndarray of shape (n_trials, n_objectives), float64
-        duplicate_of : ndarray of shape (n_trials,), int64
-        """
-        places = np.flatnonzero((codes == STATES.index(COMPLETE)) & (duplicate_of < 0))
-        end = len(numbers)
-        if self._patience is not None:
-            end = self._impatient_at(places, values, end)
-            places = places[places < end]
-        self._lead(numbers[places], values[places])
-        found = count_states(codes[:end], duplicate_of[:end])
-        for state, n in found.items():
-            self.counts[state] += n
-        if found[FAILED] and self.first_failed < 0:
-            own = (codes == STATES.index(FAILED)) & (duplicate_of < 0)
-            self.first_failed = int(numbers[np.flatnonzero(own)[0]])
-        return end
-
-    def _impatient_at(self, places: NDArray[np.intp], values: FloatArray2D, n: int) -> int:
-        """Return how many of ``n`` trials come before patience is out, and count on."""
-        assert self._patience is not None
-        better = np.full(n, False)
-        better[self._betters(places, values[places] * self._signs)] = True
-        index = np.arange(n)
-        last = np.maximum.accumulate(np.where(better, index, -1 - self._since))
-        since = index - last
-        out = np.flatnonzero(since >= self._patience)
-        end = int(out[0]) + 1 if len(out) else n
-        if end:
-            self._since = int(since[end - 1])
-        return end
-
-    def _betters(self, places: NDArray[np.intp], losses: FloatArray2D) -> NDArray[np.intp]:
-        """Return the places of trials that nothing before them is as good as."""
-        front = self._values * self._signs
-        if len(self.directions) == 1:
-            lowest = front.min() if len(front) else np.inf
-            before = np.minimum.accumulate(np.concatenate([[lowest], losses[:, 0]]))[:-1]
-            return places[losses[:, 0] < before]
-        found = []
-        for k in np.flatnonzero(~_covered(losses, front)):
-            if not _covered(losses[k : k + 1], front)[0]:
-                found.append(int(places[k]))
-                front = np.concatenate([front, losses[k : k + 1]])
-        return np.array(found, np.intp)
-
-    def _lead(self, numbers: IntArray1D, values: FloatArray2D) -> None:
-        """Take trials into the best."""
-        if len(self.directions) == 1:
-            if len(self._numbers) >= self._keep:
-                worst = (self._values * self._signs).max()
-                hopeful = np.flatnonzero(values[:, 0] * self._signs[0] < worst)
-                numbers, values = numbers[hopeful], values[hopeful]
-            if not len(numbers):
-                return
-            numbers = np.concatenate([self._numbers, numbers])
-            values = np.concatenate([self._values, values])
-            order = np.lexsort([numbers, values[:, 0] * self._signs[0]])[: self._keep]
-            self._numbers, self._values = numbers[order], values[order]
-            return
-        losses, front = values * self._signs, self._values * self._signs
-        fresh = np.flatnonzero(~_dominated(losses, front))
-        if not len(fresh):
-            return
-        fresh = fresh[~_dominated(losses[fresh], losses[fresh])]
-        stays = ~_dominated(front, losses[fresh])
-        self._numbers = np.concatenate([self._numbers[stays], numbers[fresh]])
-        self._values = np.concatenate([self._values[stays], values[fresh]])
-
-
-def _covered(losses: FloatArray2D, by: FloatArray2D) -> NDArray[np.bool_]:
-    """Return which losses another is at least as good as, in all."""
-    return _compared(losses, by, strict=False)
-
-
-def _dominated(losses: FloatArray2D, by: FloatArray2D) -> NDArray[np.bool_]:
-    """Return which losses another is at least as good as in all, and better in one."""
-    return _compared(losses, by, strict=True)
-
-
-def _compared(losses: FloatArray2D, by: FloatArray2D, *, strict: bool) -> NDArray[np.bool_]:
-    found = np.zeros(len(losses), bool)
-    block = max(1, (1 << 20) // max(len(by), 1))  # a few megabytes at a time
-    for first in range(0, len(losses) if len(by) else 0, block):
-        some = losses[first : first + block, None, :]
-        as_good = np.asarray(np.less_equal(by[None], some).all(axis=2))
-        if strict:
-            better = np.asarray(np.less(by[None], some))
-            as_good &= better.any(axis=2)
-        found[first : first + block] = as_good.any(axis=1)
-    return found
 
 
 def spans_of(items: Iterable[Part | TrialSpan]) -> list[Part | TrialSpan]:

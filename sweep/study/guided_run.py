@@ -59,6 +59,8 @@ class _Saved(NamedTuple):
 class GuidedRun(Run):
     """A run that asks a sampler, trial by trial."""
 
+    state: StudyState
+
     def prepare(self) -> None:
         """Read what an earlier run left, open the ledger, make the flow's state."""
         study = self.study
@@ -294,16 +296,16 @@ class GuidedRun(Run):
         return min(max(size, 1), _LARGEST_BATCH)
 
     def next_task(self) -> Task | None:
-        """Return a task to start now, or None."""
+        """Return a task that was never started, or None."""
         return self.state.next_task(self._batch())
 
     def arrived(self, outcome: Outcome) -> None:
-        """Pass a task's outcome on."""
+        """Record a task's outcome."""
         self.state.arrived(outcome)
 
-    def lost(self, task: Task) -> None:
-        """Pass on that a task was lost with its worker."""
-        self.state.lost(task.number)
+    def give_up(self, task: Task) -> None:
+        """Record that a task's only variant kills its workers: it fails."""
+        self.state.give_up(task)
 
     def stop(self, reason: str) -> None:
         """Propose nothing more; ``interrupted`` also starts no task more."""
@@ -315,14 +317,6 @@ class GuidedRun(Run):
         board = self.board
         failed = np.flatnonzero(board.in_state(FAILED) & (board.duplicate_of < 0))
         return len(failed), len(board), int(failed[0]) if len(failed) else -1
-
-    def done(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.state.done
-
-    def reason(self) -> str:
-        """Return why the study ended, in a few words."""
-        return self.state.reason()
 
     def finish(self) -> None:
         """Do nothing: everything is in the ledger."""
@@ -340,10 +334,6 @@ class GuidedRun(Run):
     def counts(self) -> dict[str, int]:
         """Return the number of trials in each state."""
         return self.board.counts()
-
-    def in_flight(self) -> int:
-        """Return the number of trials that are under way."""
-        return self.state.in_flight
 
     def total(self) -> int | None:
         """Return the number of trials to finish, where it is known."""

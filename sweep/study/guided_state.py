@@ -20,17 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.backtest.tasks import Carry, Outcome, Task
+from sweep.engines.dispatch import GAVE_UP
 from sweep.schema import ROW, STATUS_ERROR, FloatArray1D, FloatArray2D, Rows, Slice
 from sweep.stats.metrics import merge
-from sweep.study.records import COMPLETE, FAILED, INVALID, PRUNED, Finished, Judged, Partial
+from sweep.study.records import FAILED, INVALID, PRUNED, Finished, Judged, Partial
+from sweep.study.session_account import SessionAccount
+from sweep.study.tally import Tally
 from sweep.study.trials import Board
-from sweep.text import counted
-from sweep.ticks.sessions import Cell, cells_of, earned_in_cells, session_sums
+from sweep.text import STATES, counted
 
 __all__ = ["Ask", "Learn", "Plan", "Record", "Save", "StudyState"]
-
-#: Times that a variant may lose its worker, evaluated alone, before it is given up.
-LOSSES = 3
 
 #: Proposals in a row that the strategy's constraint may refuse.
 REFUSALS = 2000
@@ -127,8 +126,6 @@ class _Trial:
     followers: list[int] = field(default_factory=list)
     finished: Finished | None = None
     learnt: bool = False
-    suspect: bool = False
-    losses: int = 0
 
 
 Judge = Callable[..., list[Judged]]
@@ -165,10 +162,10 @@ class StudyState:
         self.board = board
         self.exhausted = ""
         self.stopping = ""
-        self._cells = cells_of(plan.slices, plan.edges) if plan.edges else []
-        self._cells_at: list[list[Cell]] = [[] for _ in plan.slices]
-        for cell in self._cells:
-            self._cells_at[cell.place].append(cell)
+        self._account = SessionAccount(
+            plan.slices, plan.edges, carry_over=plan.carry_over, capital=plan.capital
+        )
+        self._tally = Tally(plan.directions, 1, plan.patience)
         self._judge = judge
         self._prune = prune
         self._saved = saved or {}
@@ -180,8 +177,6 @@ class StudyState:
         self._next_task = 0
         self._asking = False
         self._refused = 0
-        self._front: list[tuple[float, ...]] = []
-        self._since_better = 0
         self.asked = len(board)
         self.counted = 0
         self._keys: set[bytes] = set()
@@ -211,14 +206,14 @@ class StudyState:
         """Whether nothing is left to do."""
         if self._commands or self._running:
             return False
-        return self._starts_nothing or (not self._live and not self._wants_proposal(1))
+        return self.starts_nothing or (not self._live and not self._wants_proposal(1))
 
     @property
-    def _starts_nothing(self) -> bool:
-        """Whether the study ends without starting what is proposed already."""
+    def starts_nothing(self) -> bool:
+        """Whether the study ends with what is in flight."""
         if self.plan.window is None and self.stopping:
             return True
-        return self.stopping in ("interrupted", "failed") or self._patience_is_out
+        return self.stopping in ("interrupted", "failed") or self._tally.impatient
 
     @property
     def _learns_nothing(self) -> bool:
@@ -227,11 +222,7 @@ class StudyState:
         Broken off, a sampler must not be told of a trial before it was asked for the
         next, as it would be in the unbroken study.
         """
-        return self._starts_nothing and (self.plan.window is not None or self._patience_is_out)
-
-    @property
-    def _patience_is_out(self) -> bool:
-        return self.plan.patience is not None and self._since_better >= self.plan.patience
+        return self.starts_nothing and (self.plan.window is not None or self._tally.impatient)
 
     @property
     def asks_on(self) -> bool:
@@ -247,7 +238,7 @@ class StudyState:
         """Return why the study ended or would end, in a few words."""
         if self.stopping:
             return self.stopping
-        if self._patience_is_out:
+        if self._tally.impatient:
             return f"no improvement in {counted(self.plan.patience or 0, 'trial')}"
         if self.exhausted:
             return self.exhausted
@@ -256,7 +247,7 @@ class StudyState:
         return ""
 
     def _wants_proposal(self, supply: int) -> bool:
-        if self.stopping or self.exhausted or self._asking or self._patience_is_out:
+        if self.stopping or self.exhausted or self._asking or self._tally.impatient:
             return False
         plan = self.plan
         if plan.trials is not None and self.counted >= plan.trials:
@@ -309,16 +300,14 @@ class StudyState:
         return Learn(finished) if self.plan.deterministic else Record(finished)
 
     def _note(self, trial: Finished) -> None:
-        """Take a recorded trial into what the rule of patience looks at."""
-        if trial.state == INVALID:
-            return
-        self._since_better += 1
-        if trial.state == COMPLETE and trial.duplicate_of < 0:
-            signs = [1.0 if d == "minimize" else -1.0 for d in self.plan.directions]
-            losses = tuple(s * v for s, v in zip(signs, trial.values, strict=True))
-            if not any(_covers(other, losses) for other in self._front):
-                self._front = [f for f in self._front if not _covers(losses, f)] + [losses]
-                self._since_better = 0
+        """Count a recorded trial against the patience."""
+        if self.plan.patience is not None and trial.state != INVALID:
+            self._tally.take(
+                np.array([trial.number]),
+                np.array([STATES.index(trial.state)], np.int8),
+                np.array([trial.values]),
+                np.array([trial.duplicate_of]),
+            )
 
     def _count(self, params: FloatArray1D) -> None:
         self.counted += 1
@@ -363,10 +352,8 @@ class StudyState:
         self.exhausted = reason
 
     def arrived(self, outcome: Outcome) -> None:
-        """Take in a task's rows."""
-        numbers = self._running.pop(outcome.number, None)
-        if numbers is None:
-            return
+        """Record a task's rows."""
+        numbers = self._running.pop(outcome.number)
         failures = dict(outcome.failures)
         trials = [self._live[n] for n in numbers]
         places = self._places(trials[0])
@@ -381,29 +368,26 @@ class StudyState:
         for trial, partial in zip(trials, partials, strict=True):
             self._take(trial, partial)
         self._settle(trials)
-        for trial in trials:
-            trial.suspect = False
-            trial.losses = 0
-            if trial.finished is None:
-                self._ready.append(trial.number)
+        self._ready.extend(trial.number for trial in trials if trial.finished is None)
 
-    def lost(self, task: int) -> None:
-        """Take in that a task went down with its worker: its variants are suspects."""
-        for number in reversed(self._running.pop(task, [])):
-            trial = self._live[number]
-            if trial.suspect:
-                trial.losses += 1
-            trial.suspect = True
-            if trial.losses >= LOSSES:
-                reason = f"its worker died {LOSSES} times while it was evaluated alone"
-                places = self._places(trial)
-                rows = np.zeros(len(places), ROW)
-                rows["status"] = STATUS_ERROR
-                partial = Partial(trial.params, places, rows, None, reason)
-                self._commands.append(Save(partial))
-                self._take(trial, partial)
-            else:
-                self._ready.appendleft(number)
+    def split(self, task: Task) -> list[Task]:
+        """Return tasks of one variant each, which take the place of one that was started."""
+        return [self._start([number]) for number in self._running.pop(task.number)]
+
+    def give_up(self, task: Task) -> None:
+        """Record that a task's only variant kills its workers: it fails."""
+        (number,) = self._running.pop(task.number)
+        trial = self._live[number]
+        places = self._places(trial)
+        rows = np.zeros(len(places), ROW)
+        rows["status"] = STATUS_ERROR
+        partial = Partial(trial.params, places, rows, None, GAVE_UP)
+        self._commands.append(Save(partial))
+        self._take(trial, partial)
+
+    def drop(self, task: Task) -> None:
+        """Record that a task that was started is not run again."""
+        self._ready.extendleft(reversed(self._running.pop(task.number)))
 
     def stop(self, reason: str) -> None:
         """Propose nothing more; ``interrupted`` and ``failed`` also start no task more."""
@@ -413,30 +397,19 @@ class StudyState:
 
     def next_task(self, limit: int) -> Task | None:
         """Return a task of up to ``limit`` variants, or None if none can start now."""
-        if self._starts_nothing or not self._ready:
+        if self.starts_nothing or not self._ready:
             return None
         first = self._live[self._ready[0]]
-        suspects = [n for n in self._ready if self._live[n].suspect]
-        if suspects:
-            # Alone, one at a time, so that the one that kills workers is found.
-            if self._running:
-                return None
-            chosen = [suspects[0]]
-        else:
-            chosen = []
-            for number in self._ready:
-                trial = self._live[number]
-                same = trial.done == first.done and (trial.carry is None) == (first.carry is None)
-                if same:
-                    chosen.append(number)
-                    if len(chosen) == limit:
-                        break
+        chosen = []
+        for number in self._ready:
+            trial = self._live[number]
+            if trial.done == first.done and (trial.carry is None) == (first.carry is None):
+                chosen.append(number)
+                if len(chosen) == limit:
+                    break
         taken = set(chosen)
         self._ready = deque(n for n in self._ready if n not in taken)
-        trials = [self._live[n] for n in chosen]
-        task = self._task(trials)
-        self._running[task.number] = chosen
-        return task
+        return self._start(chosen)
 
     def _places(self, trial: _Trial) -> tuple[int, ...]:
         order, step = self.plan.order, self.plan.step
@@ -445,12 +418,14 @@ class StudyState:
         first = 1 if self.plan.over_slices and trial.done == 0 else 0
         return order[trial.done : trial.done + first + step]
 
-    def _task(self, trials: list[_Trial]) -> Task:
+    def _start(self, numbers: list[int]) -> Task:
+        trials = [self._live[number] for number in numbers]
         plan = self.plan
         places = self._places(trials[0])
         last = places[-1] == len(plan.slices) - 1
         number = self._next_task
         self._next_task += 1
+        self._running[number] = numbers
         carries = [t.carry for t in trials if t.carry is not None]
         return Task(
             number=number,
@@ -482,7 +457,7 @@ class StudyState:
         for place, row in zip(partial.slices, partial.rows, strict=True):
             trial.rows[place] = row
         if partial.earned is not None:
-            ends = np.cumsum([len(self._cells_at[place]) for place in partial.slices])
+            ends = np.cumsum([len(self._account.cells[place]) for place in partial.slices])
             pieces = np.split(partial.earned, ends[:-1])
             trial.earned.update(zip(partial.slices, pieces, strict=True))
         trial.done += len(partial.slices)
@@ -575,27 +550,18 @@ class StudyState:
         before = np.full(1, self.plan.capital)
         if trial.carry is not None:
             before = trial.carry.rows["equity"]
-        cells = [cell for place in places for cell in self._cells_at[place]]
-        carry_over = self.plan.carry_over
-        earned = earned_in_cells(equity[k : k + 1], cells, before, carry_over=carry_over)
-        return np.asarray(earned[0])
+        earned: FloatArray1D = self._account.earned(equity[k : k + 1], places, before)[0]
+        return earned
 
     def _sessions(self, trial: _Trial) -> NDArray[np.float32] | None:
         """Return what a trial returned in each session: NaN unless all of it was evaluated."""
-        edges = self.plan.edges
-        if not edges:
-            return None
-        n = len(edges) - 1
-        # Paths, which are no stretches of the ticks, have no cells.
-        wanted = {place for place in trial.rows if self._cells_at[place]}
-        if not wanted or not wanted <= trial.earned.keys():
-            return np.full(n, np.nan, np.float32)
-        known = [cell for cell in self._cells if cell.place in trial.earned]
-        earned = np.concatenate([trial.earned[place] for place in sorted(trial.earned)])
-        sums = session_sums(earned[None], known, n)[0]
-        sums[[cell.session for cell in self._cells if cell.place not in trial.earned]] = np.nan
-        returns: NDArray[np.float32] = (sums / self.plan.capital).astype(np.float32)
-        return returns
+        wanted = {place for place in trial.rows if self._account.cells[place]}
+        returns = self._account.unknown(1)
+        if returns is not None and wanted and wanted <= trial.earned.keys():
+            places = sorted(trial.earned)
+            earned = np.concatenate([trial.earned[place] for place in places])
+            returns = self._account.returns(earned[None], places)
+        return None if returns is None else np.asarray(returns[0])
 
     def _share(self, trial: _Trial, known: Finished) -> None:
         first = known.duplicate_of if known.duplicate_of >= 0 else known.number
@@ -606,8 +572,3 @@ class StudyState:
             n_slices=known.n_slices,
             sessions=None,
         )
-
-
-def _covers(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    """Whether ``a`` is at least as good as ``b`` in every loss."""
-    return all(x <= y for x, y in zip(a, b, strict=True))

@@ -13,16 +13,18 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any
+from concurrent.futures import FIRST_COMPLETED, wait
 
 import numpy as np
 
 from sweep.backtest.tasks import Outcome, Task
-from sweep.engines.base import Engine, WorkerLostError
-from sweep.errors import EngineError, EvaluationError, ReplayMismatchError, SweepError
+from sweep.engines.base import Engine
+from sweep.engines.dispatch import Tasks
+from sweep.errors import EvaluationError, ReplayMismatchError, SweepError
 from sweep.report.snapshot import Snapshot, TrialView
 from sweep.schema import ROW
+from sweep.study.exhaustive_state import Exhaustive
+from sweep.study.guided_state import StudyState
 from sweep.study.persist import Persister
 from sweep.study.progress import Meter, Standing, Summary, snapshot, trial_views
 from sweep.study.records import HoldoutLook
@@ -31,9 +33,6 @@ from sweep.text import counted
 from sweep.ticks.mapped import require_intact
 
 __all__ = ["Run"]
-
-#: Times that the pool may break before the study gives up.
-_BREAKS = 50
 
 #: Seconds between saves of a flow's state, and between syncs of the ledger.
 _SAVE_SECONDS = 2.0
@@ -52,6 +51,8 @@ class Run(ABC):
     clock : callable
     """
 
+    state: StudyState | Exhaustive
+
     def __init__(
         self,
         study: Study,
@@ -66,8 +67,6 @@ class Run(ABC):
         self.meter = Meter(clock)
         self.meter.start()
         self.messages: deque[str] = deque(maxlen=5)
-        self.futures: dict[Future[Any], Task] = {}
-        self.breaks = 0
         self.saved_at = 0.0
         self.seen_at = -1.0
         self.draining = False
@@ -87,15 +86,15 @@ class Run(ABC):
 
     @abstractmethod
     def next_task(self) -> Task | None:
-        """Return a task to start now, or None."""
+        """Return a task that was never started, or None."""
 
     @abstractmethod
     def arrived(self, outcome: Outcome) -> None:
-        """Take in a task's outcome."""
+        """Record a task's outcome."""
 
     @abstractmethod
-    def lost(self, task: Task) -> None:
-        """Take in that a task went down with its worker."""
+    def give_up(self, task: Task) -> None:
+        """Record that a task's only variant kills its workers: it fails."""
 
     @abstractmethod
     def stop(self, reason: str) -> None:
@@ -104,14 +103,6 @@ class Run(ABC):
     @abstractmethod
     def failures(self) -> tuple[int, int, int]:
         """Return the number of failed trials, of all, and the first that failed."""
-
-    @abstractmethod
-    def done(self) -> bool:
-        """Whether nothing is left to do."""
-
-    @abstractmethod
-    def reason(self) -> str:
-        """Return why the study ended, in a few words."""
 
     @abstractmethod
     def save_state(self) -> None:
@@ -128,10 +119,6 @@ class Run(ABC):
     @abstractmethod
     def counts(self) -> dict[str, int]:
         """Return the number of trials in each state."""
-
-    @abstractmethod
-    def in_flight(self) -> int:
-        """Return the number of trials that are under way."""
 
     @abstractmethod
     def total(self) -> int | None:
@@ -157,10 +144,13 @@ class Run(ABC):
             for text in self.study.setup.warnings:
                 self.warn(text)
             self.engine = self._new_engine()
+            self.tasks = Tasks(
+                self.engine, self._call, self.state.split, self.give_up, recycle=self._replace_dead
+            )
             try:
                 return self._go()
             finally:
-                self.engine.close(cancel=self.interrupts() > 1 or bool(self.futures))
+                self.engine.close(cancel=self.interrupts() > 1 or bool(self.tasks.futures))
         finally:
             self.study.ledger.close()
             self.persister.close()
@@ -168,7 +158,7 @@ class Run(ABC):
 
     def _go(self) -> Summary:
         self._loop()
-        interrupted = self.reason() == "interrupted"
+        interrupted = self.state.reason() == "interrupted"
         self.save_state()
         if not interrupted:
             self.finish()
@@ -191,10 +181,10 @@ class Run(ABC):
             self.obey()
             self._check_limits()
             self.submit()
-            if self.done() and not self.futures:
+            if self.state.done and not self.tasks.futures:
                 break
-            if not self.futures and not self.obey():
-                if self.done():
+            if not self.tasks.futures and not self.obey():
+                if self.state.done:
                     break
                 continue
             self._collect()
@@ -205,19 +195,22 @@ class Run(ABC):
 
     def submit(self) -> None:
         """Hand tasks to the engine, two for each worker at most."""
-        while len(self.futures) < 2 * self.engine.workers and not self._recycle_due():
-            task = self.next_task()
-            if task is None:
-                return
-            function, context = self.study.setup.evaluation
-            self.futures[self.engine.submit(function, context, task)] = task
+        if self.state.starts_nothing:
+            for task in self.tasks.dispatcher.interrupted():
+                self.state.drop(task)
+        if not self._recycle_due():
+            self.tasks.submit(self.next_task)
+
+    def _call(self, task: Task) -> tuple[object, ...]:
+        function, context = self.study.setup.evaluation
+        return function, context, task
 
     def _recycle_due(self) -> bool:
         """Whether workers grew beyond their limit; they are replaced once they are idle."""
         limit = self.study.spec.compute.memory
         if limit is None or not any(u > limit for u in self.meter.uss.values()):
             return False
-        if not self.futures:
+        if not self.tasks.futures:
             self.warn("workers grew beyond compute.memory and were replaced")
             self._replace_workers()
             self.meter.uss.clear()
@@ -228,23 +221,14 @@ class Run(ABC):
         self.meter.look_at(self._workers())
         self.engine.recycle()
 
+    def _replace_dead(self) -> None:
+        self.warn("a worker died: it is replaced and its task repeated")
+        self._replace_workers()
+
     def _collect(self) -> None:
-        done, _ = wait(self.futures, timeout=0.1, return_when=FIRST_COMPLETED)
-        broken = False
-        for future in sorted(done, key=lambda f: self.futures[f].number):
-            task = self.futures.pop(future)
-            error = future.exception()
-            if isinstance(error, WorkerLostError):
-                broken = True
-                self.lost(task)
-            elif isinstance(error, SweepError):
-                raise error
-            elif error is not None:
-                raise EngineError(f"a task could not be run: {type(error).__name__}: {error}")
-            else:
-                self._arrive(future.result(), task)
-        if broken:
-            self._mend()
+        done, _ = wait(self.tasks.futures, timeout=0.1, return_when=FIRST_COMPLETED)
+        for task, outcome in self.tasks.settle(done):
+            self._arrive(outcome, task)
 
     def _arrive(self, outcome: Outcome, task: Task) -> None:
         if outcome.error:
@@ -253,22 +237,6 @@ class Run(ABC):
         require_intact(self.study.setup.ticks)
         self.meter.took(outcome, sum(s.end - s.begin for s in task.slices))
         self.arrived(outcome)
-
-    def _mend(self) -> None:
-        """Replace a broken pool; what was in flight with it is lost too."""
-        self.breaks += 1
-        for future, task in list(self.futures.items()):
-            if future.done() and future.exception() is None:
-                continue
-            del self.futures[future]
-            self.lost(task)
-        if self.breaks > _BREAKS:
-            raise EngineError(
-                f"worker processes died {self.breaks} times; is there enough memory? "
-                f"What was finished is kept"
-            )
-        self.warn("a worker died: it is replaced and its task repeated")
-        self._replace_workers()
 
     # -- limits ------------------------------------------------------------------------
 
@@ -357,7 +325,7 @@ class Run(ABC):
         elapsed = meter.elapsed()
         counts = self.counts()
         return Summary(
-            reason=self.reason(),
+            reason=self.state.reason(),
             elapsed_s=elapsed,
             first_trial_s=meter.first_trial_s,
             finished=sum(counts.values()),
@@ -390,7 +358,7 @@ class Run(ABC):
         standing = Standing(
             state="finished" if self.ended else "draining" if self.draining else "running",
             counts=counts,
-            in_flight=self.in_flight(),
+            in_flight=self.state.in_flight,
             total=sum(counts.values()) if self.ended and not self.draining else self.total(),
             saved_share=self.saved_share(),
             workers=self.engine.workers,

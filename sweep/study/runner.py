@@ -31,6 +31,10 @@ def make_engine(name: str, workers: int | None) -> Engine:
         from sweep.engines.serial import SerialEngine
 
         return SerialEngine()
+    if name == "joblib":
+        from sweep.engines.joblib_backend import active_engine
+
+        return active_engine(workers)
     from sweep.engines.local import LocalEngine
 
     return LocalEngine(workers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sweep.engines.dispatch import Submit
 from sweep.errors import ReplayMismatchError
 from sweep.schema import ROW, FloatArray2D, Rows
 from sweep.stats.metrics import merge
@@ -61,7 +62,7 @@ class PassRun(StreamedRun):
         if self.passes.busy:
             return
         while self.passes.room and (task := self.next_task()) is not None:
-            self.futures[self.passes.submit(task)] = task
+            self.tasks.dispatcher.submitted(self.passes.submit(task), Submit(task))
         self.passes.go()
 
     def _batch(self) -> int:

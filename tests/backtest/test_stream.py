@@ -33,6 +33,7 @@ from sweep.backtest.tasks import Context, Outcome, Task, evaluate, orders_in_fli
 from sweep.engines.base import WorkerLostError
 from sweep.engines.local import LocalEngine
 from sweep.engines.serial import SerialEngine
+from sweep.engines.worker import run_marked
 from sweep.errors import DataError, InputError, StoreError, StrategyError
 from sweep.kernel import build_kernel
 from sweep.schema import Account, Costs, Slice, Ticks
@@ -633,10 +634,15 @@ class LossyEngine(SerialEngine):
         super().__init__()
         self.loses, self.count, self.recycled = loses, 0, 0
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
+    def submit(self, function: Callable[..., Any], /, *given: Any) -> Future[Any]:
         self.count += 1
+        mark, arguments = "", list(given)
+        if function is run_marked:
+            mark, function, *arguments = arguments
         if not self.loses(self.count, arguments):
             return super().submit(function, *arguments)
+        if mark:
+            run_marked(mark, int)  # it had begun
         future: Future[Any] = Future()
         future.set_exception(WorkerLostError("lost on purpose"))
         return future

@@ -32,7 +32,7 @@ HEAVY = (
     "rich",
     "scipy",
     "numpy",
-    "loky",
+    "joblib",
 )
 COMMANDS = ("init", "check", "run", "show", "trials", "best", "replay", "data")
 

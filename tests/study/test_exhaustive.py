@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweep.backtest.tasks import Outcome, Task
+from sweep.engines.dispatch import Dispatcher, GiveUp, Submit
 from sweep.schema import ROW, Slice
 from sweep.search.duplicates import DuplicateIndex
-from sweep.study.exhaustive_state import LOSSES, Course, Exhaustive, Tally
+from sweep.study.exhaustive_state import Course, Exhaustive
 from sweep.study.records import COMPLETE, FAILED, Finished, Part, TrialSpan
+from sweep.study.tally import Tally
 from sweep.study.trials import Board
 from sweep.text import STATES
 
@@ -53,22 +55,27 @@ def taken(state: Exhaustive) -> list[Part | TrialSpan]:
 
 def run(state: Exhaustive, rng: random.Random, loses: float = 0.0) -> list[Part | TrialSpan]:
     """Run to the end, tasks arriving in any order; return the spans in their order."""
-    running: list[Task] = []
+    dispatcher = Dispatcher(5, state.split)
     found: list[Part | TrialSpan] = []
+
+    def fresh() -> Task | None:
+        return state.next_task(rng.randrange(1, 8))
+
     for _ in range(100_000):
-        while len(running) < 5 and (task := state.next_task(rng.randrange(1, 8))) is not None:
-            running.append(task)
+        while (command := dispatcher.command(fresh)) is not None:
+            if isinstance(command, Submit):
+                dispatcher.submitted(command.work.number, command)
+            elif isinstance(command, GiveUp):
+                state.give_up(command.work)
         found += taken(state)
-        if not running:
+        if not dispatcher.in_flight:
             assert state.done
             return found
-        task = running.pop(rng.randrange(len(running)))
         if rng.random() < loses:
-            for lost in (task, *running):
-                state.lost(lost.number)
-            running = []
+            dispatcher.lost(begun=dispatcher.in_flight)
         else:
-            state.arrived(outcome(task))
+            number = rng.choice(list(dispatcher.in_flight))
+            state.arrived(outcome(dispatcher.finished(number)))
     raise AssertionError("no end")
 
 
@@ -135,45 +142,32 @@ def test_an_extended_search_goes_on_where_it_ended() -> None:
     assert state.next_task(100).params[:, 0].tolist() == list(range(13, 29))
 
 
-def test_a_batch_that_kills_workers_is_dissected_and_the_killer_given_up() -> None:
-    state = Exhaustive(course(), Numbers(6))
-    tasks = [state.next_task(3), state.next_task(3)]
-    for task in tasks:
-        assert state.lost(task.number) is None
-    alone: list[list[float]] = []
-    failed = None
-    while (task := state.next_task(3)) is not None:
-        assert state.next_task(3) is None  # nothing runs beside a suspect
-        alone.append(task.params[:, 0].tolist())
-        if 4.0 in task.params:
-            failed = state.lost(task.number) or failed
-        else:
-            state.arrived(outcome(task))
-    assert alone == [[0, 1, 2], [3, 4, 5], [3], *[[4]] * LOSSES, [5]]
-    assert failed is not None
+def test_a_batch_that_kills_workers_is_split_and_the_killer_fails() -> None:
+    state = Exhaustive(course(), Numbers(8, 6))
+    parts = state.split(state.next_task(8))
+    assert [part.params[:, 0].tolist() for part in parts] == [[0], [1], [2], [3], [4], [5]]
+    failed = state.give_up(parts[4])
     assert (failed.first, len(failed.rows)) == (4, 1)
     assert "worker died" in failed.failures[0][1]
-    assert [s.first for s in taken(state)] == [0, 3, 4, 5]
+    for part in (*parts[:4], parts[5]):
+        assert not state.done
+        state.arrived(outcome(part))
+    assert state.next_task(8) is None
+    assert state.done
+    assert [s.end for s in taken(state)] == [1, 2, 3, 4, 5, 8]
 
 
 def test_an_interrupted_search_finishes_what_is_under_way() -> None:
     state = Exhaustive(course(), Numbers(100))
     task = state.next_task(5)
+    lost = state.next_task(5)
     state.stop("interrupted")
     assert state.next_task(5) is None
     assert not state.done
-    assert state.arrived(outcome(task)) is not None
+    state.drop(lost)
+    state.arrived(outcome(task))
     assert state.done
     assert [s.end for s in taken(state)] == [5]
-
-
-def test_a_late_result_is_ignored() -> None:
-    state = Exhaustive(course(), Numbers(4))
-    task = state.next_task(4)
-    state.lost(task.number)
-    again = state.next_task(4)
-    assert state.arrived(outcome(task)) is None
-    assert state.arrived(outcome(again)) is not None
 
 
 def test_carried_slices_are_evaluated_as_one() -> None:

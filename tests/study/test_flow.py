@@ -7,7 +7,7 @@ import pytest
 
 from sweep.backtest.tasks import Outcome, Task
 from sweep.schema import ROW, Rows, Slice
-from sweep.study.guided_state import LOSSES, REFUSALS, Ask, Learn, Plan, Record, Save, StudyState
+from sweep.study.guided_state import REFUSALS, Ask, Learn, Plan, Record, Save, StudyState
 from sweep.study.records import COMPLETE, FAILED, INVALID, Finished, Judged, Partial
 from sweep.study.trials import Board
 
@@ -136,30 +136,23 @@ def test_refused_proposals_do_not_count_as_trials_and_end_the_study_at_last() ->
     assert "refused" in driver.state.reason()
 
 
-def test_suspects_are_evaluated_alone_and_given_up_after_some_losses() -> None:
+def test_a_task_that_kills_workers_is_split_and_the_killer_fails() -> None:
     driver = Driver(new_state())
     driver.obey()
-    both = driver.state.next_task(2)
-    driver.state.lost(both.number)
-    for _ in range(LOSSES):
-        alone = driver.state.next_task(4)
-        assert len(alone.params) == 1
-        assert alone.params[0, 0] == 0.0
-        assert driver.state.next_task(4) is None
-        driver.state.lost(alone.number)
+    killer, healthy = driver.state.split(driver.state.next_task(2))
+    assert [part.params[0, 0] for part in (killer, healthy)] == [0.0, 1.0]
+    driver.state.arrived(evaluated(healthy, [1.0]))
+    driver.state.give_up(killer)
     driver.obey()
-    assert driver.state.board.states == [FAILED]
+    assert driver.state.board.states == [FAILED, COMPLETE]
     assert "worker died" in driver.state.board.reasons[0]
 
 
-def test_a_second_suspect_gets_its_turn_after_the_first() -> None:
+def test_a_task_that_is_dropped_may_start_again() -> None:
     driver = Driver(new_state())
     driver.obey()
-    driver.state.lost(driver.state.next_task(2).number)
-    first = driver.state.next_task(4)
-    driver.state.arrived(evaluated(first, [1.0]))
-    second = driver.state.next_task(4)
-    assert sorted([first.params[0, 0], second.params[0, 0]]) == [0.0, 1.0]
+    driver.state.drop(driver.state.next_task(2))
+    assert driver.state.next_task(4).params[:, 0].tolist() == [0.0, 1.0, 2.0, 3.0]
 
 
 def test_saved_rows_are_taken_instead_of_evaluating() -> None:
@@ -170,18 +163,6 @@ def test_saved_rows_are_taken_instead_of_evaluating() -> None:
     driver.obey()
     task = driver.state.next_task(4)
     assert task.params[:, 0].tolist() == [0.0, 2.0, 3.0]
-
-
-def test_a_late_result_of_a_task_that_was_given_up_is_ignored() -> None:
-    driver = Driver(new_state())
-    driver.obey()
-    task = driver.state.next_task(1)
-    driver.state.lost(task.number)
-    again = driver.state.next_task(1)
-    driver.state.arrived(evaluated(task, [9.0]))
-    driver.state.arrived(evaluated(again, [1.0]))
-    driver.obey()
-    assert driver.state.board.values[0, 0] == 1.0
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -363,7 +363,7 @@ def test_repeated_flags_fill_tables(folder: Path) -> None:
         ("costs", 'mark = "last"', 'costs.mark: expected "mid" or "close", found "last"'),
         ("account", "capital = 0", "account.capital: expected a number above 0, found 0"),
         ("account", 'clock = "2d"', "account.clock: expected a duration of 1m to 1d"),
-        ("compute", 'engine = "dusk"', 'compute.engine: expected "loky" or "serial"'),
+        ("compute", 'engine = "dusk"', 'compute.engine: expected "loky", "joblib" or "serial"'),
         ("compute", "memory = 2", "compute.memory: expected an amount of memory such as"),
         ("compute", "workers = 0", "compute.workers: expected a whole number above 0, found 0"),
     ],

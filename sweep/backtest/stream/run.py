@@ -14,7 +14,6 @@ import heapq
 import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,19 +34,15 @@ from sweep.backtest.stream.plan import (
 )
 from sweep.backtest.stream.reader import Block, Reader, SourceState
 from sweep.backtest.tasks import Carry, Context, Outcome, Task
-from sweep.engines.base import Engine, WorkerLostError
-from sweep.errors import EngineError, EvaluationError, StoreError
+from sweep.engines.base import Engine
+from sweep.engines.dispatch import GAVE_UP, Tasks
+from sweep.errors import EvaluationError, StoreError
 from sweep.schema import ROW, STATUS_ERROR, FloatArray2D, Rows, Slice
 from sweep.ticks import store
 from sweep.ticks.mapped import COLUMNS
 from sweep.ticks.source import SourceSpec
 
 __all__ = ["Streamed", "evaluate_stream"]
-
-#: Times that a batch may lose its worker before it goes alone, and is then given up.
-_LOSSES = 3
-#: Times that the pool may break before the pass gives up.
-_BREAKS = 50
 
 
 @dataclass(frozen=True)
@@ -231,15 +226,12 @@ class _Batch:
     next : int
         Number of the block that they come to next.
     carry : Carry or None
-    losses : int
-        Times that a worker died under them.
     """
 
     number: int
     variants: np.ndarray[Any, Any]
     next: int = 0
     carry: Carry | None = None
-    losses: int = 0
 
 
 @dataclass(frozen=True)
@@ -283,11 +275,16 @@ class _Pass:
         self.blocks: dict[int, Block] = {}
         self.parts: dict[int, list[Part]] = {}
         self.oldest = self.published = 0
-        self.flying: dict[Future[Any], tuple[_Batch, list[Part]]] = {}
+        self.tasks = Tasks(
+            engine,
+            self._call,
+            self._split,
+            self._give_up,
+            done=lambda future: self.events.put(("done", future)),
+        )
         self.ready: list[tuple[int, int, _Batch]] = []
         self.parked: dict[int, list[_Batch]] = {}
         self.going: dict[int, int] = {}
-        self.breaks = 0
         self.numbers = 0
         self.evaluation_s = self.waited_s = self.kernel_s = 0.0
         self.busy: dict[int, float] = {}
@@ -329,10 +326,11 @@ class _Pass:
         self._set_out()
         ended = False
         while not ended or self.going:
-            self._submit()
+            self.tasks.submit(self._next_batch)
+            in_flight = len(self.tasks.futures)
             waits = bool(self.parked) and not self.ready
-            reader.wanted = waits and len(self.flying) < 2 * self.engine.workers
-            waiting = None if self.flying else time.perf_counter()
+            reader.wanted = waits and in_flight < 2 * self.engine.workers
+            waiting = None if in_flight else time.perf_counter()
             try:
                 kind, what = self.events.get(timeout=0.1)
             except queue.Empty:
@@ -348,7 +346,8 @@ class _Pass:
             elif kind == "block":
                 self._arrived(what)
             elif kind == "done":
-                self._done(what)
+                for batch, outcomes in self.tasks.settle({what}):
+                    self._done(batch, outcomes)
             self._let_go(reader)
         reader.done = True
         return _Done(
@@ -380,7 +379,7 @@ class _Pass:
         batch = _Batch(self.numbers, variants)
         self.numbers += 1
         if like is not None:
-            batch.next, batch.losses = like.next, like.losses
+            batch.next = like.next
         self.going[batch.next] = self.going.get(batch.next, 0) + 1
         return batch
 
@@ -429,25 +428,19 @@ class _Pass:
 
     # -- tasks -------------------------------------------------------------------------
 
-    def _submit(self) -> None:
-        while self.ready and len(self.flying) < 2 * self.engine.workers:
-            if self.flying and (self._alone(self.ready[0][2]) or self._one_alone()):
-                return
+    def _next_batch(self) -> _Batch | None:
+        """Return a batch whose next block is there."""
+        while self.ready:
             _, _, batch = heapq.heappop(self.ready)
-            block, parts = self.blocks[batch.next], self.parts[batch.next]
-            if not parts:  # between two slices
-                self._advance(batch)
-                continue
-            tasks = tuple(self._task(batch, block, part) for part in parts)
-            future = self.engine.submit(evaluate_block, self.context, tasks, block.within)
-            self.flying[future] = (batch, parts)
-            future.add_done_callback(lambda done: self.events.put(("done", done)))
+            if self.parts[batch.next]:
+                return batch
+            self._advance(batch)  # over a block between two slices
+        return None
 
-    def _alone(self, batch: _Batch) -> bool:
-        return batch.losses >= _LOSSES
-
-    def _one_alone(self) -> bool:
-        return any(self._alone(batch) for batch, _ in self.flying.values())
+    def _call(self, batch: _Batch) -> tuple[Any, ...]:
+        block, parts = self.blocks[batch.next], self.parts[batch.next]
+        tasks = tuple(self._task(batch, block, part) for part in parts)
+        return evaluate_block, self.context, tasks, block.within
 
     def _task(self, batch: _Batch, block: Block, part: Part) -> Task:
         first = block.first
@@ -475,20 +468,11 @@ class _Pass:
         warmup = int(self.reach.warmups[batch.variants[0]])
         return [max(low, start - warmup) for low, start in zip(lowest, part.starts, strict=True)]
 
-    def _done(self, future: Future[Any]) -> None:
-        if future not in self.flying:
-            return  # of a pool that broke
-        batch, parts = self.flying.pop(future)
-        error = future.exception()
-        if isinstance(error, WorkerLostError):
-            self._mend(batch)
-            return
-        if error is not None:
-            raise EngineError(f"a task could not be run: {type(error).__name__}: {error}")
-        batch.losses = 0
+    def _done(self, batch: _Batch, outcomes: tuple[Outcome, ...]) -> None:
+        """Record what came of a batch on its block, and line it up for the next."""
         kept = None
         dropped: set[int] = set()
-        for part, outcome in zip(parts, future.result(), strict=True):
+        for part, outcome in zip(self.parts[batch.next], outcomes, strict=True):
             self._take(batch, part, outcome, dropped)
             if part.keep:
                 kept = outcome.carry
@@ -538,42 +522,27 @@ class _Pass:
         at = part.slices[-1].begin
         return max(k for k, s in enumerate(self.cuts.slices) if s.begin <= at)
 
-    def _mend(self, lost: _Batch) -> None:
-        """Replace a broken pool, and line its batches up again from the carry they had."""
-        self.breaks += 1
-        batches = [lost]
-        for future, (batch, _) in list(self.flying.items()):
-            if not (future.done() and future.exception() is None):
-                del self.flying[future]
-                batches.append(batch)
-        if self.breaks > _BREAKS:
-            raise EngineError(f"worker processes died {self.breaks} times; is there enough memory?")
-        self.engine.recycle()
-        for batch in batches:
-            batch.losses += 1
-            if batch.losses >= 2 * _LOSSES:
-                self._suspect(batch)
-            else:
-                self._wait(batch)
-
-    def _suspect(self, batch: _Batch) -> None:
-        """Find out which variant kills workers, and go on without it."""
-        self._leave(batch)
-        if len(batch.variants) == 1:
-            variant = int(batch.variants[0])
-            self.failures[variant] = f"its worker died {_LOSSES} times while it was evaluated alone"
-            self.rows[variant]["status"] = STATUS_ERROR
-            if self.equity is not None:
-                self.equity[variant] = np.nan
-            return
+    def _split(self, batch: _Batch) -> list[_Batch]:
+        """Return the halves of a batch, which take its place."""
         half = len(batch.variants) // 2
+        if not half:
+            return [batch]
+        self._leave(batch)
+        halves = []
         for places in (slice(0, half), slice(half, None)):
             part = self._new_batch(batch.variants[places], batch)
             part.carry = None if batch.carry is None else batch.carry.select(places)
-            # A part is cut further after one more death; only one variant by itself has
-            # them counted.
-            part.losses = _LOSSES if len(part.variants) == 1 else 2 * _LOSSES - 1
-            self._wait(part)
+            halves.append(part)
+        return halves
+
+    def _give_up(self, batch: _Batch) -> None:
+        """Go on without a variant that kills workers."""
+        self._leave(batch)
+        (variant,) = batch.variants.tolist()
+        self.failures[variant] = GAVE_UP
+        self.rows[variant]["status"] = STATUS_ERROR
+        if self.equity is not None:
+            self.equity[variant] = np.nan
 
 
 @contextmanager

@@ -403,9 +403,9 @@ class ComputeSection:
     Attributes
     ----------
     engine : str
-        ``"loky"`` or ``"serial"``.
+        ``"loky"``, ``"joblib"`` or ``"serial"``.
     workers : int or None
-        None for every core.
+        None for every core; with ``"joblib"``, for what its active backend gives.
     memory : int or None
         Bytes that a worker may use before it is replaced.
     batch : int or None
