@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sweep.backtest.features import Call, agree, alike, calls_of, feature_arrays, forget
+from sweep.backtest.feature_blocks import Call, agree, alike, calls_of, feature_arrays, forget
 from sweep.errors import DataError, ReplayMismatchError, StrategyError, SweepError
 from sweep.kernel import (
     Kernel,

@@ -36,10 +36,9 @@ from sweep.bench.kernel import context_of
 from sweep.bench.ticks import market
 from sweep.engines.local import LocalEngine
 from sweep.schema import FloatArray2D, Rows, Slice
-from sweep.ticks import source as sources
-from sweep.ticks import store
+from sweep.ticks import sources, store
 from sweep.ticks.quality import Checker, Chunk
-from sweep.ticks.source import SourceSpec
+from sweep.ticks.sources import SourceSpec
 from sweep.ticks.synthetic import generate
 
 __all__ = ["run"]

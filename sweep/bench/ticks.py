@@ -22,7 +22,7 @@ def market(ticks: int) -> SynthSpec:
 
 def generated(ticks: int) -> TickHandle:
     """Return some ``ticks`` generated ticks, from the store or put there."""
-    from sweep.ticks.source import SourceSpec
+    from sweep.ticks.sources import SourceSpec
     from sweep.ticks.store import import_ticks
 
     return import_ticks(SourceSpec(path="synth", synth=market(ticks))).handle
@@ -37,7 +37,7 @@ def bench_ticks(settings: Settings, ticks: int, quick: int) -> TickHandle:
     ticks, quick : int
         How many to generate, and how many in a quick run.
     """
-    from sweep.ticks.source import SourceSpec
+    from sweep.ticks.sources import SourceSpec
     from sweep.ticks.store import import_ticks
 
     if settings.source is None or settings.source == "synth":

@@ -60,7 +60,7 @@ def check(file: str, source: str | None, quiet: bool, no_color: bool, fmt: str) 
 def _ticks(path: str, *, quiet: bool, no_color: bool) -> Ticks:
     from sweep.cli.progress import ImportProgress
     from sweep.ticks.mapped import attach
-    from sweep.ticks.source import SourceSpec
+    from sweep.ticks.sources import SourceSpec
     from sweep.ticks.store import import_ticks
 
     with ImportProgress(quiet=quiet, no_color=no_color) as progress:

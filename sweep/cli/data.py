@@ -20,7 +20,7 @@ from sweep.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from sweep.ticks.source import SourceSpec
+    from sweep.ticks.sources import SourceSpec
     from sweep.ticks.store import Entry, Imported
 
 __all__ = ["data"]
@@ -105,14 +105,14 @@ def info(source: str, verify: bool, quiet: bool, no_color: bool, fmt: str, **opt
     in the store is imported.
     """
     from sweep.errors import StoreError
-    from sweep.ticks import mapped as tickmap
+    from sweep.ticks import mapped
 
     entry = _find(source, any(options.values()))
     if entry is None:
         document = _document(_imported(_spec(source, options), "disk", quiet=quiet))
     else:
         document = _entry_document(entry)
-    if verify and not tickmap.verify(_handle_of(document)):
+    if verify and not mapped.verify(_handle_of(document)):
         raise StoreError(
             f"{document['path']}: damaged: its bytes have changed since the import; remove it "
             f"with: sweep data clear {document['key'][:12]}"
@@ -214,7 +214,7 @@ def synth(out: Path, force: bool, quiet: bool, fmt: str, **options: Any) -> None
     from sweep.errors import InputError
     from sweep.report.table import json_text, new_file
     from sweep.text import counted
-    from sweep.ticks.source import write_parquet
+    from sweep.ticks.sources import write_parquet
     from sweep.ticks.synthetic import SynthSpec, generate
 
     spec = SynthSpec(**{name: value for name, value in options.items() if value is not None})
@@ -238,7 +238,7 @@ def _spec(source: str, options: dict[str, Any]) -> SourceSpec:
     from sweep.errors import DataError
     from sweep.text import known_names
     from sweep.ticks.quality import CHECKS, Policies
-    from sweep.ticks.source import SourceSpec
+    from sweep.ticks.sources import SourceSpec
 
     policies = dict(_pair("--policy", text) for text in options["policies"])
     for name in policies:

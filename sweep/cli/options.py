@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from sweep.study.file.fields import Given, Kind
+from sweep.study.file.kinds import Given, Kind
 from sweep.study.file.toml import parse_option
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def setting_options(settings: type[Any]) -> Callable[[F], F]:
     Parameters
     ----------
     settings : type
-        A dataclass whose fields are stated with `sweep.study.file.fields.key`.
+        A dataclass whose fields are stated with `sweep.study.file.kinds.key`.
     """
 
     def add_options(command: F) -> F:

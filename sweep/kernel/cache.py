@@ -27,8 +27,8 @@ import numpy as np
 from sweep import features, schema
 from sweep.cache import cache_root
 from sweep.errors import StrategyError
-from sweep.kernel import accounting as fills
-from sweep.strategy import declare as strategy
+from sweep.kernel import accounting
+from sweep.strategy import declare
 
 __all__ = ["find_or_build", "in_cache", "kernels_folder", "own_digest", "seal"]
 
@@ -58,7 +58,7 @@ def own_digest() -> str:
     """Return a hash of Sweep's own compiled text, of what compiles it, and of the processor."""
     digest = hashlib.blake2b(digest_size=16)
     own = Path(__file__).parent
-    files = [Path(str(module.__file__)) for module in (features, fills, schema, strategy)]
+    files = [Path(str(module.__file__)) for module in (features, accounting, schema, declare)]
     for file in (*files, *sorted(own.rglob("*.py"))):
         digest.update(file.read_bytes())
     processor = (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())

@@ -395,11 +395,10 @@ def call_kernel(
 
 def plain_core() -> tuple[Callable[[dict[str, Any]], Any], Callable[[Any], int]]:
     """Return the core as plain Python: what takes a call's arrays, and the core itself."""
-    from sweep.kernel import accounting as fills
+    from sweep.kernel import accounting, marks
     from sweep.kernel import core as compiled
-    from sweep.kernel import marks
 
-    namespace: dict[str, Any] = {**vars(fills), **vars(marks), **vars(compiled)}
+    namespace: dict[str, Any] = {**vars(accounting), **vars(marks), **vars(compiled)}
     for name, value in list(namespace.items()):
         function = getattr(value, "py_func", None)
         if function is not None:

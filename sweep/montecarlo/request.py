@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.errors import InputError
 from sweep.scenarios.resample.spec import METHODS, TICK_METHODS, ResampleSpec
-from sweep.study.file import fields as kinds
-from sweep.study.file.fields import Kind, Place, check, key
+from sweep.study.file import kinds
+from sweep.study.file.kinds import Kind, Place, check, key
 from sweep.study.file.monte_carlo import RESAMPLING_METHODS, PathSettings, number_of_paths
 from sweep.text import ARRIVALS, EFFECTS, MODELS, did_you_mean
 

@@ -10,7 +10,7 @@ from sweep.scenarios.resample.ticks import path_blocks
 from sweep.schema import TickHandle
 from sweep.ticks.mapped import attach
 from sweep.ticks.quality import Chunk
-from sweep.ticks.source import write_parquet
+from sweep.ticks.sources import write_parquet
 
 __all__ = ["export_path"]
 

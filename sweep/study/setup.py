@@ -28,7 +28,7 @@ from sweep.study.file.sections import StudySection
 from sweep.study.file.spec import StudySpec
 from sweep.study.parts import PREFIXES, SESSIONS
 from sweep.study.proposals import DESIGNS, depends_on_results
-from sweep.ticks import source as sources
+from sweep.ticks import sources
 from sweep.ticks.mapped import attach
 from sweep.ticks.sessions import SessionCuts, find_cuts
 from sweep.ticks.slices import (
@@ -40,7 +40,7 @@ from sweep.ticks.slices import (
     select,
     split_holdout,
 )
-from sweep.ticks.source import SourceSpec
+from sweep.ticks.sources import SourceSpec
 from sweep.ticks.store import Imported, import_ticks
 from sweep.units import Duration
 

@@ -29,7 +29,7 @@ import numpy as np
 from sweep.cache import cache_root
 from sweep.errors import DataError, StoreError
 from sweep.schema import IntArray1D, TickHandle
-from sweep.ticks import source as sources
+from sweep.ticks import sources
 from sweep.ticks.mapped import (
     COLUMNS,
     FORMAT,
@@ -52,7 +52,7 @@ from sweep.ticks.mapped import (
 )
 from sweep.ticks.quality import Checker, Chunk, TickReport, gap_statistics
 from sweep.ticks.sorting import RUN, sort_chunks
-from sweep.ticks.source import Reading, SourceSpec
+from sweep.ticks.sources import Reading, SourceSpec
 from sweep.units import parse_size
 
 __all__ = [
@@ -290,7 +290,7 @@ def checked(
     Parameters
     ----------
     chunks : iterable of dict of ndarray
-        From `sweep.ticks.source.Reading.chunks`.
+        From `sweep.ticks.sources.Reading.chunks`.
     checker : Checker
         Once it is ``refused``, the ticks are not worth keeping.
     runs : Path

@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 
 from sweep.schema import IntArray1D, IntArray2D, TickHandle
-from sweep.ticks import source as sources
-from sweep.ticks import store
+from sweep.ticks import sources, store
 from sweep.ticks.mapped import COLUMNS, content_hash
 from sweep.ticks.quality import Checker, Chunk, TickReport
 from sweep.ticks.sessions import DAY, GAP
 from sweep.ticks.slices import Marks
-from sweep.ticks.source import Reading, SourceSpec
+from sweep.ticks.sources import Reading, SourceSpec
 
 __all__ = ["NOWHERE", "Survey", "survey"]
 

@@ -17,7 +17,6 @@ import numpy as np
 from sweep.errors import DataError
 from sweep.schema import FloatArray1D, IntArray1D
 from sweep.text import EFFECTS
-from sweep.ticks import synthetic as planted
 from sweep.ticks.price_grid import quotes_around
 from sweep.ticks.quality import Chunk
 
@@ -385,7 +384,7 @@ def _effect(
     spec: SynthSpec, session: int, ts: IntArray1D, midnight: int, base: float
 ) -> tuple[FloatArray1D, float]:
     """Shift of each tick's log-price, and what of it lasts after the session."""
-    return planted.shift(
+    return shift(
         spec.effect,
         spec.effect_size,
         ts,

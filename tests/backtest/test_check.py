@@ -475,7 +475,7 @@ def test_the_command_exits_2_where_a_check_fails(tmp_path: Path) -> None:
 
 
 def test_the_command_runs_on_ticks_of_the_user(tmp_path: Path) -> None:
-    from sweep.ticks.source import write_parquet
+    from sweep.ticks.sources import write_parquet
     from sweep.ticks.synthetic import SynthSpec, generate
 
     source = tmp_path / "ticks.parquet"

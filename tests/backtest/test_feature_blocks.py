@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweep.backtest import features as feature_blocks
+from sweep.backtest import feature_blocks
 from sweep.backtest.tasks import Context, Task, replay
 from sweep.kernel import build
 from sweep.schema import Account, Costs, Slice, Ticks

@@ -24,7 +24,7 @@ from generators import SECOND, cost_models, tick_series
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sweep.backtest import segments as blocks
+from sweep.backtest import segments
 from sweep.backtest.segments import with_room
 from sweep.backtest.stream.plan import Sizes, sizes_for
 from sweep.backtest.stream.reader import SourceState
@@ -39,12 +39,11 @@ from sweep.kernel import build_kernel
 from sweep.schema import Account, Costs, Slice, Ticks
 from sweep.strategy.declare import strategy_from_source
 from sweep.strategy.space import SearchSpace
-from sweep.ticks import mapped as tickmap
-from sweep.ticks import store
+from sweep.ticks import mapped, store
 from sweep.ticks.mapped import attach
 from sweep.ticks.quality import Checker, Policies
 from sweep.ticks.slices import cut_evenly
-from sweep.ticks.source import SourceSpec, fingerprint, open_chunks, write_parquet
+from sweep.ticks.sources import SourceSpec, fingerprint, open_chunks, write_parquet
 from sweep.ticks.store import import_ticks
 from sweep.ticks.synthetic import SynthSpec
 
@@ -408,9 +407,9 @@ def test_checks_are_repeated_only_where_they_changed_the_series(
 
 def test_slots_are_written_over_and_mapped_once(monkeypatch: pytest.MonkeyPatch) -> None:
     paths: list[str] = []
-    whole = blocks.attach_slot
+    whole = segments.attach_slot
     monkeypatch.setattr(
-        blocks, "attach_slot", lambda handle: paths.append(handle.path) or whole(handle)
+        segments, "attach_slot", lambda handle: paths.append(handle.path) or whole(handle)
     )
     context = context_for(MARKET)
     params = variants(3)
@@ -419,7 +418,7 @@ def test_slots_are_written_over_and_mapped_once(monkeypatch: pytest.MonkeyPatch)
         assert same(found, in_memory(context, params))
     assert len(paths) > 24
     assert len(set(paths)) == 4  # two in each pass
-    assert set(tickmap._slots) == set(paths[-2:])  # those of the first are let go of
+    assert set(mapped._slots) == set(paths[-2:])  # those of the first are let go of
 
 
 def test_a_lost_worker_costs_no_slot() -> None:
@@ -441,7 +440,7 @@ def test_a_lost_worker_costs_no_slot() -> None:
 def test_slots_give_their_memory_back_when_a_pass_ends() -> None:
     context = context_for(MARKET)
     streamed(MARKET, context, variants(2), sizes=Sizes(block=500, ring=2))
-    kept = [column for slot in tickmap._slots.values() for column in slot.values() if len(column)]
+    kept = [column for slot in mapped._slots.values() for column in slot.values() if len(column)]
     assert kept
     assert not any(column.any() for column in kept)  # holes, which read as zeros
 
@@ -547,7 +546,7 @@ def step(state, tick, params, features):
 def test_features_that_look_back_so_far_go_from_block_to_block(
     carry_over: bool, begin: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweep.backtest.features.BLOCK", 600)
+    monkeypatch.setattr("sweep.backtest.feature_blocks.BLOCK", 600)
     strategy = strategy_from_source(FEATURED, "featured.py")
     space = SearchSpace.of(strategy.params)
     context = replace(context_for(MARKET), kernel=build_kernel(strategy, space))
@@ -900,7 +899,7 @@ def test_reading_and_evaluating_overlap() -> None:
                 assert changed.wait_for(lambda: read > self.evaluated, timeout=600)
             return super().submit(function, *arguments)
 
-    from sweep.ticks import source as sources
+    from sweep.ticks import sources
 
     def counted(self: Any) -> Iterator[Any]:
         nonlocal read

@@ -199,7 +199,7 @@ def test_a_truncated_archive(tmp_path: Path, cache: Path) -> None:
 
 
 def test_a_truncated_parquet_file(tmp_path: Path, cache: Path) -> None:
-    from sweep.ticks.source import write_parquet
+    from sweep.ticks.sources import write_parquet
     from sweep.ticks.synthetic import SynthSpec, generate
 
     path = on_file(tmp_path, None, name="ticks.parquet")
@@ -336,7 +336,7 @@ def test_too_little_space_is_said_before_anything_is_written(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sweep.ticks import store
-    from sweep.ticks.source import write_parquet
+    from sweep.ticks.sources import write_parquet
     from sweep.ticks.synthetic import SynthSpec, generate
 
     monkeypatch.setattr(store, "_free", lambda *_: 1_000)

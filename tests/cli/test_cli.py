@@ -334,7 +334,7 @@ def test_best_of_ticks_that_are_gone_is_marked_as_unverified(tmp_path: Path) -> 
 
 
 def _write_ticks(path: Path) -> None:
-    from sweep.ticks.source import write_parquet
+    from sweep.ticks.sources import write_parquet
     from sweep.ticks.synthetic import SynthSpec, generate
 
     write_parquet(generate(SynthSpec(sessions=2, ticks_per_session=2000)), path)

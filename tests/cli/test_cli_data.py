@@ -18,9 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from cli_helpers import sweep
 
-from sweep.ticks import mapped as tickmap
-from sweep.ticks import store
-from sweep.ticks.source import write_parquet
+from sweep.ticks import mapped, store
+from sweep.ticks.sources import write_parquet
 from sweep.ticks.store import list_entries
 from sweep.ticks.synthetic import SynthSpec, generate
 
@@ -42,8 +41,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def let_go() -> None:
     """End what the commands of this process hold, as the end of a process would."""
-    for path in list(tickmap._leases):
-        tickmap.release(path)
+    for path in list(mapped._leases):
+        mapped.release(path)
 
 
 @pytest.fixture

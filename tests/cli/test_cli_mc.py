@@ -301,7 +301,7 @@ def test_a_picture_is_written(out: Path, tmp_path: Path) -> None:
 def test_an_exported_path_is_the_one_that_was_evaluated(
     out: Path, tmp_path: Path, method: str, block: Any
 ) -> None:
-    from sweep.ticks.source import SourceSpec
+    from sweep.ticks.sources import SourceSpec
     from sweep.ticks.store import import_ticks
 
     options = ("-m", method, "--restart", "never", "--param", "mode=wave")

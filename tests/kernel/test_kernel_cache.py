@@ -214,7 +214,7 @@ def test_the_key_depends_on_sweep_s_own_text_and_on_what_compiles_it(monkeypatch
     monkeypatch.setattr(cache_module.llvm, "get_host_cpu_name", lambda: "another")
     assert digest() != plain
     monkeypatch.undo()
-    monkeypatch.setattr(cache_module.fills, "__file__", __file__)
+    monkeypatch.setattr(cache_module.accounting, "__file__", __file__)
     assert digest() != plain
     monkeypatch.undo()
     # All of the compiler's own package, by the folder in which this module lies.

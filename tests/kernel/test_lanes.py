@@ -27,7 +27,7 @@ from sweep.search.designs import random as random_design
 from sweep.strategy.declare import strategy_from_source
 from sweep.strategy.parameters import Number
 from sweep.strategy.space import SearchSpace
-from sweep.ticks import mapped as tickmap
+from sweep.ticks import mapped
 from tests import oracle
 from tests.evaluation import wide_space
 from tests.generators import SECOND, read_only
@@ -56,7 +56,7 @@ def held(ticks: Ticks) -> TickHandle:
     n = len(ticks.ts)
     names = ticks._fields if len(ticks.bid_size) else ticks._fields[:3]
     handle = TickHandle(path, n, path, names, "quotes", int(ticks.ts[0]), int(ticks.ts[-1]))
-    tickmap._ticks[path] = (handle, ticks)
+    mapped._ticks[path] = (handle, ticks)
     return handle
 
 
@@ -361,7 +361,7 @@ def against_the_simulator(source: str, seed: int, n_cases: int) -> int:
         one = case(source, np.random.default_rng((seed, k)))
         _, space = kernel_of(source)
         context = replace(one.context, costs=replace(one.context.costs, half_spread=0.0))
-        ticks = tickmap._ticks[context.ticks.path][1]
+        ticks = mapped._ticks[context.ticks.path][1]
         for row in one.params[:3]:
             found = run(context, Task(0, row[None, :], (Slice(0, one.n_ticks, 0),)), 2).rows[0, 0]
             try:

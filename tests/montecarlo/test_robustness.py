@@ -16,7 +16,7 @@ from sweep.api import create_study
 from sweep.engines.serial import SerialEngine
 from sweep.errors import DataError, EvaluationError, InputError, StoreError
 from sweep.montecarlo.finding import Finding
-from sweep.montecarlo.methods import ticks as on_paths
+from sweep.montecarlo.methods import ticks
 from sweep.montecarlo.methods.stress import _read
 from sweep.montecarlo.methods.ticks import Asked, on_resampled
 from sweep.montecarlo.report.document import finding_parts
@@ -596,7 +596,7 @@ def test_every_method_is_found_by_its_name(study: Study) -> None:
         # 5,000 ticks in a block are longer than these data.
         short = finding.method in ("stationary", "circular", "moving")
         assert (finding.n_paths == 0) == short, finding
-    assert on_paths.TITLES["moving"] == findings[ALL_METHODS.index("moving")].title
+    assert ticks.TITLES["moving"] == findings[ALL_METHODS.index("moving")].title
 
 
 def test_the_study_goes_on_with_the_same_folder(study: Study) -> None:

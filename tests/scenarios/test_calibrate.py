@@ -19,7 +19,7 @@ from sweep.scenarios.simulate.processes import Garch, Gbm, Merton, Regimes
 from sweep.scenarios.simulate.simulate import simulate
 from sweep.scenarios.simulate.spec import Hawkes, PathSpec, Poisson, Quotes, Session
 from sweep.ticks.quality import Chunk, concatenate
-from sweep.ticks.source import SourceSpec, open_chunks
+from sweep.ticks.sources import SourceSpec, open_chunks
 
 SECOND = 1_000_000_000
 HOUR = 3_600 * SECOND

@@ -29,7 +29,7 @@ from sweep.scenarios.simulate.spec import (
     stream,
 )
 from sweep.ticks.quality import Chunk, Policies, concatenate
-from sweep.ticks.source import SourceSpec, open_chunks
+from sweep.ticks.sources import SourceSpec, open_chunks
 from sweep.ticks.store import import_ticks
 
 HOUR = 3_600_000_000_000

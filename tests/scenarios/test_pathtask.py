@@ -26,7 +26,7 @@ from sweep.stats.metrics import merge
 from sweep.strategy.declare import strategy_from_source
 from sweep.strategy.space import SearchSpace
 from sweep.ticks.mapped import attach
-from sweep.ticks.source import SourceSpec, write_parquet
+from sweep.ticks.sources import SourceSpec, write_parquet
 from sweep.ticks.store import import_ticks
 from tests.evaluation import wide_space
 from tests.generators import ACCOUNT_READER, SECOND, read_only

@@ -21,9 +21,9 @@ from sweep.scenarios.resample.plan import Path, Resampler, lay_out, plan_path, p
 from sweep.scenarios.resample.spec import METHODS, ResampleSpec
 from sweep.scenarios.resample.ticks import derive_ticks, path_blocks
 from sweep.schema import Ticks
-from sweep.ticks import mapped as tickmap
+from sweep.ticks import mapped
 from sweep.ticks.sessions import find_sessions, sessions_by_clock
-from sweep.ticks.source import SourceSpec
+from sweep.ticks.sources import SourceSpec
 from sweep.ticks.store import import_ticks
 from tests.generators import SECOND, read_only, tick_series
 from tests.kernel.test_lanes import held
@@ -413,7 +413,7 @@ def test_an_exported_path_is_read_as_any_source(tmp_path: FilePath) -> None:
     n = export_path(resampler, held(ticks), 3, tmp_path / "path.parquet")
     assert n == len(expected.ts)
     handle = import_ticks(SourceSpec(path=str(tmp_path / "path.parquet"))).handle
-    assert same(tickmap.attach(handle), expected)
+    assert same(mapped.attach(handle), expected)
 
 
 # -- errors and warnings ---------------------------------------------------------------

@@ -20,7 +20,7 @@ from sweep.schema import Account, Costs, Slice, Ticks
 from sweep.strategy.declare import strategy_from_source
 from sweep.strategy.space import SearchSpace
 from sweep.ticks.mapped import attach
-from sweep.ticks.source import SourceSpec
+from sweep.ticks.sources import SourceSpec
 from sweep.ticks.store import import_ticks
 from sweep.ticks.synthetic import SynthSpec
 from tests import evaluation, oracle

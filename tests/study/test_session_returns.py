@@ -16,14 +16,13 @@ from hypothesis import strategies as st
 from study_helpers import STRATEGY, run_small, write_study
 
 from sweep.api import create_study
-from sweep.backtest import features as feature_blocks
-from sweep.backtest import tasks
+from sweep.backtest import feature_blocks, tasks
 from sweep.backtest.tasks import Task, evaluate
 from sweep.engines.local import LocalEngine
 from sweep.engines.serial import SerialEngine
 from sweep.errors import InputError, LedgerError
 from sweep.schema import ROW, FloatArray1D, Slice
-from sweep.study import exhaustive_run as streamed
+from sweep.study import exhaustive_run
 from sweep.study.amend import record_evaluations
 from sweep.study.folder import read_manifest, write_manifest
 from sweep.study.ledger import Ledger
@@ -69,7 +68,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of some trials, so that small studies have several."""
-    monkeypatch.setattr(streamed, "PART", 16)
+    monkeypatch.setattr(exhaustive_run, "PART", 16)
 
 
 def run_case(folder: Path, case: str, *settings: str, out: str = "out") -> Study:

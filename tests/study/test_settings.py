@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from sweep.cli.options import setting_options
 from sweep.errors import InputError
-from sweep.study.file import fields as kinds
-from sweep.study.file.fields import Given, check, key
+from sweep.study.file import kinds
+from sweep.study.file.kinds import Given, check, key
 from sweep.study.file.toml import parse_option
 from sweep.text import STATES
 from sweep.units import DAY, Duration, Moment

@@ -14,11 +14,11 @@ from sweep.api import create_study
 from sweep.backtest.stream.plan import sizes_for
 from sweep.engines.local import LocalEngine
 from sweep.errors import DataError, InputError, StudyFileError
-from sweep.study import passes
+from sweep.study import streaming_run as passes
 from sweep.study.runner import run_study
 from sweep.study.study import Study
 from sweep.ticks import store
-from sweep.ticks.source import write_parquet
+from sweep.ticks.sources import write_parquet
 from sweep.ticks.synthetic import SynthSpec, generate
 
 STREAM = 'data.store="stream"'

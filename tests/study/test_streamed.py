@@ -24,7 +24,7 @@ from sweep.errors import ReplayMismatchError, SpaceError
 from sweep.report.snapshot import Snapshot
 from sweep.schema import ROW
 from sweep.stats.metrics import METRICS
-from sweep.study import exhaustive_run as streamed
+from sweep.study import exhaustive_run
 from sweep.study.proposals import make_points
 from sweep.study.records import COMPLETE, Finished, Part, TrialSpan
 from sweep.study.runner import run_study
@@ -55,7 +55,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of some trials, so that small studies have several."""
-    monkeypatch.setattr(streamed, "PART", 16)
+    monkeypatch.setattr(exhaustive_run, "PART", 16)
 
 
 def plainly(study: Study) -> Board:
@@ -152,7 +152,7 @@ def kill_at_random(
     out = tmp_path / "killed"
     # Less, together, than the calls that follow the first record, in each case.
     calls = (rng.randrange(60_000 // kills) for _ in range(kills))
-    small = f"import {streamed.__name__} as streamed; streamed.PART = 16"
+    small = f"import {exhaustive_run.__name__} as flow; flow.PART = 16"
     for _ in killed_runs(path, out, calls, "compute.batch=3", *settings, first=small):
         Study.open(out).board.counts()  # can be read as it is
         harm(out)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep.errors import DataError
-from sweep.ticks import quality as checks
+from sweep.ticks import quality
 from sweep.ticks.quality import (
     NO_STAMP,
     Checker,
@@ -217,7 +217,7 @@ def test_the_first_and_the_last_tick_are_no_outliers() -> None:
 
 
 def test_outliers_are_found_on_the_border_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "BLOCK", 1000)
+    monkeypatch.setattr(quality, "BLOCK", 1000)
     for at in (999, 1000, 1001):
         kept, findings, _ = passed([spiky([at])], outlier="drop")
         assert findings["outlier"].count == 1
@@ -293,9 +293,9 @@ def test_outliers_do_not_depend_on_a_shorter_way_to_rule_them_out(
     ts = np.arange(len(steps)) * 10**9
     chunk = {"ts": ts, "bid": mid - half, "ask": mid + half, "row": pack_rows(0, ts // 10**9 + 1)}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checks, "BLOCK", block)
+        patch.setattr(quality, "BLOCK", block)
         ruled_out = passed([chunk], outlier="drop")
-        patch.setattr(checks, "_covers", lambda spread, move: False)
+        patch.setattr(quality, "_covers", lambda spread, move: False)
         worked_out = passed([chunk], outlier="drop")
     assert ruled_out[1] == worked_out[1]
     assert (ruled_out[0] is None) == (worked_out[0] is None)

@@ -26,7 +26,7 @@ import pytest
 
 from sweep.errors import DataError, SweepError
 from sweep.ticks.quality import NO_STAMP, Chunk, concatenate
-from sweep.ticks.source import SourceSpec, fingerprint, open_chunks, read, write_parquet
+from sweep.ticks.sources import SourceSpec, fingerprint, open_chunks, read, write_parquet
 from sweep.ticks.synthetic import SynthSpec, generate
 
 MS = 1_000_000
@@ -619,8 +619,8 @@ def test_a_fingerprint_follows_content_and_time_but_not_the_name(tmp_path: Path)
 
 def test_naming_a_source_imports_neither_arrow_nor_pandas() -> None:
     code = (
-        "import sys, sweep.ticks.source, sweep.ticks.store, sweep.ticks.mapped\n"
-        "sweep.ticks.source.SourceSpec('ticks.csv')\n"
+        "import sys, sweep.ticks.sources, sweep.ticks.store, sweep.ticks.mapped\n"
+        "sweep.ticks.sources.SourceSpec('ticks.csv')\n"
         "print([m for m in ('pyarrow', 'pandas', 'rich', 'optuna') if m in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -632,7 +632,7 @@ def test_reading_files_does_not_import_pandas(tmp_path: Path) -> None:
     pq.write_table(table(NS), tmp_path / "t.parquet")
     (tmp_path / "t.csv").write_text(text(stamps("%Y-%m-%dT%H:%M:%S.%fZ")))
     code = (
-        "import sys; from sweep.ticks.source import *\n"
+        "import sys; from sweep.ticks.sources import *\n"
         "for path in sys.argv[1:]: list(open_chunks(SourceSpec(path)))\n"
         "print('pandas' in sys.modules)"
     )

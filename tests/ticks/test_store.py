@@ -25,12 +25,11 @@ from hypothesis import strategies as st
 from kills import calls_of, killed
 
 from sweep.errors import DataError, StoreError
-from sweep.ticks import mapped as tickmap
-from sweep.ticks import store
+from sweep.ticks import mapped, store
 from sweep.ticks.mapped import column_path, verify
 from sweep.ticks.quality import Chunk, Policies, concatenate, take
 from sweep.ticks.sorting import sort_chunks
-from sweep.ticks.source import SourceSpec, write_parquet
+from sweep.ticks.sources import SourceSpec, write_parquet
 from sweep.ticks.store import (
     Imported,
     attach,
@@ -54,7 +53,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shm.mkdir(exist_ok=True)
     monkeypatch.setenv("SWEEP_SHM", str(shm))
     yield tmp_path / "cache" / "ticks"
-    for path in list(tickmap._leases):
+    for path in list(mapped._leases):
         release(path)
     shutil.rmtree(shm)
 
@@ -353,7 +352,7 @@ def test_verify_finds_a_flipped_bit() -> None:
 
 IMPORT = """
     import sys, time
-    from sweep.ticks.source import SourceSpec
+    from sweep.ticks.sources import SourceSpec
     from sweep.ticks.store import import_ticks
     pause = float(sys.argv[2])
     print("ready", flush=True)
@@ -368,7 +367,7 @@ IMPORT = """
 
 KILLED = """
 from sweep.ticks.mapped import release
-from sweep.ticks.source import SourceSpec
+from sweep.ticks.sources import SourceSpec
 from sweep.ticks.store import clear, import_ticks
 
 release(import_ticks(SourceSpec(sys.argv[1])).handle.path)  # so that forks import no modules
@@ -399,9 +398,9 @@ def test_a_build_killed_at_any_moment_leaves_nothing_that_the_next_does_not_remo
         killed_midway += any(name.startswith(".build-") for name in left(cache))
         whole = [n for n in left(cache) if not n.startswith(".")]
         for name in whole:  # what is visible is complete
-            meta = tickmap.read_meta(cache / name)
+            meta = mapped.read_meta(cache / name)
             assert meta is not None
-            assert verify(tickmap.handle_of(cache / name, meta))
+            assert verify(mapped.handle_of(cache / name, meta))
             shutil.rmtree(cache / name)
     assert killed_midway > 6
     found = import_ticks(SourceSpec(str(path)))
@@ -448,7 +447,7 @@ def test_rival_importers_make_one_build(tmp_path: Path, cache: Path) -> None:
 
 HOLD = """
     import sys
-    from sweep.ticks.source import SourceSpec
+    from sweep.ticks.sources import SourceSpec
     from sweep.ticks.store import import_ticks
     from sweep.ticks.mapped import attach
     found = import_ticks(SourceSpec(sys.argv[1]))
@@ -491,7 +490,7 @@ def test_the_lease_ends_with_the_process_however_it_ends(tmp_path: Path) -> None
 def test_ticks_stay_readable_after_their_entry_is_removed() -> None:
     handle = import_ticks(synth()).handle
     ticks = attach(handle)
-    tickmap.remove(Path(handle.path))
+    mapped.remove(Path(handle.path))
     assert np.array_equal(ticks.bid, ticks_of()["bid"])
     assert import_ticks(synth()).built
 
@@ -503,7 +502,7 @@ def test_a_process_may_open_any_number_of_entries() -> None:
     code = """
         import os, resource
         from sweep.ticks.mapped import attach
-        from sweep.ticks.source import SourceSpec
+        from sweep.ticks.sources import SourceSpec
         from sweep.ticks.store import import_ticks, list_entries
         from sweep.ticks.synthetic import SynthSpec
 
@@ -603,7 +602,7 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, cache: Path) -> Non
 FULL = """
     import sys
     from sweep.errors import StoreError
-    from sweep.ticks.source import SourceSpec
+    from sweep.ticks.sources import SourceSpec
     from sweep.ticks.store import import_ticks
     try:
         import_ticks(SourceSpec(sys.argv[1]), where=sys.argv[2])
@@ -659,7 +658,7 @@ def test_a_store_that_cannot_be_made_is_named(
 PEAK = """
     import sys
     from sweep.ticks.quality import Policies
-    from sweep.ticks.source import SourceSpec
+    from sweep.ticks.sources import SourceSpec
     from sweep.ticks.store import import_ticks
     spec = SourceSpec(sys.argv[1], policies=Policies(backward=sys.argv[2]))
     rows = import_ticks(spec).report.rows_kept

@@ -19,7 +19,7 @@ from sweep.ticks.mapped import attach
 from sweep.ticks.quality import Policies, gap_statistics
 from sweep.ticks.sessions import find_cuts
 from sweep.ticks.slices import Marks, UnmarkedError, cut_by_time, select, split_holdout
-from sweep.ticks.source import SourceSpec, write_parquet
+from sweep.ticks.sources import SourceSpec, write_parquet
 from sweep.ticks.survey import survey
 from sweep.ticks.synthetic import SynthSpec
 

@@ -27,8 +27,7 @@ from sweep.study.runner import run_study
 from sweep.study.study import Study
 from sweep.units import Duration
 from sweep.validation.report.walkforward import walk_forward_table, wander_table
-from sweep.validation.walkforward import fold_studies as foldstudies
-from sweep.validation.walkforward import shared_search as foldsearch
+from sweep.validation.walkforward import fold_studies, shared_search
 from sweep.validation.walkforward.evaluate import evaluate_pieces
 from sweep.validation.walkforward.fold_studies import fold_seed
 from sweep.validation.walkforward.result import WalkForwardResult, rank_correlation
@@ -180,8 +179,8 @@ def test_chunks_and_blocks_do_not_change_results(
 ) -> None:
     settings = ValidateSection(folds=4)
     whole = searched(grid(tmp_path / "a"), settings)
-    monkeypatch.setattr(foldsearch, "CHUNK", 7)
-    monkeypatch.setattr(foldsearch, "BLOCK", 28)
+    monkeypatch.setattr(shared_search, "CHUNK", 7)
+    monkeypatch.setattr(shared_search, "BLOCK", 28)
     same(whole, searched(grid(tmp_path / "b"), settings))
 
 
@@ -201,7 +200,7 @@ def test_ranks_and_correlations_are_of_all_variants(tmp_path: Path) -> None:
 
 
 def test_workers_do_not_change_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(foldsearch, "CHUNK", 20)
+    monkeypatch.setattr(shared_search, "CHUNK", 20)
     settings = ValidateSection(folds=3, purge=HOUR)
     alone = searched(grid(tmp_path / "a"), settings)
     study = grid(tmp_path / "b", "compute.workers=2", 'compute.engine="loky"')
@@ -305,7 +304,7 @@ def test_a_learning_search_after_a_test_window_knows_nothing_of_it(tmp_path: Pat
     folds = study_folds(study, settings)
     ts = study.mapped_ticks.ts
     for f, fold in enumerate(folds.folds):
-        own = foldstudies._fold_study(study, folds, f, tmp_path / "folds")
+        own = fold_studies._fold_study(study, folds, f, tmp_path / "folds")
         assert not own.setup.carry_over
         behind = int(np.searchsorted(ts, fold.test[0][1]))
         for cut in own.setup.slices:
@@ -315,14 +314,14 @@ def test_a_learning_search_after_a_test_window_knows_nothing_of_it(tmp_path: Pat
 def test_points_that_are_added_count_once_in_folds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foldsearch, "CHUNK", 16)
+    monkeypatch.setattr(shared_search, "CHUNK", 16)
     settings = ValidateSection(folds=3, purge=HOUR)
     for trials in (20, 40):
         path = write_study(tmp_path, sampler="random", trials=trials)
         study = create_study(path, out=tmp_path / "out", overrides=SETTINGS[:2])
         run_study(study, engine=SerialEngine())
         searched(study, settings)
-        assert evaluations_in_folds(study) == len(foldsearch.candidates(study)[0])
+        assert evaluations_in_folds(study) == len(shared_search.candidates(study)[0])
         assert study.evaluations() == study.board.evaluated()
 
 
@@ -347,7 +346,7 @@ class Dying(SerialEngine):
 def test_a_killed_search_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foldsearch, "CHUNK", 20)
+    monkeypatch.setattr(shared_search, "CHUNK", 20)
     settings = ValidateSection(folds=4)
     whole = searched(grid(tmp_path / "a"), settings)
     study = grid(tmp_path / "b")

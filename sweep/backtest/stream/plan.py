@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from sweep.backtest import features as feature_blocks
+from sweep.backtest import feature_blocks
 from sweep.errors import InputError, StrategyError
 from sweep.kernel import KernelRef, load_kernel
 from sweep.kernel.accounting import CARRY

@@ -22,11 +22,10 @@ from sweep.backtest.stream.plan import OPEN, Cuts, Reach
 from sweep.backtest.tasks import orders_in_flight
 from sweep.errors import DataError, StoreError
 from sweep.schema import IntArray1D, TickHandle
-from sweep.ticks import source as sources
-from sweep.ticks import store
+from sweep.ticks import sources, store
 from sweep.ticks.mapped import COLUMNS, column_path
 from sweep.ticks.quality import NO_STAMP, Checker, Chunk, take
-from sweep.ticks.source import SourceSpec
+from sweep.ticks.sources import SourceSpec
 
 __all__ = ["Block", "Reader", "Slot", "SourceState"]
 
@@ -43,7 +42,7 @@ class SourceState(NamedTuple):
     Attributes
     ----------
     fingerprint : dict
-        Of `sweep.ticks.source.fingerprint`; a source that has changed since is refused.
+        Of `sweep.ticks.sources.fingerprint`; a source that has changed since is refused.
     untouched : bool
         Whether the checks left every tick as it was read; then a pass need not repeat them.
     columns : int

@@ -40,7 +40,7 @@ from sweep.errors import EvaluationError, StoreError
 from sweep.schema import ROW, STATUS_ERROR, FloatArray2D, Rows, Slice
 from sweep.ticks import store
 from sweep.ticks.mapped import COLUMNS
-from sweep.ticks.source import SourceSpec
+from sweep.ticks.sources import SourceSpec
 
 __all__ = ["Streamed", "evaluate_stream"]
 

@@ -28,10 +28,10 @@ from sweep.scenarios.simulate.spec import (
     stream,
 )
 from sweep.schema import FloatArray1D, IntArray1D
-from sweep.ticks import synthetic as planted
+from sweep.ticks import synthetic
 from sweep.ticks.price_grid import quotes_around
 from sweep.ticks.quality import Chunk
-from sweep.ticks.source import write_parquet
+from sweep.ticks.sources import write_parquet
 
 __all__ = ["arrival_times", "simulate", "write"]
 
@@ -92,7 +92,7 @@ def simulate(spec: PathSpec, path: int = 0) -> Iterator[Chunk]:
         draw = stream(spec, _PRICE, path, number)
         price, own = _MOVES[type(spec.process)](spec.process, session, state, times, draw)
         ts = after + opens
-        shift, carried = planted.shift(
+        shift, carried = synthetic.shift(
             spec.effect,
             spec.effect_size,
             ts,

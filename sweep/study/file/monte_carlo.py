@@ -9,8 +9,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from sweep.scenarios.resample.spec import LEVELS, METHODS, RESTARTS, ResampleSpec
-from sweep.study.file import fields as kinds
-from sweep.study.file.fields import key
+from sweep.study.file import kinds
+from sweep.study.file.kinds import key
 
 __all__ = ["RESAMPLING_METHODS", "MonteCarloSection", "PathSettings", "number_of_paths"]
 

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from sweep.strategy.parameters import Override
-from sweep.study.file.fields import (
+from sweep.study.file.kinds import (
     Kind,
     Place,
     check_names,

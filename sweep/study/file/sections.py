@@ -1,7 +1,7 @@
 """The sections of the study file: every key with its type, default and limits.
 
 A field without a default is a key that must be there. ``result=False`` marks what
-cannot change a result; see `sweep.study.file.fields.key`.
+cannot change a result; see `sweep.study.file.kinds.key`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from sweep.search.expressions import parse_objective_ref
 from sweep.search.objective import compile_condition, compile_objective
 from sweep.search.path_functionals import split_terms
 from sweep.stats.metrics import METRIC_NAMES, METRICS
-from sweep.study.file import fields as kinds
-from sweep.study.file.fields import Choice, Kind, Place, key
+from sweep.study.file import kinds
+from sweep.study.file.kinds import Choice, Kind, Place, key
 from sweep.text import DIRECTIONS, ENGINES, PRUNERS, SAMPLERS
 from sweep.ticks.columns import ROLES
 from sweep.ticks.quality import Policies
@@ -24,7 +24,7 @@ from sweep.ticks.synthetic import SynthSpec
 from sweep.units import DAY, Duration, Moment
 
 if TYPE_CHECKING:
-    from sweep.ticks.source import SourceSpec
+    from sweep.ticks.sources import SourceSpec
 
 __all__ = [
     "SCHEMES",
@@ -232,7 +232,7 @@ class DataSection:
     source : str
         Absolute path (a file or a folder), a URL, or ``"synth"`` for the generator.
     kind, instrument, columns, time_format, timezone, policies, synth
-        See `sweep.ticks.source.SourceSpec`; policies and synth are None for the defaults.
+        See `sweep.ticks.sources.SourceSpec`; policies and synth are None for the defaults.
     begin, end : int or None
         ``from`` and ``to``: nanoseconds since the epoch, half-open; None for all.
     slices : int or Duration
@@ -289,7 +289,7 @@ class DataSection:
     def source_spec(self) -> SourceSpec:
         """Return what the import of ticks needs to know."""
         # Here, since it imports pyarrow.
-        from sweep.ticks.source import SourceSpec
+        from sweep.ticks.sources import SourceSpec
 
         generated = self.source == "synth"
         return SourceSpec(

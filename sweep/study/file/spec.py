@@ -19,7 +19,7 @@ from sweep.errors import InputError, StudyFileError
 from sweep.search.expressions import parse_objective_ref
 from sweep.search.path_functionals import has_terms
 from sweep.strategy.parameters import Override
-from sweep.study.file.fields import shown
+from sweep.study.file.kinds import shown
 from sweep.study.file.monte_carlo import MonteCarloSection
 from sweep.study.file.ranges import parameter_range
 from sweep.study.file.sections import (

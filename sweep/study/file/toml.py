@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from sweep.errors import StudyFileError
-from sweep.study.file.fields import Kind, check_names, shown
+from sweep.study.file.kinds import Kind, check_names, shown
 from sweep.text import known_names
 
 __all__ = ["FLAGS", "Document", "key_lines", "parse_option", "section_settings"]
@@ -297,7 +297,7 @@ class Document:
 
 @dataclass(frozen=True)
 class _DocumentPlace:
-    """A key path in a document; see `sweep.study.file.fields.Place`."""
+    """A key path in a document; see `sweep.study.file.kinds.Place`."""
 
     document: Document
     path: KeyPath

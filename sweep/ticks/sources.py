@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from sweep.errors import DataError
-from sweep.ticks import synthetic as synth
+from sweep.ticks import synthetic
 from sweep.ticks.columns import ROLES, is_instrument
 from sweep.ticks.quality import NO_STAMP, Chunk, Policies, pack_rows
 from sweep.ticks.synthetic import SynthSpec
@@ -126,7 +126,7 @@ class Reading:
 
         spec = self.source.synth or SynthSpec()
         rows = 0
-        for number, chunk in enumerate(synth.generate(spec)):
+        for number, chunk in enumerate(synthetic.generate(spec)):
             places = np.arange(rows + 1, rows + 1 + len(chunk["ts"]))
             rows += len(places)
             self.share = min((number + 1) / spec.sessions, 1.0)
@@ -177,7 +177,7 @@ def read(source: SourceSpec) -> Reading:
     if source.path == SYNTH:
         if source.kind != "quotes":
             raise DataError('data.kind: the source "synth" gives quotes')
-        rows = synth.expected_rows(source.synth or SynthSpec())
+        rows = synthetic.expected_rows(source.synth or SynthSpec())
         return Reading(source, [SYNTH], [], rows)
     from sweep.ticks.files import FileReader, ReadOptions
     from sweep.ticks.timestamps import check_timezone
@@ -230,9 +230,9 @@ def open_chunks(source: SourceSpec) -> Iterator[Chunk]:
 
 def write_parquet(chunks: Iterator[Chunk], path: str | Path) -> int:
     """Write chunks of ticks to a Parquet file; see :func:`sweep.ticks.files.write_parquet`."""
-    from sweep.ticks import files as readers
+    from sweep.ticks import files
 
-    return readers.write_parquet(iter(chunks), Path(path))
+    return files.write_parquet(iter(chunks), Path(path))
 
 
 def find_files(source: SourceSpec) -> tuple[Path, list[Path]]:
