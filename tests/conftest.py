@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Set before anything reads it; test workers and child processes inherit it.
 _OWNER = "PYTEST_XDIST_WORKER" not in os.environ
@@ -16,6 +17,12 @@ if _OWNER:
     os.environ["SWEEP_CACHE"] = tempfile.mkdtemp(prefix="sweep-tests-")
     os.environ["XDG_CONFIG_HOME"] = f"{os.environ['SWEEP_CACHE']}/config"
 os.environ.pop("NO_COLOR", None)
+
+# A test proves the same on a slow machine.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 def pytest_unconfigure() -> None:

@@ -89,7 +89,7 @@ def test_some_market_shows_every_metric() -> None:
     costs=generators.cost_models(),
     account=generators.accounts(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_profit_is_what_the_round_trips_made(ticks, costs, account) -> None:
     run = oracle.simulate(ticks, SCRIPTED.module, {}, costs, account)
     final = run.points[-1].equity
@@ -108,7 +108,7 @@ def test_profit_is_what_the_round_trips_made(ticks, costs, account) -> None:
     costs=generators.cost_models(),
     account=generators.accounts(),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_fill_comes_after_its_order_and_its_latency(ticks, costs, account) -> None:
     run = oracle.simulate(ticks, SCRIPTED.module, {}, costs, account)
     for order, fill in zip(run.orders, run.fills, strict=False):

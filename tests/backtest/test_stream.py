@@ -259,7 +259,7 @@ def test_workers_leave_no_trace(workers: int) -> None:
         engine.close(cancel=True)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(
     ticks=tick_series(min_size=20, max_size=150),
     costs=cost_models(),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep.engines.base import WorkerLostError
@@ -64,7 +64,6 @@ class Pool:
         self.finished += self.dispatcher.finished(key)
 
 
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     sizes=st.lists(st.integers(1, 9), max_size=9),

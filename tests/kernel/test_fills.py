@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweep.schema import ROW, STATUS_BAD_ORDER, Account, Costs, Slice, Ticks
@@ -78,7 +78,7 @@ VARIANTS = [(name, values) for name in SMALL for values in SMALL[name]]
 RETURN_SUMS = ("sum_r", "sum_r2", "sum_r3", "sum_r4", "sum_down2", "sum_lag", "first_r", "last_r")
 RATIOS = ("sharpe", "sortino", "calmar", "sqn")
 
-slow = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+slow = settings(max_examples=60)
 
 
 def assert_same_row(found: np.ndarray, run: oracle.Simulation) -> None:

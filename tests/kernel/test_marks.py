@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweep.kernel.accounting import CARRY, TERMS, begin_run, close_period, finish_row
 from sweep.kernel.marks import CHUNK, LEVELS, NOWHERE, TABLES, TICKS, advance, mark_point, prepare
 from sweep.schema import ROW, STATUS_RUINED
 
-many = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=150)
 
 
 def new_account(capital: float, ts: int, clock: int) -> tuple[Any, Any]:

@@ -97,7 +97,7 @@ def test_the_first_passage_of_a_drawdown_agrees_with_its_mean_time() -> None:
     horizon=st.floats(0.01, 100),
     share=st.floats(0.001, 0.999),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_brownian_quantiles_invert_and_scale(
     drift: float, volatility: float, horizon: float, share: float
 ) -> None:
@@ -188,7 +188,7 @@ def test_the_gambler_is_ruined_as_in_the_reference() -> None:
 
 
 @given(up=st.floats(0.05, 0.95), goal=st.integers(2, 12), data=st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_gambler_solves_the_equations_of_his_game(
     up: float, goal: int, data: st.DataObject
 ) -> None:

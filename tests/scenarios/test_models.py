@@ -188,7 +188,7 @@ def test_parquet_gives_the_path_back_and_the_import_accepts_it(tmp_path: Path) -
     seed=st.integers(0, 1 << 70),
     path=st.integers(0, 1 << 40),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_market_is_a_tick_series_and_can_be_drawn_again(
     process: Any,
     arrivals: Any,

@@ -349,7 +349,7 @@ def test_any_part_of_a_path_is_a_part_of_the_whole() -> None:
         derive_ticks(resampler, ticks, path, 0, n + 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     tick_series(min_size=4, crossed=True),
     st.sampled_from(("stationary", "circular", "moving")),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from generators import accounts, cost_models, tick_series
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -32,7 +32,7 @@ SECOND = 10**9
 COSTS = Costs(1e-5, 0.0, 0.0, 0.001, 0.0, 50_000_000, "mid")
 MARKET = SourceSpec("synth", synth=SynthSpec(seed=7, sessions=2, ticks_per_session=4_000))
 
-some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+some = settings(max_examples=40)
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,7 @@ def test_size_of_a_large_constrained_grid_is_known_at_its_end(
 
 
 @pytest.mark.parametrize("kind", ["grid", "random", "sobol"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_rows_do_not_depend_on_how_they_are_asked_for(kind: str, data: st.DataObject) -> None:
     space = data.draw(st.sampled_from([MIXED, CHAINED, BOWL, NUMBERS]))

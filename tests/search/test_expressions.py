@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep.errors import InputError
@@ -370,7 +370,6 @@ def in_python(text: str, values: Mapping[str, float]) -> float:
 
 
 @pytest.mark.parametrize("text", EXPRESSIONS)
-@settings(deadline=None)
 @given(values=st.lists(st.tuples(FLOATS, FLOATS, FLOATS), max_size=20))
 def test_an_expression_over_columns_has_the_bits_of_python(
     text: str, values: list[tuple[float, float, float]]

@@ -70,7 +70,7 @@ def test_scaled_coordinates_are_on_each_parameters_own_scale() -> None:
 
 
 @given(st.integers(0, 10_000), st.floats(0.01, 1.0))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_neighbours_are_distinct_valid_variants_of_the_box(seed: int, radius: float) -> None:
     row = row_of(MIXED, seed)
     rows = neighbours(MIXED, row, 20, seed=seed, radius=radius)
@@ -142,7 +142,7 @@ def test_profiles_change_one_parameter_and_keep_the_variant() -> None:
 
 
 @given(st.integers(0, 10_000), st.floats(0.01, 1.0))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_profiles_are_variants_of_the_space(seed: int, radius: float) -> None:
     row = row_of(MIXED, seed)
     for profile in profiles(MIXED, row, radius=radius):
@@ -258,7 +258,7 @@ def slow_scores(rows: Any, values: Any, k: int, sign: float) -> list[float]:
     k=st.integers(1, 6),
     direction=st.sampled_from(["maximize", "minimize"]),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_plateau_scores_are_those_of_every_pair(n: int, seed: int, k: int, direction: str) -> None:
     draws = np.random.default_rng(seed)
     rows = draws.integers(0, 9, (n, 2)) * np.array([0.125, 1.25])  # ties in plenty

@@ -119,7 +119,7 @@ numbers = st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=40)
 
 
 @given(x=numbers, q=st.floats(0.01, 0.99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_values_are_those_of_plain_numpy(x: list[float], q: float) -> None:
     a = np.array(x)
     n = len(a)

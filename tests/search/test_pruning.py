@@ -95,7 +95,7 @@ def test_one_trial_at_a_time_is_what_optuna_decides(name: str, direction: str) -
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_decisions_do_not_depend_on_what_else_is_finished(name: str, seed: int) -> None:
     """Slices of the trials in the window interleaved at random, against one by one."""

@@ -55,7 +55,6 @@ sizes = st.integers(2, 60).flatmap(
 
 
 @given(sizes)
-@settings(deadline=None)
 def test_compiled_positions_are_those_of_plain_python(size: tuple[int, int, int]) -> None:
     n, length, seed = size
     for fraction in (0.0, 0.37):
@@ -291,7 +290,7 @@ def slow_block_length(x: list[float]) -> tuple[float, float]:
     seed=st.integers(0, 2**32),
     shift=st.floats(-3, 3),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_block_length_is_the_papers_formula(n: int, phi: float, seed: int, shift: float) -> None:
     e = np.random.default_rng(seed).standard_normal(n)
     for i in range(1, n):

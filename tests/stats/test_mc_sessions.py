@@ -58,7 +58,7 @@ def slow_curve(steps: list[float], start: float) -> dict[str, Any]:
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=25), st.integers(0, 1000))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 def test_curves_are_those_of_every_pair_of_places(steps: list[int], seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(steps))
     path = [float(steps[i]) for i in order]
@@ -157,7 +157,7 @@ def slow_statistics(profits: list[float], positions: list[int], capital: float) 
 
 
 @given(st.integers(2, 30), st.integers(0, 2**32), st.floats(1.0, 2.0))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_path_statistics_are_those_of_slow_python(n: int, seed: int, length: float) -> None:
     draws = np.random.default_rng(seed)
     profits = draws.integers(-50, 60, (2, n)) / 8.0

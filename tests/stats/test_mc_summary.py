@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep.errors import InputError
@@ -65,7 +65,6 @@ def test_gaussian_tails_are_the_closed_form() -> None:
     st.lists(st.integers(-1000, 1000), min_size=1, max_size=40),
     st.fractions(Fraction(1, 100), Fraction(99, 100), max_denominator=200),
 )
-@settings(deadline=None)
 def test_cvar_is_the_minimum_of_rockafellar_and_uryasev(losses: list[int], alpha: Fraction) -> None:
     """The convex function of the threshold has its minimum at one of the losses, exactly."""
     best = min(
@@ -280,7 +279,6 @@ NOT_NUMBERS = ("reason", "observed", "p_value")
     st.sampled_from([None, 0.5, NAN, math.inf]),
     st.booleans(),
 )
-@settings(deadline=None)
 def test_every_missing_number_has_a_reason_and_nothing_is_dropped(
     sample: list[float], observed: float | None, high: bool
 ) -> None:

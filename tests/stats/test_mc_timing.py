@@ -52,7 +52,6 @@ def moves(n: int, draws: np.random.Generator, clustered: bool) -> FloatArray1D:
 
 
 @given(st.integers(2, 60), st.integers(0, 2**32), st.floats(0.0, 1.0, exclude_max=True))
-@settings(deadline=None)
 def test_shifted_profit_is_that_of_rolled_positions(n: int, seed: int, part: float) -> None:
     draws = np.random.default_rng(seed)
     positions, changes = draws.integers(-3, 4, (2, n)).astype(np.float64)
@@ -84,7 +83,7 @@ def test_holds_are_stretches_on_one_side(sides: list[int]) -> None:
 
 
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=4), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_placed_trades_stay_apart_in_their_sessions(lengths: list[int], seed: int) -> None:
     """Placed by hand: each trade whole, none over another, all within their sessions."""
     draws = np.random.default_rng(seed)

@@ -78,7 +78,6 @@ def test_every_order_is_equally_likely() -> None:
 
 
 @given(st.integers(1, 30), st.integers(0, 2**32))
-@settings(deadline=None)
 def test_compiled_orders_are_those_of_plain_python(n: int, seed: int) -> None:
     draws = np.random.default_rng(seed).random(n)
     order, plain = np.empty(n, np.int64), list(range(n))
@@ -149,7 +148,7 @@ def book(n_sessions: int, seed: int) -> tuple[Any, Any]:
 
 
 @given(st.integers(2, 12), st.integers(0, 2**32))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_paths_of_trades_are_those_of_plain_python(n_sessions: int, seed: int) -> None:
     profits, sessions = book(n_sessions, seed)
     offsets = np.searchsorted(sessions, np.arange(n_sessions + 1)).astype(np.int64)

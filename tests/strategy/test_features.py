@@ -142,7 +142,7 @@ def test_the_exponential_average_agrees_with_the_textbook_one() -> None:
     ),
     window=st.integers(1, 70),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_highest_and_lowest_survive_ties_zeros_and_nan(values, window) -> None:
     high = features.rolling_max(np.array(values), window)
     low = features.rolling_min(np.array(values), window)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep.backtest.tasks import Outcome, Task
@@ -79,7 +79,6 @@ def run(state: Exhaustive, rng: random.Random, loses: float = 0.0) -> list[Part 
     raise AssertionError("no end")
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(0, 60), loses=st.sampled_from([0.0, 0.1]))
 def test_every_trial_comes_once_and_in_order_whatever_arrives_first(
     seed: int, size: int, loses: float
@@ -92,7 +91,6 @@ def test_every_trial_comes_once_and_in_order_whatever_arrives_first(
     assert state.reason() == "all points of the design"
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), period=st.integers(1, 30), size=st.integers(0, 60))
 def test_points_that_come_again_are_evaluated_once(seed: int, period: int, size: int) -> None:
     state = Exhaustive(course(), Numbers(size, period))
@@ -110,7 +108,6 @@ def test_an_exhausted_space_is_an_end() -> None:
     assert run(Exhaustive(course(distinct=7, trials=7), Numbers(99, 7)), random.Random(0))[-1].end
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), data=st.data())
 def test_what_is_on_record_is_not_evaluated_again(seed: int, data: st.DataObject) -> None:
     size, period = 40, data.draw(st.sampled_from([None, 11, 25]))
@@ -176,7 +173,6 @@ def test_carried_slices_are_evaluated_as_one() -> None:
     assert course(slices=slices, carry_over=False).spans == slices
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 12), max_size=9), max_size=12))
 def test_repeats_finds_the_first_of_equal_points(blocks: list[list[int]]) -> None:
     repeats, seen, n = DuplicateIndex(), {}, 0
@@ -194,7 +190,6 @@ def test_repeats_finds_the_first_of_equal_points(blocks: list[list[int]]) -> Non
 # -- the tally -------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(data=st.data(), several=st.booleans(), patience=st.sampled_from([None, 3, 8]))
 def test_a_tally_agrees_with_a_board(
     data: st.DataObject, several: bool, patience: int | None

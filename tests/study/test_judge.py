@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sweep.schema import ROW, STATUS_BAD_ORDER, STATUS_ERROR, Rows
@@ -86,7 +86,6 @@ CONSTRAINTS = ((), ("trades >= 2",), ("max_drawdown < 0.2", "profit_factor > 1",
 
 @pytest.mark.parametrize("constraints", CONSTRAINTS)
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@settings(deadline=None)
 @given(rows=rows())
 def test_many_rows_are_judged_like_each_alone(
     objective: tuple[str, ...], constraints: tuple[str, ...], rows: Rows

@@ -89,7 +89,7 @@ def test_policies_hold(tmp_path: Path) -> None:
     assert seen.handle.content == kept.handle.content
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(
     ticks=tick_series(min_size=12, max_size=80),
     data=st.data(),

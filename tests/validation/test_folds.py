@@ -101,7 +101,7 @@ def markets(draw: Any) -> Any:
 LENGTHS = st.sampled_from([0, 1, MINUTE, 40 * MINUTE, 9 * HOUR, 2 * DAY])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(markets(), st.integers(2, 6), st.integers(1, 3), LENGTHS, LENGTHS)
 def test_combinations_train_what_the_whole_series_says(
     ts: Any, groups: int, tested: int, purge: int, embargo: int
@@ -129,7 +129,7 @@ def test_combinations_train_what_the_whole_series_says(
     _one_window_a_path(ts, found, np.arange(len(ts)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(markets(), st.integers(1, 3), st.integers(1, 3), LENGTHS, st.booleans())
 def test_walk_forwards_train_what_the_whole_series_says(
     ts: Any, train: int, test: int, purge: int, anchored: bool
@@ -163,7 +163,7 @@ def _one_window_a_path(ts: Any, found: Folds, ticks: Any) -> None:
         assert seen == ticks.tolist()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     markets(), st.sampled_from(["walk_forward", "k_fold", "cpcv", "holdout"]), LENGTHS, st.data()
 )
