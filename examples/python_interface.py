@@ -19,7 +19,7 @@ study = sweep.create_study(
     overrides=["data.synth.sessions=20", "study.top=5"],
 )
 
-# %% Run it, or go on with it if its folder is there already. The winners are replayed to
+# %% Run it, or continue it if its folder is there already. The winners are replayed to
 # the bit and evaluated on the holdout before this returns.
 summary = sweep.run(study)
 print(f"{summary.finished} trials in {summary.elapsed_s:.1f} s; ended by {summary.reason}")
@@ -54,7 +54,7 @@ print(f"fast 300, slow 900: sharpe {other.metrics['sharpe']:.2f}")
 again = sweep.open_study("results/python-interface")
 assert again.best() == best
 
-# %% What could have happened instead: the best on sessions drawn anew. One value a path.
+# %% What could have happened instead: the best on redrawn sessions. One value a path.
 findings = sweep.monte_carlo(again, best[:1], methods=("pnl", "sessions"), n_paths=64)
 for finding in findings:
     low = np.quantile(finding.paths["net_profit"], 0.05)

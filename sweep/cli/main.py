@@ -32,7 +32,7 @@ class _Command(NamedTuple):
 _COMMANDS = {
     "init": _Command("sweep.cli.init:init", "Write a strategy and a study file to start from."),
     "check": _Command("sweep.cli.check:check", "Check a strategy file, and say what is wrong."),
-    "run": _Command("sweep.cli.run:run", "Run a study, or go on with one."),
+    "run": _Command("sweep.cli.run:run", "Run a study, or continue one."),
     "show": _Command("sweep.cli.show:show", "Show a study: what it is, its state, its best."),
     "trials": _Command("sweep.cli.trials:trials", "List trials, sorted and filtered."),
     "best": _Command("sweep.cli.best:best", "Show the best trials, or write them to a file."),

@@ -174,7 +174,7 @@ def mc(
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                "interrupted; paths that were finished are kept, and the same command goes on"
+                "interrupted; paths that were finished are kept, and the same command continues"
             ) from None
         finally:
             interrupts.counting = False

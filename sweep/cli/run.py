@@ -1,4 +1,4 @@
-"""`sweep run`: run a study, or go on with one."""
+"""`sweep run`: run a study, or continue one."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ slippage = 0.0                      # price units against you
 # step = 10                         # paths after which a pruner decides
 # seed = 0                          # by default the study's
 # block = 1.0                       # sessions, minutes (slots) or ticks
-# restart = "session"               # block, never: where a strategy begins anew on a path
+# restart = "session"               # block, never: where a strategy starts afresh on a path
 # level = "log"                     # or "ticks": what of a move is kept at another price
 # tick_size = 0.01                  # of the price grid, by default found out
 # gap = 30.0                        # minutes without a tick between sessions
@@ -95,7 +95,7 @@ slippage = 0.0                      # price units against you
 # groups = 6                        # of cpcv: into how many the range is cut
 # test_groups = 2                   # of cpcv: how many of them each split tests
 # purge = "1h"                      # by default the best variant's longest trade and the latency
-# embargo = "1h"                    # behind a test window; not set: purge or warm-up
+# embargo = "1h"                    # after a test window; not set: purge or warm-up
 # anchored = false                  # all train windows begin with the range
 # unit = "session"                  # or a stretch of the clock such as "4h"
 

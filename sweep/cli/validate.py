@@ -52,7 +52,7 @@ _WIDEST = 100
     "--block",
     type=click.FloatRange(1.0),
     metavar="X",
-    help="Mean length of their blocks, in sessions; found out by default.",
+    help="Mean length of their blocks, in sessions; found from the data by default.",
 )
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="The study's by default.")
 @click.option("--no-walk-forward", is_flag=True, help="Leave the walk-forward out.")
@@ -173,7 +173,7 @@ def _walked(
             return walked(study, progress=progress, interrupted=interrupts)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                "interrupted; what was evaluated is kept, and the same command goes on"
+                "interrupted; what was evaluated is kept, and the same command continues"
             ) from None
         finally:
             interrupts.counting = False

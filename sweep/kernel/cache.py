@@ -112,7 +112,7 @@ def _say_once(folder: Path, reason: str) -> None:
     if folder not in _SAID:
         _SAID.add(folder)
         print(
-            f"the kernel cache {folder} cannot be used ({reason}); kernels are compiled anew "
+            f"the kernel cache {folder} cannot be used ({reason}); kernels are compiled again "
             f"for this run; set SWEEP_CACHE to a folder with room to keep them",
             file=sys.stderr,
         )

@@ -20,7 +20,7 @@ from sweep.strategy.space import SearchSpace
 __all__ = ["MARK", "kernel_text", "path_kernel_text", "state_counts"]
 
 #: The line between the strategy's own text and the generated part.
-MARK = "# --- generated behind the strategy's own text ---"
+MARK = "# --- generated after the strategy's own text ---"
 
 #: Constants of `sweep.kernel.core` that the loop names.
 _NAMES = ("BEGIN", "FILLED", "FIRST", "LANES", "LOAD", "SAVE", "TICK", "TICKS", "UNTIL")

@@ -261,7 +261,7 @@ def render(
     height : int, optional
         Terminal rows; the table is shortened to leave one free. None: ten trials.
     table : bool
-        Whether the best trials follow the head. Not so for the frame that is left behind.
+        Whether the best trials follow the head. Not so for the frame that is left after.
     ascii_only : bool
         For terminals without Unicode.
 

@@ -338,7 +338,7 @@ def new_file(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[P
         if _is_special(named):
             yield named
             return
-        # Through a link to the file it names: replacing the link would leave that behind.
+        # Through a link to the file it names: replacing the link would leave that after.
         target = Path(os.path.realpath(named))
         _check_target(named, target, force)
         temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.tmp")

@@ -241,7 +241,7 @@ class _Work:
         first = plan_path(self._resampler, self._ticks, task.first)
         if len(first.starts) > _MOST_ROWS:
             raise InputError(
-                f"resampling: the strategy would begin anew {len(first.starts):,} times on a "
+                f"resampling: the strategy would start afresh {len(first.starts):,} times on a "
                 f"path, at most {_MOST_ROWS:,} are kept; use longer blocks, or restart = 'never'"
             )
         rows = len(first.starts) * len(task.params)

@@ -106,7 +106,7 @@ def with_restart(
         return spec, ()
     said = (
         f"a warm-up of {longest:,} ticks takes {longest / usual:.0%} of a session of {usual:,.0f}, "
-        f"so that state and position go through instead of beginning anew at each session"
+        f"so that state and position go through instead of starting afresh at each session"
     )
     return replace(spec, restart="never"), (said,)
 

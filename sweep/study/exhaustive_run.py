@@ -203,7 +203,7 @@ class StreamedRun(Run):
         for place in failed[: self.messages.maxlen]:
             reason = str(block.reasons[place]).splitlines()[0]
             self.warn(f"trial {block.numbers[place]} failed: {reason}")
-        if self.board.behind >= min(PART, _SESSION_BYTES // (4 * len(self.course.edges) + 1)):
+        if self.board.unwritten >= min(PART, _SESSION_BYTES // (4 * len(self.course.edges) + 1)):
             self._flush()
 
     def _count(self, block: TrialBlock) -> int:
@@ -240,7 +240,7 @@ class StreamedRun(Run):
         self._flush()
 
     def close(self) -> None:
-        """Let go of what is open, however the run ended."""
+        """Release what is open, however the run ended."""
         if self.scratch is not None:
             self.scratch.close()
 

@@ -98,7 +98,7 @@ class _Span:
         return TrialSpan(self.first, self.params, self.duplicate_of, rows, failures, sessions)
 
     def split(self) -> list[_Span]:
-        """Return a span for each variant, with the duplicates behind it."""
+        """Return a span for each variant, with the duplicates after it."""
         bounds = [0, *self.own[1:].tolist(), len(self.params)]
         return [
             _Span(self.first + a, self.params[a:b], self.duplicate_of[a:b])
@@ -206,8 +206,8 @@ class Exhaustive:
             if stop <= self._cursor:
                 self.exhausted = counted(self.course.trials or 0, "trial")
                 break
-            behind = self._begins[np.searchsorted(self._begins, self._cursor) :][:1]
-            stop = min([stop, *behind])
+            following = self._begins[np.searchsorted(self._begins, self._cursor) :][:1]
+            stop = min([stop, *following])
             rows = self._points.rows(self._cursor, stop - self._cursor)
             if not len(rows):
                 self.exhausted = "all points of the design"

@@ -347,7 +347,7 @@ class StudyState:
                 self._ready.append(number)
 
     def no_more(self, reason: str) -> None:
-        """Take in that there is nothing left to propose."""
+        """Note that there is nothing left to propose."""
         self._asking = False
         self.exhausted = reason
 

@@ -114,7 +114,7 @@ class Run(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what is open, however the run ended."""
+        """Release what is open, however the run ended."""
 
     @abstractmethod
     def counts(self) -> dict[str, int]:

@@ -412,7 +412,7 @@ class Study:
                 board.skip(span.first - len(board))
             if isinstance(span, TrialSpan):
                 board.append(self.finished_block(span))
-            elif board.behind:
+            elif board.unwritten:
                 if not gaps:
                     return
                 board.append(read_part(board.folder, span, board.layout))

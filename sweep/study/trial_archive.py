@@ -71,7 +71,7 @@ class Archive:
         Of the parts.
     layout : Layout
     parts : sequence of Part, optional
-        Behind each other, from trial 0.
+        After each other, from trial 0.
     """
 
     def __init__(self, folder: Path, layout: Layout, parts: Sequence[Part] = ()) -> None:
@@ -97,7 +97,7 @@ class Archive:
         self._count(part.counts, part.count)
 
     def skip(self, count: int) -> None:
-        """Leave a gap of so many trials that are lost: they are there as invalid ones."""
+        """Leave a gap of a number of trials that are lost: they are there as invalid ones."""
         gap = _Gap(self._size, count)
         if self._tail:
             self.append(lost_block(self.layout, gap.first, count))
@@ -121,7 +121,7 @@ class Archive:
         self._whole_columns.clear()
 
     @property
-    def behind(self) -> int:
+    def unwritten(self) -> int:
         """Trials that are in no part."""
         return self._size - self._in_parts
 

@@ -72,7 +72,7 @@ class TrialBlock:
 
     @staticmethod
     def join(blocks: Sequence[TrialBlock]) -> TrialBlock:
-        """Return the trials of several blocks behind each other."""
+        """Return the trials of several blocks one after the other."""
         if len(blocks) == 1:
             return blocks[0]
         columns: dict[str, Any] = {

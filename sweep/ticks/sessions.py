@@ -52,7 +52,7 @@ class Sessions(NamedTuple):
     Attributes
     ----------
     begins, ends : ndarray of shape (n_sessions,), int64
-        First tick, and the one behind the last; each begins where the one before ends.
+        First tick, and the one after the last; each begins where the one before ends.
     kinds : ndarray of shape (n_sessions,), int64
         Equal for sessions that open and close at about the same clock time: half days
         and days on another side of a clock change are kinds of their own.
@@ -180,7 +180,7 @@ def cells_of(slices: Sequence[Slice], edges: Sequence[int]) -> list[Cell]:
     Parameters
     ----------
     slices : sequence of Slice
-        Those behind the last edge (which are no stretches of ticks) have none.
+        Those after the last edge (which are no stretches of ticks) have none.
     edges : sequence of int
         See `cut`.
     """
@@ -214,8 +214,8 @@ def earned_in_cells(
     """
     earned = equity.copy()
     for k, cell in enumerate(cells):
-        anew = k == 0 or (not carry_over and cell.place != cells[k - 1].place)
-        earned[:, k] -= before if anew else equity[:, k - 1]
+        afresh = k == 0 or (not carry_over and cell.place != cells[k - 1].place)
+        earned[:, k] -= before if afresh else equity[:, k - 1]
     return earned
 
 
@@ -262,7 +262,7 @@ class SessionCuts(NamedTuple):
     edges : tuple of int, (n_sessions + 1,)
         Ticks at which sessions begin, and the end of the last.
     stamps : tuple of int, (n_sessions + 1,)
-        Stamps of those ticks, and 1 ns behind the last tick: sessions are half-open.
+        Stamps of those ticks, and 1 ns after the last tick: sessions are half-open.
     reason : str
         Why there are none; otherwise empty.
     """

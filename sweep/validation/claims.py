@@ -500,7 +500,7 @@ def walked_forward(found: OutOfSample | str, per_year: float) -> Claim:
         return unknown(name, psr.reason)
     annual, p = own.sharpe * math.sqrt(per_year), psr.p
     text = (
-        f"Chosen anew in each of {found.n_folds} folds and traded on what follows, choices made "
+        f"Chosen again in each of {found.n_folds} folds and traded on what follows, choices made "
         f"{number(found.net_profit, 4)}, a Sharpe ratio of {number(annual, 3)} a year over {n:,} "
         f"sessions; {_p(p)}"
     )

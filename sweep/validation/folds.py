@@ -388,7 +388,7 @@ def _lost(folds: Sequence[Fold], lost: Sequence[int], purge: int, embargo: int) 
     share = sum(lost) / (sum(lost) + sum(_length(f.train) for f in folds))
     if not purge and not embargo:
         return []
-    after = f", {_about(embargo)} more behind one (embargo)" if embargo else ""
+    after = f", {_about(embargo)} more after one (embargo)" if embargo else ""
     return [
         f"{100.0 * share:.0f}% of what could train does not: {_about(purge)} in front of a test "
         f"window (purge){after}"

@@ -289,7 +289,7 @@ PAST = {
     "running sum": "np.cumsum(m)",
     "highest so far": "np.maximum.accumulate(m)",
     "windows": "rolling_mean(m, params.n) + rolling_std(m, 9) + rolling_max(m, 7) + ema(m, 5)",
-    "average behind": "np.convolve(m, np.ones(9) / 9.0)[: len(m)]",
+    "average after": "np.convolve(m, np.ones(9) / 9.0)[: len(m)]",
 }
 
 

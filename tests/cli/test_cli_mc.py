@@ -55,7 +55,7 @@ def test_a_table_for_people(out: Path) -> None:
     assert found.code == 0, found.err
     best = Study.open(out).best(1)[0]
     assert f"variant     trial {best}" in found.out
-    assert "pnl   blocks of sessions' profit and loss drawn anew" in found.out
+    assert "pnl   redrawn blocks of sessions' profit and loss" in found.out
     assert found.out.index("pnl   ") < found.out.index("sessions   ")
     assert "┤" not in found.out  # charts are for a terminal
     assert "\x1b" not in found.out + found.err
@@ -351,7 +351,7 @@ def test_an_exported_path_is_the_one_that_was_evaluated(
     ("arguments", "text"),
     [
         (("-m", "session"), "no method 'session'"),
-        (("-m", "stationary", "--restart", "session"), "have no sessions to begin anew at"),
+        (("-m", "stationary", "--restart", "session"), "have no sessions to start afresh at"),
         (("-m", "pnl,slots", "--block", 5), "sessions for pnl, minutes for slots"),
         (("-m", "stationary"), "blocks of 5000 ticks are longer than the data"),
         (
@@ -421,7 +421,7 @@ def test_an_interrupt_keeps_what_is_finished_and_goes_on(tmp_path: Path) -> None
     process.send_signal(signal.SIGINT)
     shown, said = process.communicate(timeout=600)
     assert process.returncode == 130, said
-    assert "interrupted; paths that were finished are kept, and the same command goes on" in said
+    assert "interrupted; paths that were finished are kept, and the same command continues" in said
     assert "Traceback" not in said
     assert shown == ""
     kept = {f: f.stat().st_mtime_ns for f in (out / "mc").rglob("*.rows")}

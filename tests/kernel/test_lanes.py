@@ -239,7 +239,7 @@ class Case:
         parts = [s._replace(warmup=int(self.draw.integers(0, s.begin + 1))) for s in self.parts()]
         alone = [run(self.context, self.task(np.arange(n), [s], False), 1).rows for s in parts]
         expected = np.concatenate(alone, axis=1)
-        # What comes behind a bad order is not looked at.
+        # What comes after a bad order is not looked at.
         seen = np.cumsum(expected["status"] == STATUS_BAD_ORDER, axis=1) == 0
         for width, places in self.batches():
             with lanes_of(self.kernel, width):

@@ -556,7 +556,7 @@ def test_methods_go_from_cheap_to_dear_and_a_filter_lets_some_go_on(study: Study
         ({"condition": "mean(net_profit) >= net_profit"}, "a filter is about functionals"),
         ({"methods": ("pnl", "slots"), "block": 5.0}, "sessions for pnl, minutes for slots"),
         ({"methods": ("pnl",), "block": 0.5}, "block = 0.5 sessions; expected 1 or more"),
-        ({"methods": ("stationary",), "restart": "session"}, "have no sessions to begin anew at"),
+        ({"methods": ("stationary",), "restart": "session"}, "have no sessions to start afresh at"),
         ({"gap": 5.0, "opens": 3.0}, "gap and opens both say"),
     ],
 )

@@ -337,7 +337,7 @@ def test_what_goes_wrong_comes_back_as_data(monkeypatch: pytest.MonkeyPatch) -> 
     assert "there are none" in found.error
     monkeypatch.setattr("sweep.scenarios.evaluate._MOST_ROWS", 5)
     found = evaluate_paths(context, PathTask(5, np.ones((1, 3)), 0, 3))
-    assert "would begin anew 6 times on a path, at most 5 are kept" in found.error
+    assert "would start afresh 6 times on a path, at most 5 are kept" in found.error
 
 
 def test_a_strategy_with_features_is_refused() -> None:

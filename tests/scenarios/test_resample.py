@@ -429,7 +429,7 @@ def test_an_exported_path_is_read_as_any_source(tmp_path: FilePath) -> None:
         ({"method": "stationary", "block": 0.5}, "expected 1 or more"),
         ({"method": "identity", "block": 3}, "identity has no block"),
         ({"restart": "sometimes"}, "expected session, block, never"),
-        ({"method": "circular", "restart": "session"}, "no sessions to begin anew"),
+        ({"method": "circular", "restart": "session"}, "no sessions to start afresh"),
         ({"level": "price"}, "expected log, ticks"),
         ({"seed": -1}, "expected 0 or more"),
         ({"tick_size": -0.1}, "expected 0 or more"),

@@ -209,7 +209,7 @@ def test_what_purge_and_embargo_cost_is_said() -> None:
     assert (
         f"{100 * (1 - trained / (ts[-1] + 1 - ts[0])):.0f}% of what could train" in across.notes[0]
     )
-    assert "1.0d in front of a test window (purge), 1.0d more behind one" in across.notes[0]
+    assert "1.0d in front of a test window (purge), 1.0d more after one" in across.notes[0]
     forward = make_folds(ts, 0, 10, ValidateSection(train=4, test=2, purge=DAY))
     assert "25% of what could train does not: 1.0d in front" in forward.notes[0]
     assert not make_folds(ts, 0, 10, ValidateSection(train=4, test=2)).notes

@@ -489,7 +489,7 @@ def test_a_market_whose_edge_flips_is_seen_in_the_walk_forward(tmp_path: Path) -
     # Four sessions train: the side turns once the new regime outweighs the old one.
     assert sides[:4] == [1] * 4
     assert sides[-4:] == [-1] * 4
-    first = found.chosen[4]  # trains before the turn, is tested behind it
+    first = found.chosen[4]  # trains before the turn, is tested after it
     assert first.shown["side"] == 1
     assert first.train > 0.0 > first.test
     # Whoever had searched the whole range would have seen nothing of it.

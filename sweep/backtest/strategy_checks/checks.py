@@ -327,14 +327,14 @@ class Checks:
                     yield Finding(
                         "features",
                         NOTE,
-                        f"{path}:{line}: {name} is not finite at {len(bad):,} ticks behind the "
+                        f"{path}:{line}: {name} is not finite at {len(bad):,} ticks after the "
                         f"warm-up of {late}, first at tick {late + int(bad[0])}, {params}",
                         "return a longer warmup(), or guard step() against it",
                     )
                     return
         each = (time.perf_counter() - began) / len(self.rows) / len(self.ticks.ts)
         names = ", ".join(self.kernel.ref.features)
-        yield Finding("features", OK, f"{names}: finite behind the warm-up, {_ns(each)} a tick")
+        yield Finding("features", OK, f"{names}: finite after the warm-up, {_ns(each)} a tick")
 
     def _features(self, ticks: Ticks, row: FloatArray1D) -> dict[str, FloatArray1D]:
         arrays = self.kernel.features(ticks, self.kernel.params(row))

@@ -352,7 +352,7 @@ class Reader(threading.Thread):
                 )
             return
         if self.rows <= self.begin:
-            raise DataError(f"{self.source.name}: has no ticks behind tick {self.begin:,}")
+            raise DataError(f"{self.source.name}: has no ticks after tick {self.begin:,}")
         assert self._held is not None
         self.end = self.rows
         self._cut(self._held)

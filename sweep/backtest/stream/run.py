@@ -132,7 +132,7 @@ def evaluate_stream(
     batch : int, optional
         Variants of a task.
     whole : bool, optional
-        Whether the ticks behind the last slice are read and checked too (checked unless
+        Whether the ticks after the last slice are read and checked too (checked unless
         ``seen`` says that they are well).
     seen : SourceState, optional
         What was seen of the source when it was looked at first; one that has changed since
@@ -497,7 +497,7 @@ class _Pass:
                 self.rows[batch.variants[left], place] = outcome.rows[left, column]
         if self.equity is not None:
             assert outcome.equity is not None
-            # A cell that goes on behind the block is written again by the one that ends it.
+            # A cell that goes on after the block is written again by the one that ends it.
             cells = slice(part.cell, part.cell + outcome.equity.shape[1])
             self.equity[batch.variants[left], cells] = outcome.equity[left]
         for v, reason in outcome.failures:

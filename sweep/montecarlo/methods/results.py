@@ -260,8 +260,8 @@ def _reasons(**found: str | None) -> dict[str, str]:
 
 #: Method: what it does, in words, and the function.
 _ASK: dict[str, tuple[str, Callable[..., dict[str, Any]]]] = {
-    "pnl": ("blocks of sessions' profit and loss drawn anew", _sessions),
-    "trades": ("sessions of trades drawn anew", _trades),
+    "pnl": ("redrawn blocks of sessions' profit and loss", _sessions),
+    "trades": ("redrawn sessions of trades", _trades),
     "permutation": ("trades put into other orders", _permutation),
     "shift": ("positions shifted against the price", _shift),
     "random-entry": ("trades begun at random moments", _entry),

@@ -50,11 +50,11 @@ __all__ = [
 
 TITLES = {
     "identity": "the history itself",
-    "sessions": "whole sessions of ticks drawn anew, and the strategy run on them",
-    "slots": "slots of the same clock time drawn anew, and the strategy run on them",
-    "stationary": "blocks of ticks of random length drawn anew, and the strategy run on them",
-    "circular": "blocks of ticks drawn anew, wrapping round, and the strategy run on them",
-    "moving": "blocks of ticks drawn anew, and the strategy run on them",
+    "sessions": "redrawn whole sessions of ticks, and the strategy run on them",
+    "slots": "redrawn slots of the same clock time, and the strategy run on them",
+    "stationary": "redrawn blocks of ticks of random length, and the strategy run on them",
+    "circular": "redrawn blocks of ticks, wrapping round, and the strategy run on them",
+    "moving": "redrawn blocks of ticks, and the strategy run on them",
 }
 
 #: Metrics that are summarised, with the end at which they are worst.
@@ -374,10 +374,10 @@ def _searched_note(study: Study, context: PathContext, n_paths: int) -> tuple[st
 
 def _restart_note(spec: ResampleSpec) -> tuple[str, ...]:
     where = {
-        "session": "at each session the strategy begins anew, flat, after its warm-up; the "
+        "session": "at each session the strategy starts afresh, flat, after its warm-up; the "
         "observed value is the history traded like that",
-        "block": "at each block that is joined the strategy begins anew, flat, after its warm-up; "
-        "the observed value is the history traded in one go",
+        "block": "at each block that is joined the strategy starts afresh, flat, after its "
+        "warm-up; the observed value is the history traded in one go",
         "never": "state and position go through the whole path",
     }
     return (where[spec.restarts],)

@@ -92,7 +92,7 @@ class ResampleSpec:
         if self.method in TICK_METHODS and self.restart == "session":
             raise InputError(
                 f"resampling: {self.method} joins blocks of ticks, which have no sessions to "
-                f"begin anew at; use restart = 'block' or 'never'"
+                f"start afresh at; use restart = 'block' or 'never'"
             )
         if self.seed < 0:
             raise InputError(f"resampling: seed = {self.seed}; expected 0 or more")
