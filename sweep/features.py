@@ -53,6 +53,19 @@ def _join_sums(newer: FloatArray1D, older: FloatArray1D, weight: float, out: Flo
         out[i] = newer[i] + weight * older[i]
 
 
+# Slices are filled by these two: one that is assigned takes seconds to compile.
+@njit(cache=True, error_model="numpy")
+def _copy(values: FloatArray1D, out: FloatArray1D) -> None:
+    for i in range(out.size):
+        out[i] = values[i]
+
+
+@njit(cache=True, error_model="numpy")
+def _clear(out: FloatArray1D) -> None:
+    for i in range(out.size):
+        out[i] = 0.0
+
+
 @njit(cache=True, error_model="numpy")
 def _weighted_sums(values: FloatArray1D, window: int, decay: float, out: FloatArray1D) -> None:
     """Write ``sum(decay ** k * values[t - k], k < window)`` to ``out[t]``, full windows only.
@@ -66,9 +79,9 @@ def _weighted_sums(values: FloatArray1D, window: int, decay: float, out: FloatAr
         end = min(begin + piece, values.size)
         count = end - begin
         size = count + window - 1  # values that the piece's windows reach
-        doubled[:size] = values[end - size : end]
+        _copy(values[end - size : end], doubled[:size])
         total = out[begin:end]
-        total[:] = 0.0
+        _clear(total)
         covered = 0  # newest values of each window that `total` holds already
         span = 1
         rest = window
@@ -79,7 +92,8 @@ def _weighted_sums(values: FloatArray1D, window: int, decay: float, out: FloatAr
                 covered += span
             rest >>= 1
             if rest > 0:
-                spare[:span] = doubled[:span]  # incomplete, and read by no full window
+                # Incomplete, and read by no full window.
+                _copy(doubled[:span], spare[:span])
                 _join_sums(
                     doubled[span:size], doubled[: size - span], decay**span, spare[span:size]
                 )
@@ -150,10 +164,11 @@ def _window_moments(values: FloatArray1D, window: int, out: FloatArray2D) -> Non
         end = min(begin + piece, values.size)
         count = end - begin
         size = count + window - 1
-        doubled[0, :size] = values[end - size : end]
-        doubled[1, :size] = 0.0
+        _copy(values[end - size : end], doubled[0, :size])
+        _clear(doubled[1, :size])
         total = out[:, begin:end]
-        total[:] = 0.0
+        _clear(total[0])
+        _clear(total[1])
         covered = 0
         span = 1
         rest = window
@@ -164,7 +179,8 @@ def _window_moments(values: FloatArray1D, window: int, out: FloatArray2D) -> Non
                 covered += span
             rest >>= 1
             if rest > 0:
-                spare[:, :span] = doubled[:, :span]
+                _copy(doubled[0, :span], spare[0, :span])
+                _copy(doubled[1, :span], spare[1, :span])
                 _join_moments(
                     doubled[:, span:size],
                     doubled[:, : size - span],
