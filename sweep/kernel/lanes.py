@@ -136,9 +136,9 @@ def lanes_text(
         "params": taken("_SweepParams", "p", params),
     }
     layout = (len(fields), STRIDE, ticks)
-    passes = _pass(own, at, put("s", state, "s"), ticks, ticks, own_ticks)
+    passes = _pass(own, at, put("s", state, "s"), ticks, ticks, own_ticks, feedback)
     if ticks > 1:
-        passes += _pass(own, at, put("s", state, "s"), 1, ticks, own_ticks)
+        passes += _pass(own, at, put("s", state, "s"), 1, ticks, own_ticks, feedback)
     given = _OWN_TICKS if own_ticks else _SAME_TICKS
     text = f"""
 from sweep.kernel.lanes import as_bits as _sweep_as_bits, as_float as _sweep_as_float
@@ -214,6 +214,7 @@ def _pass(
     n: int,
     ticks: int,
     own_ticks: bool,
+    feedback: bool,
 ) -> str:
     """Return the loop that takes ``n`` ticks at once."""
     text = [f"    while i + {n} <= stop:"]
@@ -232,21 +233,32 @@ def _pass(
         f"            s = {own['state']}",
         f"            k = {own['constants']}",
         f"            p = {own['params']}",
-        f"            position = {at['position']}",
-        f"            entry_price = {at['entry_price']}",
-        f"            entry_ts = _sweep_as_bits({at['entry_ts']})",
-        f"            cash = {at['cash']}",
         f"            mask = _sweep_as_bits({at['mask']})",
         f"            known = _sweep_as_bits({at[f'target_{ticks - 1}']})",
     ]
-    for q in range(n):
+    if feedback:
         text += [
-            f"            mark = m{q}",
-            "            if mark_close:",
-            f"                mark = b{q} if position > 0.0 else a{q}",
-            "            equity = cash + position * (mark * units) if position != 0.0 else cash",
+            f"            position = {at['position']}",
+            f"            entry_price = {at['entry_price']}",
+            f"            entry_ts = _sweep_as_bits({at['entry_ts']})",
+            f"            cash = {at['cash']}",
+        ]
+    for q in range(n):
+        # What no step reads would take time to compile. A plain 0 has a type of its own, for
+        # which step() would be compiled once more.
+        account = f"0.0, 0.0, t{q}, 0.0"
+        if feedback:
+            account = "position, entry_price, entry_ts, equity"
+            text += [
+                f"            mark = m{q}",
+                "            if mark_close:",
+                f"                mark = b{q} if position > 0.0 else a{q}",
+                "            equity = cash + position * (mark * units)"
+                " if position != 0.0 else cash",
+            ]
+        text += [
             f"            s, target = _sweep_step(s, t{q}, b{q}, a{q}, m{q}, w{q}, bs{q}, az{q},"
-            f" p, k, f{q}, position, entry_price, entry_ts, equity)",
+            f" p, k, f{q}, {account})",
             "            bits = _sweep_as_bits(target) & mask",
             f"            {at[f'target_{ticks - n + q}']} = _sweep_as_float(bits)",
             f"            x{q} |= bits ^ known",
