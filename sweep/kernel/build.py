@@ -277,7 +277,7 @@ def _find_kernel(folder: Path, text: str, ref: KernelRef) -> KernelRef:
 
     def compile_() -> dict[str, Any]:
         kernel = _load(replace(ref, lanes=not ref.reason), cache=True)
-        reason = ref.reason or why_not_vectorised(kernel.module, ref.path, len(ref.features))
+        reason = ref.reason or why_not_vectorised(kernel.module)
         done = replace(ref, lanes=not reason, reason=reason)
         _LOADED[ref.path] = replace(kernel, ref=done, lanes=None if reason else kernel.lanes)
         return {"lanes": done.lanes, "reason": reason}
@@ -450,32 +450,6 @@ def _columns(n_features: int) -> list[Any]:
     column = _array(nt.float64, readonly=True)
     features = nt.Tuple([column] * max(n_features, 1))  # type: ignore[no-untyped-call]
     return [_array(nt.int64, readonly=True), column, column, column, column, features]
-
-
-def lanes_loop(path: str, n_features: int) -> tuple[Any, Any]:
-    """Return the loop over lanes of the kernel at ``path``, and its signature.
-
-    What it calls is compiled when it is.
-    """
-    module = import_file(path, "sweep_kernel_heard")
-    loop = module._sweep_lanes_ticks
-    jit_reachable(module)
-    *ticks, features = _columns(n_features)
-    integers = _array(nt.int64)
-    return loop, (
-        nt.int64,
-        _array(nt.float64),
-        integers,
-        integers,
-        nt.int64,
-        *ticks,
-        nt.boolean,
-        nt.float64,
-        nt.float64,
-        nt.boolean,
-        features,
-        *(nt.int64,) * 3,
-    )
 
 
 # -- the plain twin --------------------------------------------------------------------

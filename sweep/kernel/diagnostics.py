@@ -10,6 +10,10 @@ import traceback
 import types
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
 
 from sweep.kernel.source import MARK
 
@@ -154,52 +158,44 @@ _REASONS = (
     ("instruction cannot be vectorized", "step() converts or divides integers"),
 )
 
-#: Printed whenever something is compiled: the loop last, after what it calls.
-_COMPILED = "--- compiled ---"
+#: Sends a compiled loop through LLVM once more, which gives its reasons on the way.
+_LISTEN = """
+import sys
+import llvmlite.binding as llvm
 
-_LISTEN = f"""
-import sys, llvmlite.binding as llvm
-from numba.core import event
-from sweep.kernel.build import lanes_loop
-
-class Listener(event.Listener):
-    def on_start(self, compiling):
-        pass
-
-    def on_end(self, compiling):
-        print({_COMPILED!r}, file=sys.stderr, flush=True)
-
-function, signature = lanes_loop(sys.argv[1], int(sys.argv[2]))
-import numba
+llvm.initialize_native_target()
 for name in ("missed", "analysis"):
-    llvm.set_option("", f"-pass-remarks-{{name}}=loop-vectorize")
-event.register("numba:compile", Listener())
-numba.njit(signature, error_model="numpy")(function)
+    llvm.set_option("", f"-pass-remarks-{name}=loop-vectorize")
+target = llvm.Target.from_default_triple()
+machine = target.create_target_machine(cpu=sys.argv[1], features=sys.argv[2], opt=3)
+tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+passes = llvm.create_pass_builder(machine, tuning)
+passes.getModulePassManager().run(llvm.parse_assembly(sys.stdin.read()), passes)
 """
 
 
-def why_not_vectorised(module: types.ModuleType, path: str, n_features: int) -> str:
+def why_not_vectorised(module: types.ModuleType) -> str:
     """Return why the loop over lanes of a kernel has no vectors in it, or ``""``.
 
     Parameters
     ----------
     module : module
         Just compiled, not loaded from a cache.
-    path : str
-        Where it lies.
-    n_features : int
-        Its feature arrays.
     """
-    texts = list(module._sweep_lanes_ticks.inspect_llvm().values())
-    if any(re.search(r"<\d+ x double>", text) and "vector.body" in text for text in texts):
+    (text,) = module._sweep_lanes_ticks.inspect_llvm().values()
+    if re.search(r"<\d+ x double>", text) and "vector.body" in text:
         return ""
-    command = [sys.executable, "-c", _LISTEN, path, str(n_features)]
+    settings: Any = numba.config
+    processor = settings.CPU_NAME or llvm.get_host_cpu_name()
+    features = settings.CPU_FEATURES or llvm.get_host_cpu_features().flatten()
+    command = [sys.executable, "-c", _LISTEN, processor, features]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, timeout=600, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return "LLVM does not say why"
-    *_, heard, _ = ("", "", *done.stderr.split(_COMPILED))
-    remarks = re.findall(r"remark: \S+: (.*)", heard)
+    remarks = re.findall(r"remark: \S+: (.*)", done.stderr)
     for pattern, reason in _REASONS:
         if any(pattern in remark for remark in remarks):
             return reason
