@@ -129,10 +129,10 @@ def mc(
     what an interrupted run has finished is not evaluated again.
     """
     from sweep.cli.replay import refuse_existing, values_of
+    from sweep.engines.choose import make_engine
     from sweep.montecarlo.compare import comparisons_of
     from sweep.montecarlo.run import run_methods
     from sweep.montecarlo.subject import subjects_of
-    from sweep.study.runner import make_engine
 
     files = {name: given.pop(name) for name in _ENDINGS}
     _check_endings(files)

@@ -6,8 +6,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Future, InvalidSt
 from typing import TYPE_CHECKING, Any
 
 from joblib import Parallel
-from joblib._parallel_backends import LokyBackend
-from joblib.parallel import FallbackToBackend, ParallelBackendBase, get_active_backend
+from joblib.parallel import ParallelBackendBase
 
 from sweep.engines.base import WorkerLostError
 from sweep.engines.worker import Call
@@ -15,9 +14,7 @@ from sweep.engines.worker import Call
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sweep.engines.base import Engine
-
-__all__ = ["JoblibEngine", "active_engine"]
+__all__ = ["JoblibEngine"]
 
 
 class JoblibEngine:
@@ -114,30 +111,3 @@ def _settle(future: Future[Any], result: Any = None, error: BaseException | None
             future.set_exception(error)
     except InvalidStateError:
         pass
-
-
-def active_engine(workers: int | None) -> Engine:
-    """Return the engine of the backend that is active around the call.
-
-    Parameters
-    ----------
-    workers : int or None
-        None for what `joblib.parallel_config` says, and for all workers where it says nothing.
-
-    Returns
-    -------
-    Engine
-        Where the backend is loky, or none is set, that of `sweep.engines.local`. Where the
-        backend itself has one worker run in the caller's thread, that of `sweep.engines.serial`.
-    """
-    from sweep.engines.local import LocalEngine
-    from sweep.engines.serial import SerialEngine
-
-    backend, n_jobs = get_active_backend()
-    n_jobs = workers or n_jobs or -1
-    if isinstance(backend, LokyBackend):
-        return LocalEngine(backend.effective_n_jobs(n_jobs))
-    try:
-        return JoblibEngine(backend, n_jobs)
-    except FallbackToBackend:
-        return SerialEngine()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sweep.engines.base import Engine
+from sweep.engines.choose import make_engine
 from sweep.errors import DataError, InputError, StrategyError
 from sweep.montecarlo.finding import Finding
 from sweep.montecarlo.methods.neighbourhood import neighbourhood
@@ -25,7 +26,6 @@ from sweep.scenarios.simulated import check_simulated
 from sweep.search.expressions import Condition
 from sweep.search.path_functionals import PathTerm
 from sweep.stats.session_bootstrap import session_block_length
-from sweep.study.runner import make_engine
 from sweep.study.study import Study
 from sweep.text import MODELS, counted, did_you_mean
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from filelock import FileLock, Timeout
 
 from sweep.engines.base import Engine
+from sweep.engines.choose import make_engine
 from sweep.errors import InputError, StudyLockedError
 from sweep.report.snapshot import Snapshot
 from sweep.study.exhaustive_run import StreamedRun
@@ -22,22 +23,7 @@ from sweep.study.run import Run
 from sweep.study.streaming_run import PassRun
 from sweep.study.study import Study
 
-__all__ = ["Summary", "make_engine", "run_study"]
-
-
-def make_engine(name: str, workers: int | None) -> Engine:
-    """Return an engine by its name in the study file."""
-    if name == "serial":
-        from sweep.engines.serial import SerialEngine
-
-        return SerialEngine()
-    if name == "joblib":
-        from sweep.engines.joblib_backend import active_engine
-
-        return active_engine(workers)
-    from sweep.engines.local import LocalEngine
-
-    return LocalEngine(workers)
+__all__ = ["Summary", "run_study"]
 
 
 def run_study(

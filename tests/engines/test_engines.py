@@ -18,9 +18,10 @@ from study_helpers import ROOT, run_small, same_results
 
 from sweep.api import create_study
 from sweep.engines.base import Engine, WorkerLostError
+from sweep.engines.choose import make_engine
 from sweep.engines.local import LocalEngine
 from sweep.engines.serial import SerialEngine
-from sweep.study.runner import make_engine, run_study
+from sweep.study.runner import run_study
 from sweep.study.study import Study
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from sweep.backtest.tasks import OR_REPORT, replay
 from sweep.backtest.trades import round_trips
 from sweep.engines.base import Engine
+from sweep.engines.choose import make_engine
 from sweep.errors import InputError, ReplayMismatchError, SweepError
 from sweep.kernel import load_kernel
 from sweep.schema import FloatArray1D, IntArray1D, Slice
@@ -23,7 +24,6 @@ from sweep.stats.metrics import merge
 from sweep.study.amend import IN_FOLDS, record_evaluations
 from sweep.study.file.sections import ValidateSection
 from sweep.study.row_cache import PointRows
-from sweep.study.runner import make_engine
 from sweep.study.study import Study
 from sweep.validation.folds import Folds, make_folds, plan_pieces
 from sweep.validation.walkforward.fold_studies import search_each
