@@ -68,9 +68,7 @@ class StreamedRun(Run):
         self.tally = Tally(study.directions, spec.top, spec.patience)
         study.begin()
         study._load()
-        study.ledger.open()
-        if study.ledger.damage:
-            self.warn(f"ledger.bin is damaged: {study.ledger.damage} lost, and evaluated again")
+        self.open_ledger()
         self.board = Archive(study.folder / "trials", study.layout)
         study.board = self.board
         self.parts = self._whole_parts()
