@@ -283,7 +283,7 @@ class Run(ABC):
         self.observe()
 
     def warn(self, text: str) -> None:
-        """Say something to the user, below the live table and at the end."""
+        """Show a text to the user, below the live table and at the end."""
         self.messages.append(text)
 
     # -- winners -----------------------------------------------------------------------
