@@ -4,7 +4,7 @@
  * vectorises the inner loops. What happens at every tick is free of branches; what is rare
  * (a fill, a clock period's end, equity crossing its high) is a loop over all lanes of its
  * own, free of branches too, which runs where any lane needs it. The order of operations
- * is that of sweep/fills.py: the results are the same bits.
+ * is that of sweep/kernel/accounting.py: the results are the same bits.
  *
  * LANES, the lanes of a block, comes from the command line.
  */

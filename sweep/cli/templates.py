@@ -17,9 +17,9 @@ _TEMPLATE = """\
 
 [study]
 strategy = {strategy}  # a path from this file
-trials = 200                        # stop after so many variants ...
+trials = 200                        # stop after this many variants ...
 # time_limit = "30m"                # ... or after so long
-# patience = 500                    # ... or after so many without improvement
+# patience = 500                    # ... or after this many without improvement
 {name}  # results/NAME; this file's name by default
 # seed = 0
 # sampler = "tpe"                   # grid, random, qmc, tpe, cmaes, gp, nsga2

@@ -156,7 +156,7 @@ def emit_pieces(pieces: Iterable[Table], fmt: str, *, stream: TextIO | None = No
     Parameters
     ----------
     pieces : iterable of Table
-        At least one, with equal keys. Each is let go before the next is taken.
+        At least one, with equal keys. Each is released before the next is taken.
     fmt : {"json", "csv"}
     stream : text file, optional
         Default: stdout.

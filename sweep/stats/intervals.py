@@ -10,7 +10,7 @@ s* their standard errors:
 The studentised one is reported, since it covers most nearly as often as it says. How often
 a 90 % interval held the true mean and the true Sharpe ratio, in 2,000 samples of 499 paths
 each (standard error 0.7 %), of results with variance 1 about a mean of 0.1, by the functions
-of ``tests/test_mc_sessions.py``:
+of ``tests/stats/test_mc_sessions.py``:
 
 ================ ======== ============ ============ ============
 results          sessions studentised  percentile   basic

@@ -1,8 +1,8 @@
 """Running a study whose points depend on nothing: evaluated, judged and written by blocks.
 
 What comes next is decided in `sweep.study.exhaustive_state`. A task's rows go to the ledger as they
-arrive; in the order of the trials they are judged and gathered, and every so many become
-a Parquet part, which takes their place in the ledger.
+arrive; in the order of the trials they are judged and gathered, and some thousand at a time
+become a Parquet part, which takes their place in the ledger.
 """
 
 from __future__ import annotations
@@ -68,9 +68,7 @@ class StreamedRun(Run):
         self.tally = Tally(study.directions, spec.top, spec.patience)
         study.begin()
         study._load()
-        study.ledger.open()
-        if study.ledger.damage:
-            self.warn(f"ledger.bin is damaged: {study.ledger.damage} lost, and evaluated again")
+        self.open_ledger()
         self.board = Archive(study.folder / "trials", study.layout)
         study.board = self.board
         self.parts = self._whole_parts()
@@ -175,7 +173,7 @@ class StreamedRun(Run):
         return any_
 
     def _adopt(self, part: Part) -> None:
-        """Take in trials that lie in a part already."""
+        """Add trials that lie in a part already."""
         self._flush()
         before = len(self.board)
         self.board.adopt(part)

@@ -86,9 +86,7 @@ class GuidedRun(Run):
         study.board = board
         # Also where it exists: limits and the ticks' place may be new.
         study.begin()
-        study.ledger.open()
-        if study.ledger.damage:
-            self.warn(f"ledger.bin is damaged: {study.ledger.damage} lost, and evaluated again")
+        self.open_ledger()
         self.later = later
         prune = self.proposer.should_prune if study.spec.study.pruner.name != "none" else None
         self.state = StudyState(self._plan(), study.judge, prune, board, study.partials)

@@ -317,7 +317,7 @@ class StudyState:
     # -- events ------------------------------------------------------------------------
 
     def proposed(self, number: int, params: FloatArray1D, valid: bool) -> None:
-        """Take in the answer to `Ask`: the next trial."""
+        """Record the answer to `Ask`: the next trial."""
         self._asking = False
         self.asked = number + 1
         trial = _Trial(number, params)

@@ -37,7 +37,7 @@ from sweep.study.records import (
     Record,
     TrialSpan,
 )
-from sweep.text import counted
+from sweep.text import STATES, counted
 
 __all__ = ["Damage", "Ledger", "sync_folder"]
 
@@ -190,8 +190,10 @@ def _memory(values: NDArray[Any] | None) -> bytes | None:
 
 
 def _record(plain: _Plain) -> Record:
-    """Return the record that `_plain` gave; ValueError where arrays do not fit."""
+    """Return the record that `_plain` gave; ValueError where it can be none."""
     if isinstance(plain, _Finished):
+        if plain.number < 0 or plain.state not in STATES:
+            raise ValueError(f"there is no trial {plain.number} in a state {plain.state!r}")
         return Finished(
             plain.number,
             np.frombuffer(plain.params, _F8),

@@ -308,7 +308,7 @@ def read_sessions(
     Raises
     ------
     LedgerError
-        If the file is missing or damaged, or holds no returns of so many sessions.
+        If the file is missing or damaged, or holds no returns of that many sessions.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

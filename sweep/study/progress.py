@@ -113,7 +113,7 @@ class Meter:
         return time.process_time() - self.began_cpu
 
     def took(self, outcome: Outcome, ticks: int) -> None:
-        """Take in what a task of so many ticks took."""
+        """Record the cost of a finished task."""
         n = len(outcome.rows)
         self.evaluation_s += outcome.seconds
         self.kernel_s += outcome.kernel_seconds

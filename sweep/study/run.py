@@ -128,6 +128,13 @@ class Run(ABC):
     def leaders(self) -> list[int]:
         """Return the numbers of the best trials so far."""
 
+    def open_ledger(self) -> None:
+        """Open the ledger for appending, and report what of it is damaged."""
+        ledger = self.study.ledger
+        ledger.open()
+        if ledger.damage:
+            self.warn(f"ledger.bin is damaged: {ledger.damage} lost; trials are evaluated again")
+
     def saved_share(self) -> float | None:
         """Return the share of the slices that pruning left out; None where nothing is pruned."""
         return None
@@ -276,7 +283,7 @@ class Run(ABC):
         self.observe()
 
     def warn(self, text: str) -> None:
-        """Say something to the user, below the live table and at the end."""
+        """Show a text to the user, below the live table and at the end."""
         self.messages.append(text)
 
     # -- winners -----------------------------------------------------------------------

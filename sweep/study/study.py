@@ -389,6 +389,8 @@ class Study:
                 board.add(block.trial(0))
             elif len(trial.params) != len(self.space.parameters):
                 raise LedgerError(f"{self.ledger.path}: its trials have other parameters")
+            elif trial.values and len(trial.values) != len(self.directions):
+                raise LedgerError(f"{self.ledger.path}: its trials have other objectives")
             else:
                 board.add(trial)
                 self.partials.pop(trial.params.tobytes(), None)

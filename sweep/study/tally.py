@@ -56,7 +56,7 @@ class Tally:
         values: FloatArray2D,
         duplicate_of: IntArray1D,
     ) -> int:
-        """Take in the next trials; return how many of them come before patience is out.
+        """Record the next trials; return how many of them come before patience is out.
 
         Parameters
         ----------

@@ -106,7 +106,7 @@ class Archive:
         self._count({INVALID: count}, count)
 
     def append(self, block: TrialBlock) -> None:
-        """Take trials into the tail; the first must follow the last."""
+        """Add trials to the tail; the first must follow the last."""
         if not len(block):
             return
         if block.numbers[0] != self._size:

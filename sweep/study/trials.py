@@ -266,7 +266,7 @@ class Board:
         return self._size
 
     def add(self, trial: Finished) -> None:
-        """Take in the next trial; its number must be the board's length."""
+        """Add the next trial; its number must be the board's length."""
         if trial.number != self._size:
             raise ValueError(f"trial {trial.number} cannot follow {self._size} trials")
         if self._size == len(self._states):

@@ -210,14 +210,19 @@ def lease(path: str) -> None:
         raise _gone(path)
     _leases[path] = descriptor
     for other in list(_leases)[:-_KEPT]:
-        release(other)
+        _unmap(other)
 
 
 def release(path: str) -> None:
     """Give up a lease, if there is one; arrays that are attached stay valid."""
+    _checks.pop(path, None)
+    _unmap(path)
+
+
+def _unmap(path: str) -> None:
+    """Give up a lease; what `begin_check` began is still asked for by `require_intact`."""
     descriptor = _leases.pop(path, None)
     _ticks.pop(path, None)
-    _checks.pop(path, None)
     if descriptor is not None:
         os.close(descriptor)
 
@@ -291,7 +296,7 @@ def verify(handle: TickHandle) -> bool:
 def begin_check(handle: TickHandle) -> None:
     """Begin to compare an entry's bytes with its hash; `require_intact` has the result.
 
-    Does nothing if that was done since the process leased the entry.
+    Does nothing if that was done since the process first leased the entry.
     """
     check = _checks.get(handle.path)
     if check is None or check.handle != handle:

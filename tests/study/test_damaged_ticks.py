@@ -9,10 +9,17 @@ import pytest
 from cli_helpers import sweep
 from study_helpers import run_small, same_results, write_study
 
+from sweep.api import create_study
+from sweep.engines.serial import SerialEngine
 from sweep.errors import StoreError
+from sweep.study.file.sections import ValidateSection
 from sweep.study.study import Study
 from sweep.ticks.mapped import column_path, release
-from sweep.ticks.store import list_entries
+from sweep.ticks.sources import SourceSpec
+from sweep.ticks.store import import_ticks, list_entries
+from sweep.ticks.synthetic import SynthSpec
+from sweep.units import Duration
+from sweep.validation.walkforward.run import study_folds, walk_forward
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +57,29 @@ def test_a_study_of_damaged_ticks_keeps_no_result(
     assert list_entries() == []
     repeated, _ = run_small(tmp_path / "b", sampler=sampler, trials=6)
     assert same_results(repeated, expected)
+
+
+def test_a_search_in_folds_keeps_no_row_of_damaged_ticks(tmp_path: Path) -> None:
+    settings = ValidateSection(folds=2, purge=0, unit=Duration(600 * 10**9))
+    file = write_study(tmp_path, sampler="random", trials=6)
+    create_study(file)
+    path = flip_a_bit("bid")
+    study = create_study(file, out=tmp_path / "out")
+    with pytest.raises(StoreError, match="bytes have changed") as error:
+        walk_forward(study, study_folds(study, settings), engine=SerialEngine())
+    assert path in str(error.value)
+    assert not list(tmp_path.rglob("*.rows"))
+
+
+def test_the_check_of_ticks_outlasts_their_lease(tmp_path: Path) -> None:
+    run_small(tmp_path, trials=6)
+    path = flip_a_bit("bid")
+    study = Study.open(tmp_path / "out")
+    assert study.setup.ticks.path == path
+    for seed in range(8):
+        import_ticks(SourceSpec("synth", synth=SynthSpec(sessions=1, seed=seed)))
+    with pytest.raises(StoreError, match="bytes have changed"):
+        study.replay(0)
 
 
 def test_replay_blames_damaged_ticks_and_not_the_program(tmp_path: Path) -> None:

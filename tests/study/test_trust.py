@@ -8,6 +8,7 @@ import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -146,6 +147,28 @@ def test_a_pickle_within_a_ledger_is_a_damaged_record(
     assert again.ledger.damage.lost == {"trial": 1}
     assert same_results(study, again)
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"number": -1}, {"state": "won"}])
+def test_a_trial_that_can_be_none_is_a_damaged_record(strangers: Path, wrong: Any) -> None:
+    study = Study.open(strangers)
+    study.ledger.open()
+    study.ledger.append(replace(study.board.trial(0), **wrong))
+    study.ledger.close()
+    again = Study.open(strangers)
+    assert again.ledger.damage.lost == {"trial": 1}
+    assert same_results(study, again)
+
+
+def test_trials_with_other_objectives_are_refused(strangers: Path) -> None:
+    study = Study.open(strangers)
+    (number,) = study.best(1)
+    study.ledger.open()
+    study.ledger.append(replace(study.board.trial(number), values=(1.0, 2.0)))
+    study.ledger.close()
+    result = sweep("show", strangers)
+    assert result.code == 1
+    assert "its trials have other objectives" in result.err
 
 
 def test_sweep_run_reads_no_state_that_another_wrote(own: Path, tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ class _Stopped(Exception):
 
 
 class Reader(threading.Thread):
-    """Reads a source ahead of its evaluation, into at most so many blocks.
+    """Reads a source ahead of its evaluation, into a bounded number of blocks.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ from sweep.stats.summary import ENOUGH_UNITS, Units, count_units, summarise
 from sweep.study.row_cache import CHUNK, PathRows
 from sweep.study.study import Study
 from sweep.text import counted
-from sweep.ticks.mapped import attach
+from sweep.ticks.mapped import attach, require_intact
 from sweep.version import __version__
 
 __all__ = [
@@ -235,6 +235,7 @@ def export_ticks(study: Study, asked: Any, number: int, file: str) -> int:
     ticks = attach(setup.ticks)
     first, end = setup.tick_slices[0].begin, setup.tick_slices[-1].end
     resampler = prepare(ticks, asked.resampling_of(study, method)[0], first, end)
+    require_intact(setup.ticks)
     return export_path(resampler, setup.ticks, number, Path(file))
 
 

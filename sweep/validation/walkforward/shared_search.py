@@ -29,6 +29,7 @@ from sweep.study.row_cache import PointRows
 from sweep.study.setup import starting_points
 from sweep.study.study import Study
 from sweep.text import STATES, counted
+from sweep.ticks.mapped import require_intact
 from sweep.validation.folds import Folds, Plan
 from sweep.validation.walkforward.evaluate import evaluate_pieces, merge_pieces
 from sweep.validation.walkforward.result import (
@@ -218,6 +219,7 @@ def _evaluate_missing(
         nonlocal done
         if outcome.error:
             raise EvaluationError(f"the pieces of folds could not be evaluated: {outcome.error}")
+        require_intact(study.mapped.ticks)
         shelf.save(params[missing[place]], outcome.rows)
         done += len(outcome.rows)
         if progress is not None:
