@@ -42,7 +42,7 @@ print(f"{found.params}: {len(fills)} fills on {len(ts):,} ticks")
 
 # The metrics are those of the search, and follow from what is here.
 assert found.metrics["sharpe"] == study.metrics(best[0])["sharpe"]
-high = np.maximum(np.maximum.accumulate(equity), study.about["capital"])
+high = np.maximum(np.maximum.accumulate(equity), study.manifest["capital"])
 print(f"maximum drawdown {np.max((high - equity) / high):.2%}")
 print(f"costs {np.sum(fills['commission'] + fills['slippage'] + fills['spread']):.2f}")
 

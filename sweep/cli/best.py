@@ -16,6 +16,7 @@ from sweep.cli.options import (
     quiet_option,
     source_option,
     study_argument,
+    trust_of,
     trust_option,
     verify_option,
 )
@@ -87,10 +88,10 @@ def best(
         mark = "" if checked or not numbers else ", not verified"
         note(f"{path}: {counted(len(numbers), 'trial')}{mark}", quiet=quiet)
     if numbers:
-        first = str(numbers[0])
+        first, trust_flag = str(numbers[0]), trust_of(study)
         hint(
-            ["sweep", "validate", study.folder],
-            ["sweep", "replay", first, "--study", study.folder, "--trades", "t.csv"],
+            ["sweep", "validate", study.folder, *trust_flag],
+            ["sweep", "replay", first, "--study", study.folder, "--trades", "t.csv", *trust_flag],
             quiet=quiet,
         )
     else:

@@ -18,6 +18,7 @@ from sweep.cli.options import (
     quiet_option,
     setting_options,
     source_option,
+    trust_of,
     trust_option,
 )
 from sweep.montecarlo.request import ALL_METHODS, MonteCarlo, request_of
@@ -185,7 +186,7 @@ def mc(
     if not any(files.values()):
         words = ["sweep", "mc", *([] if trial is None else [str(trial)])]
         words += ["--study", str(study.folder), "-m", ",".join(request.methods)]
-        hint([*words, "--html", "mc.html"], quiet=quiet)
+        hint([*words, "--html", "mc.html", *trust_of(study)], quiet=quiet)
 
 
 def _check_endings(files: dict[str, str | None]) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "setting_options",
     "source_option",
     "study_argument",
+    "trust_of",
     "trust_option",
     "verify_option",
 ]
@@ -132,6 +133,11 @@ def note(text: str, *, quiet: bool = False) -> None:
     """Write a note to the user, to stderr: stdout is for data."""
     if not quiet:
         _echo(text)
+
+
+def trust_of(study: Study) -> list[str]:
+    """Return the flag that commands need which run the strategy of a foreign study."""
+    return ["--trust"] if study.foreign else []
 
 
 def hint(*commands: Sequence[str | Path], quiet: bool = False) -> None:

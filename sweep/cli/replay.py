@@ -18,6 +18,7 @@ from sweep.cli.options import (
     open_study,
     quiet_option,
     source_option,
+    trust_of,
     trust_option,
 )
 
@@ -108,7 +109,7 @@ def replay(
         words = ["sweep", "replay", *([] if trial is None else [str(trial)])]
         words += [word for item in params for word in ("--param", item)]
         files = ["--trades", "trades.csv", "--equity", "equity.parquet"]
-        hint([*words, "--study", study.folder, *files], quiet=quiet)
+        hint([*words, "--study", study.folder, *files, *trust_of(study)], quiet=quiet)
 
 
 def refuse_existing(paths: dict[str, str | None], force: bool) -> None:

@@ -14,6 +14,7 @@ from sweep.cli.options import (
     quiet_option,
     source_option,
     study_argument,
+    trust_of,
     trust_option,
     verify_option,
 )
@@ -72,6 +73,6 @@ def show(
         return
     hint(
         ["sweep", "trials", study.folder, "--sort-by", study.objectives.labels[0], "--top", "20"],
-        ["sweep", "replay", "--study", study.folder],
+        ["sweep", "replay", "--study", study.folder, *trust_of(study)],
         quiet=quiet,
     )

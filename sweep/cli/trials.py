@@ -15,6 +15,7 @@ from sweep.cli.options import (
     open_study,
     quiet_option,
     study_argument,
+    trust_of,
     trust_option,
 )
 from sweep.text import STATES
@@ -88,7 +89,8 @@ def trials(
     if len(chosen) < n_passed:
         note(f"{len(chosen):,} of {n_passed:,} trials shown; --top 0 shows all", quiet=quiet)
     if len(chosen) and sys.stderr.isatty():
-        hint(["sweep", "replay", str(chosen[0]), "--study", study.folder], quiet=quiet)
+        words = ["sweep", "replay", str(chosen[0]), "--study", str(study.folder)]
+        hint([*words, *trust_of(study)], quiet=quiet)
 
 
 def _plateaus(study: Study) -> dict[bytes, float]:

@@ -19,6 +19,7 @@ from sweep.cli.options import (
     quiet_option,
     source_option,
     study_argument,
+    trust_of,
     trust_option,
 )
 
@@ -139,9 +140,10 @@ def validate(
     if html is None:
         more = [part for override in overrides for part in ("--set", override)]
         call = ["sweep", "validate", str(study.folder), *more, "--html", "validate.html"]
+        call += trust_of(study)
         hint(call, quiet=quiet)
     else:
-        hint(["sweep", "mc", "--study", str(study.folder)], quiet=quiet)
+        hint(["sweep", "mc", "--study", str(study.folder), *trust_of(study)], quiet=quiet)
 
 
 def _walked(

@@ -173,6 +173,9 @@ class Study:
         self._recorded: set[int] = set()
         self._setup = setup
         #: How the strategy would be executed, where which parameters count is not known.
+        #: Whether somebody else made it, or it was made elsewhere: commands that run its
+        #: strategy want ``--trust``.
+        self.foreign = False
         self._guessed: str | None = None
 
     # -- making and opening ------------------------------------------------------------
@@ -314,11 +317,12 @@ class Study:
                 not_run = str(error)
         else:
             not_run = (
-                f"{folder}: was not made by this user on this machine, so that nothing in it is "
-                f"executed; evaluating it runs its strategy.py, and functions that are its "
+                f"{folder} was not made by this user on this machine, so nothing in it is "
+                f"executed. Evaluating it runs its strategy.py, and functions that are its "
                 f"objectives: look at them, then give --trust"
             )
         study = cls(folder, spec, space, manifest, None, not_run=not_run)
+        study.foreign = not ours
         if conditional and not_run:
             study._guessed = "" if ours or trust else " without --trust"
         study._load(gaps=True)

@@ -113,6 +113,8 @@ def test_no_command_executes_what_a_strangers_folder_holds(
     if command != "trials":
         assert "was not made by this user on this machine" in result.err
     assert result.code == (2 if command in EVALUATE else 0)
+    for advised in result.err.partition("next: ")[2].split("|"):
+        assert "--trust" in advised or not any(f"sweep {name}" in advised for name in EVALUATE)
     if command == "replay":
         sweep(*COMMANDS[command], strangers, "--trust")
         assert trace.exists()
