@@ -524,11 +524,14 @@ class Ledger:
             If it cannot be written; the file is as it was then.
         """
         kept = [record for record in self.read() if keep(record)]
+        # Trials are evaluated again. Of the rest a gap in the numbers goes on telling.
+        lost = self.damage.lost
+        first = 1 + self.damage.unknown + lost["holdout look"] + lost["evaluation count"]
         part = self.path.with_suffix(".part")
         try:
             with open(part, "wb") as file:
                 file.write(_MAGIC + _framed(_Origin(self.identity, _LAYOUT), 0))
-                for number, record in enumerate((*kept, *new), 1):
+                for number, record in enumerate((*kept, *new), first):
                     file.write(_framed(_plain(record), number))
                 file.flush()
                 os.fsync(file.fileno())

@@ -346,6 +346,19 @@ def test_a_lost_look_at_the_holdout_is_said(own: Path) -> None:
     assert len(Study.open(own).opened) == len(study.opened) - 1
 
 
+def test_a_lost_look_is_still_told_after_the_ledger_is_written_again(tmp_path: Path) -> None:
+    study, _ = run_small(tmp_path, sampler="random", trials=6)
+    flip(tmp_path / "out" / "ledger.bin", places_of(study, 3)[0] - 9)
+    for trials in (12, 18):
+        longer = create_study(
+            tmp_path / "study.toml", out=tmp_path / "out", overrides=(f"study.trials={trials}",)
+        )
+        run_study(longer, engine=SerialEngine())
+    study = Study.open(tmp_path / "out")
+    assert len(study.board) == 18
+    assert ["there may have been more looks" in remark for remark in study.remarks()] == [True]
+
+
 def test_a_damaged_manifest_is_told_and_written_again(own: Path) -> None:
     whole = Study.open(own)
     path = own / "study.json"
