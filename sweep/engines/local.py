@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+from multiprocessing import util
 from pathlib import Path
 from typing import Any
 
 import joblib
 from joblib._parallel_backends import LokyBackend
 from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend import resource_tracker
 from joblib.externals.loky.backend.context import LokyContext
+from joblib.externals.loky.backend.fork_exec import fork_exec
 from joblib.externals.loky.backend.popen_loky_posix import Popen
 from joblib.externals.loky.backend.process import LokyProcess
 
@@ -48,6 +53,7 @@ class _Pool(LokyBackend):  # type: ignore[misc]
     def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:
         root = str(Path(sweep.__file__).parents[1])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        _start_tracker(path)
         self.parallel = parallel
         self._workers = ProcessPoolExecutor(
             max_workers=n_jobs,
@@ -65,6 +71,29 @@ class _Pool(LokyBackend):  # type: ignore[misc]
 
     def terminate(self) -> None:
         self._workers.shutdown(wait=True)
+
+
+def _start_tracker(path: str) -> None:
+    """Start loky's process that removes what killed ones leave, unless it runs.
+
+    loky would have it import all of joblib, while workers want the cores.
+    """
+    tracker = resource_tracker._resource_tracker
+    with tracker._lock:
+        if tracker._fd is not None:
+            return
+        flags = util._args_from_interpreter_flags()  # type: ignore[attr-defined]
+        # Ctrl-C would end it before it has come to ignore it.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        read, write = os.pipe()
+        try:
+            program = f"from {worker.__name__} import track; track({read})"
+            command = [sys.executable, *flags, "-c", program]
+            tracker._pid = fork_exec(command, [read], env={"PYTHONPATH": path})
+            tracker._fd = write
+        finally:
+            os.close(read)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 class LocalEngine(JoblibEngine):

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["Call", "run_marked", "start_worker"]
+__all__ = ["Call", "run_marked", "start_worker", "track"]
 
 #: What a task keeps in its process (features, timings) belongs to one task at a time.
 _TASK = threading.Lock()
@@ -94,6 +94,15 @@ def _import_in_part(name: str) -> None:
 
     package.__getattr__ = load  # type: ignore[method-assign]
     sys.modules[name] = package
+
+
+def track(pipe: int) -> None:
+    """Be loky's resource tracker, until all have closed the other end of the pipe."""
+    for name in ("joblib", "joblib.externals.loky"):
+        _import_in_part(name)
+    from joblib.externals.loky.backend.resource_tracker import main
+
+    main(pipe)
 
 
 if __name__ == "__main__":

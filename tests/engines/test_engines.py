@@ -218,6 +218,35 @@ def test_workers_end_when_their_parent_is_killed() -> None:
     assert not any(runs(pid) for pid in pids)
 
 
+TRACES = """
+import os, signal, psutil
+from pathlib import Path
+from sweep.engines.local import LocalEngine
+engine = LocalEngine(1)
+engine.submit(os.getpid).result()
+for process in psutil.Process().children():
+    assert "numpy" not in Path(f"/proc/{process.pid}/maps").read_text(), process.cmdline()
+print(*(p for p in Path("/dev/shm").iterdir() if f"-{os.getpid()}-" in p.name), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_pool_leaves_nothing_and_its_processes_import_little() -> None:
+    parent = subprocess.run(
+        [sys.executable, "-c", TRACES],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    semaphores = [Path(word) for word in parent.stdout.split()]
+    assert semaphores, parent.stderr
+    deadline = time.monotonic() + 600
+    while any(path.exists() for path in semaphores) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(path.exists() for path in semaphores)
+
+
 def runs(pid: int) -> bool:
     try:
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
