@@ -1,4 +1,4 @@
-"""Tasks on a backend of joblib: threads, Dask, or whatever is registered there."""
+"""Tasks on a backend of joblib: threads, or whatever else is registered there."""
 
 from __future__ import annotations
 
