@@ -98,7 +98,7 @@ class PValue:
         smaller side for ``"two-sided"``, at most 1.
     error : float
         Monte Carlo standard error, ``sqrt(p (1 - p) / n_paths)`` of the side that was counted
-        (twice it for two sides): the error of having drawn only so many paths. The sampling
+        (twice it for two sides): the error of having drawn a finite number of paths. The sampling
         error, which more paths do not shrink, is another.
     alternative : str
         ``"greater"``, ``"less"`` or ``"two-sided"``.

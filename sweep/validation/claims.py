@@ -67,7 +67,7 @@ __all__ = [
 FEWEST = 30
 
 _STRONG, _WEAK = 0.01, 0.05
-#: A spread of ratios so many times that of luck cannot be luck's alone.
+#: A spread of ratios this many times that of luck cannot be luck's alone.
 _WIDER = 1.25
 #: Below this share of the spread that luck gives, settings differ by rounding alone.
 _ROUNDING = 1e-12
@@ -96,7 +96,7 @@ def _p(value: float) -> str:
     if value > 0.99:
         return "p > 0.99"
     # 1,000 resamples give 1/1001 at best, and may say so.
-    # Beside a grade's limit, so many digits that one sees on which side.
+    # Next to the limit of a grade, enough digits to see on which side the value lies.
     close = any(value != at and number(value, 2) == number(at, 2) for at in (_STRONG, _WEAK))
     return "p < 0.001" if value < 0.00095 else f"p = {number(value, 3 if close else 2)}"
 
@@ -176,7 +176,7 @@ class _Confidence(NamedTuple):
 
 
 def deflated(evidence: Evidence) -> Claim:
-    """Say what luck alone would bring of so many settings, and hold the winner against it.
+    """Return what luck alone would bring of that many settings, compared with the winner.
 
     Luck's best is the expected maximum of as many ratios that are all 0 in truth. Their
     spread is the one observed, but at most that which sampling alone gives ratios of 0,

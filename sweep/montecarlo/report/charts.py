@@ -38,7 +38,7 @@ MARKED = (0.05, 0.5, 0.95)
 #: Of the curves of a fan.
 FAN_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
-#: Paths further than so many 5-95 % ranges outside that range are counted, not drawn.
+#: Paths further outside the 5-95 % range than this many of its widths are counted, not drawn.
 _FAR = 2.0
 #: Quantities along a path that are amounts, and no metrics.
 _CASH = ("equity", "profit")

@@ -90,7 +90,7 @@ def statistics(observed: Observed) -> dict[str, float]:
     ``return sd`` and ``return kurtosis`` (not excess, divisor n); autocorrelations of returns
     and of their squares within sessions, by lag on the clock; ``season``: highest over
     lowest mean absolute return of an hour since the open; ``fano``: variance over mean of
-    the number of ticks in windows of so many seconds (Fano, 1947; 1 for Poisson arrivals);
+    the number of ticks in windows of that length in seconds (Fano, 1947; 1 for Poisson arrivals);
     the spread, in ticks: mean, sd, 95 % quantile, autocorrelation at the next tick.
 
     Parameters
@@ -179,8 +179,8 @@ _FEW_GAPS = 5
 #: alpha in 37 of 60 simulated series.
 _OLD = 0.05
 
-#: Spreads that are drawn from at most: up to so many different ones have their exact
-#: shares, more are stood for by the middles of so many equal shares.
+#: Different spreads that are drawn from at most. Up to this number they have their exact
+#: shares; more are represented by the middles of as many equal shares.
 _MOST_SPREADS = 64
 
 

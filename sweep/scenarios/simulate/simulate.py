@@ -40,7 +40,7 @@ _SECOND = 1_000_000_000
 # Purposes of random streams: the first element of each stream's position.
 _ARRIVALS, _PRICE, _QUOTES, _EFFECT, _START = range(5)
 
-#: GARCH starts so many steps before the first session that what it started from weighs
+#: GARCH starts early enough before the first session that what it started from weighs
 #: less than this, but no more than this many.
 _FORGOTTEN, _MAX_BURN_IN = 1e-4, 20_000
 

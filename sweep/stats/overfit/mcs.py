@@ -33,7 +33,7 @@ NOTHING = 1e-24
 #: Lanes that sums over resamples run in.
 LANES = 64
 
-#: Errors are taken again when one in so many variants has gone since the last time.
+#: Errors are taken again once one in this number of variants has been eliminated.
 REFRESH = 64
 
 
@@ -104,7 +104,7 @@ def eliminate_by_max(
     mean : ndarray of shape (n_variants,), float64
         Of losses.
     enough : int
-        Stop before the first elimination that so many resamples exceed.
+        Stop before the first elimination that this number of resamples exceeds.
     order, exceeded : ndarray of shape (n_variants,), int64
         Written: who is eliminated, those who are left last, and how many resamples reach the
         statistic of each elimination, or of an earlier one where that were more.
