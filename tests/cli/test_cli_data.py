@@ -117,9 +117,13 @@ def test_a_signal_during_an_import_leaves_nothing_half_built(
     number: int, source: Path, cache: Path
 ) -> None:
     code = """
-        import time
+        import signal, time
         from sweep.cli.main import main
         from sweep.cli.progress import ImportProgress
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)  # a shell may have had them ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
         def progress(self, rows, share):
             print("under way", flush=True)

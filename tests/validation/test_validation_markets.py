@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -13,6 +12,7 @@ import pytest
 
 from sweep.api import create_study
 from sweep.engines.serial import SerialEngine
+from sweep.study.folder import read_manifest, write_manifest
 from sweep.study.runner import run_study
 from sweep.study.study import Study
 from sweep.validation.claims import walked_forward
@@ -147,12 +147,12 @@ def test_a_walk_forward_is_evidence_session_by_session(drifting: Study) -> None:
 def test_a_study_that_kept_no_session_returns_says_so(drifting: Study, tmp_path: Path) -> None:
     copied = tmp_path / "old"
     shutil.copytree(drifting.folder, copied)
-    about = json.loads((copied / "study.json").read_text())
-    del about["sessions"]
-    (copied / "study.json").write_text(json.dumps(about))
+    manifest, _ = read_manifest(copied / "study.json")
+    manifest["sessions"] = {"edges": [], "reason": "there is no room for them"}
+    write_manifest(copied / "study.json", manifest)
     found = verdict(evidence_of(Study.open(copied)), Settings())
     assert found.grade == UNKNOWN
-    assert "begun with a version of Sweep that did not keep it" in found.sentence
+    assert "there is no room for them" in found.sentence
 
 
 @pytest.mark.slow
