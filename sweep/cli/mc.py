@@ -90,7 +90,7 @@ def _number(text: str) -> tuple[str, float]:
 )
 @click.option("--csv", metavar="FILE", help="Write all paths.")
 @click.option("--parquet", metavar="FILE", help="Write all paths.")
-@click.option("--png", metavar="FILE", help="Draw a picture (needs sweep[plots]).")
+@click.option("--png", metavar="FILE", help="Draw a picture (needs the extra: plots).")
 @click.option("--html", metavar="FILE", help="Write a report that needs nothing else.")
 @click.option(
     "--export",

@@ -122,7 +122,7 @@ def build_sampler(
     options = checked_options(where, options, sampler_options(name))
     if importlib.util.find_spec(kind.package) is None:
         raise StudyFileError(
-            f"{where} needs the package {kind.package}: pip install 'sweep[{kind.extra}]'"
+            f"{where} needs the package {kind.package}: pip install -e '.[{kind.extra}]'"
         )
     if n_objectives > 1 and not kind.several_objectives:
         raise StudyFileError(

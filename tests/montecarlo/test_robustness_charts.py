@@ -273,7 +273,7 @@ def test_a_missing_matplotlib_is_named_with_what_brings_it(
     _forbid_matplotlib(monkeypatch)
     from sweep.montecarlo.report.plots import write_png
 
-    with pytest.raises(InputError, match=r"pip install 'sweep\[plots\]'"):
+    with pytest.raises(InputError, match=r"pip install -e '\.\[plots\]'"):
         write_png(tmp_path / "x.png", [_histogram()])
     assert list(tmp_path.iterdir()) == []
 
@@ -386,7 +386,7 @@ def test_a_page_without_matplotlib_has_its_tables_and_says_why(
     write_page(tmp_path / "page.html", "Robustness", parts)
     parsed = _Page((tmp_path / "page.html").read_text(encoding="utf-8"))
     assert "svg" not in parsed.seen
-    assert "Without charts: pictures need matplotlib: pip install 'sweep[plots]'" in parsed.text
+    assert "Without charts: pictures need matplotlib: pip install -e '.[plots]'" in parsed.text
     assert "too few units" in parsed.text
     with pytest.raises(InputError, match="exists already"):
         write_page(tmp_path / "page.html", "Robustness", [])

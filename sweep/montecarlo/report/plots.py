@@ -61,7 +61,7 @@ def need_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise InputError("pictures need matplotlib: pip install 'sweep[plots]'") from None
+        raise InputError("pictures need matplotlib: pip install -e '.[plots]'") from None
 
 
 def figure(findings: Sequence[Finding], *, ink: str = "black") -> Any:
